@@ -1,0 +1,40 @@
+use thiserror::Error;
+
+/// A balance loss that is misconfigured, or a batch that lacks what it needs.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum BalanceLossError {
+    /// A coefficient that is not a finite number of at least 0.
+    #[error("balance loss: `{field}` is {value}, but must be a finite number of at least 0")]
+    Coefficient {
+        /// The field at fault.
+        field: &'static str,
+        /// The value given.
+        value: f64,
+    },
+    /// The bonus and the malus of the localised constraint would leave the range of weights.
+    #[error("balance loss: `blc_alpha` is {value}, but must be within 0 and 1")]
+    Delta {
+        /// The value given.
+        value: f64,
+    },
+    /// The experts' types do not fit the layer's number of experts.
+    #[error(
+        "balance loss: `expert_types` names {given} experts, but the layer at {site} has {found}"
+    )]
+    ExpertTypes {
+        /// The number of types in the configuration.
+        given: usize,
+        /// The number of experts in the layer.
+        found: usize,
+        /// The layer.
+        site: String,
+    },
+    /// The localised constraint compares task types, and the batch has none.
+    #[error(
+        "balance loss: the localised balancing constraint needs a `task_type` for every sample \
+         (1 for world knowledge, 0 for other tasks); add it to the training data, or set \
+         `blc_weight` to 0"
+    )]
+    MissingTaskTypes,
+}

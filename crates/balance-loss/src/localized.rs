@@ -1,0 +1,170 @@
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use router::{RoutingRecord, RoutingTape};
+use serde::{Deserialize, Serialize};
+
+use crate::{Aggregation, BalanceLoss, BalanceLossError, PaddingPolicy};
+
+/// How the spread of the weighted importances is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VariationForm {
+    /// `var(Z) / mean(Z)`, as in the paper (equation 6).
+    #[default]
+    VarOverMean,
+    /// `var(Z) / (mean(Z)^2 + 1e-10)`, the squared coefficient of variation of the released code.
+    Cv2,
+}
+
+/// Configuration of [`LocalizedBalancing`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LocalizedBalancingConfig {
+    /// The coefficient of the loss, `beta`. Default 0.1.
+    pub blc_weight: f64,
+    /// How much the experts of a sample's own type are preferred, `delta`, within 0 and 1.
+    /// Default 0.1.
+    pub blc_alpha: f64,
+    /// How the spread is measured. Default: the paper's.
+    pub form: VariationForm,
+    /// The type of each expert. Default: the first half (rounded up) is of type 1, world
+    /// knowledge, the others of type 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expert_types: Option<Vec<u32>>,
+    /// Whether padding counts. Default: it does not.
+    pub padding: PaddingPolicy,
+    /// How layers are aggregated. Default: summed.
+    pub aggregation: Aggregation,
+}
+
+impl Default for LocalizedBalancingConfig {
+    fn default() -> Self {
+        Self {
+            blc_weight: 0.1,
+            blc_alpha: 0.1,
+            form: VariationForm::default(),
+            expert_types: None,
+            padding: PaddingPolicy::default(),
+            aggregation: Aggregation::default(),
+        }
+    }
+}
+
+impl LocalizedBalancingConfig {
+    /// Checks the configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`BalanceLossError`] naming the field that cannot work.
+    pub fn init(&self) -> Result<LocalizedBalancing, BalanceLossError> {
+        if !(self.blc_weight.is_finite() && self.blc_weight >= 0.0) {
+            return Err(BalanceLossError::Coefficient {
+                field: "blc_weight",
+                value: self.blc_weight,
+            });
+        }
+        if !(0.0..=1.0).contains(&self.blc_alpha) {
+            return Err(BalanceLossError::Delta { value: self.blc_alpha });
+        }
+        Ok(LocalizedBalancing { config: self.clone() })
+    }
+}
+
+/// LoRAMoE's localised balancing constraint (arXiv 2312.09979, section 3.3).
+///
+/// Experts are of a type, samples are of a type, and the constraint balances the experts *within*
+/// a type while it draws samples to the experts of their own. With the routing weights `w` of a
+/// layer,
+///
+/// ```text
+/// Q[b, e] = sum over the tokens t of sample b of w[t, e]
+/// I[b, e] = 1 + delta where the types of b and e agree, 1 - delta elsewhere
+/// Z       = I * Q
+/// loss    = beta * var(Z) / mean(Z)                  (VariationForm::VarOverMean)
+///         = beta * var(Z) / (mean(Z)^2 + 1e-10)      (VariationForm::Cv2)
+/// ```
+///
+/// with the unbiased variance over all entries of Z `[B, E]`, aggregated over the layers.
+#[derive(Debug, Clone)]
+pub struct LocalizedBalancing {
+    config: LocalizedBalancingConfig,
+}
+
+impl LocalizedBalancing {
+    /// The importance factors `I`, `[B, E]`.
+    fn importance(
+        &self,
+        record: &RoutingRecord,
+        task_types: &Tensor<1, Int>,
+    ) -> Result<Tensor<2>, BalanceLossError> {
+        let experts = record.routing.num_experts();
+        let default_types: Vec<u32>;
+        let types = match &self.config.expert_types {
+            Some(types) => types,
+            None => {
+                default_types = (0..experts).map(|e| u32::from(e < experts.div_ceil(2))).collect();
+                &default_types
+            }
+        };
+        if types.len() != experts {
+            return Err(BalanceLossError::ExpertTypes {
+                given: types.len(),
+                found: experts,
+                site: record.site.to_string(),
+            });
+        }
+        let device = task_types.device();
+        let types: Vec<i32> = types.iter().map(|t| *t as i32).collect();
+        let types = Tensor::<1, Int>::from_data(TensorData::new(types, [experts]), &device)
+            .cast(task_types.dtype());
+        let [batch] = task_types.dims();
+        let agree = task_types
+            .clone()
+            .reshape([batch, 1])
+            .expand([batch, experts])
+            .equal(types.reshape([1, experts]).expand([batch, experts]));
+        let delta = self.config.blc_alpha;
+        Ok(agree.float().cast(DType::F32) * (2.0 * delta) + (1.0 - delta))
+    }
+
+    /// The spread of `Z = I * Q` of one layer.
+    fn spread(&self, weighted: Tensor<2>) -> Tensor<1> {
+        let [batch, experts] = weighted.dims();
+        let flat = weighted.reshape([batch * experts]);
+        let mean = flat.clone().mean();
+        // One entry has no spread; the unbiased variance would divide by zero.
+        let degrees = (batch * experts).saturating_sub(1).max(1) as f64;
+        let centred = flat - mean.clone().expand([batch * experts]);
+        let variance = centred.powi_scalar(2).sum() / degrees;
+        match self.config.form {
+            VariationForm::VarOverMean => variance / mean,
+            VariationForm::Cv2 => variance / (mean.powi_scalar(2) + 1e-10),
+        }
+    }
+}
+
+impl BalanceLoss for LocalizedBalancing {
+    fn loss(&self, tape: &RoutingTape) -> Result<Option<Tensor<1>>, BalanceLossError> {
+        if tape.records().is_empty() || self.config.blc_weight == 0.0 {
+            return Ok(None);
+        }
+        let context = tape.context();
+        let (batch, seq) = (context.batch_size, context.seq_len);
+        let task_types = context.task_types.as_ref().ok_or(BalanceLossError::MissingTaskTypes)?;
+        let mask = self.config.padding.mask(context);
+
+        let mut losses = Vec::with_capacity(tape.records().len());
+        for record in tape.records() {
+            let experts = record.routing.num_experts();
+            let mut weights = record.routing.weights.clone().reshape([batch, seq, experts]);
+            if let Some(mask) = &mask {
+                weights = weights * mask.clone();
+            }
+            let used = weights.sum_dim(1).reshape([batch, experts]);
+            losses.push(self.spread(used * self.importance(record, task_types)?));
+        }
+        Ok(self.config.aggregation.apply(losses).map(|loss| loss * self.config.blc_weight))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+use super::{
+    DataError, EncodeConfig, EncodeReport, Message, Origin, PromptTemplate, Record, RecordContent,
+    Role, Sample, TextEncoder, chat, segments::Segments,
+};
+
+/// Tokenises records.
+///
+/// A sample is the prompt's tokens, then the answer's, then the end token. The prompt is encoded on
+/// its own with the tokenizer's special tokens, so its ids are exactly those that generation starts
+/// from ([`encode_prompt`]); the answer's ids are what encoding both together adds to them (as TRL
+/// does) and, where the tokenizer merges across the boundary, those of the answer alone (as LoRAMoE
+/// does; counted in [`EncodeReport::boundary_splits`]). Under [`PromptTemplate::Plain`] the end
+/// token stands between the two, and they are always encoded separately.
+///
+/// Targets are the answer and the end token; in a conversation every assistant turn with the
+/// template's end marker. With `train_on_prompt` everything is. Position 0 never is.
+///
+/// Samples longer than `max_length` lose their end (and with it the end token), those left without
+/// a target are left out; both are counted in the report.
+///
+/// # Errors
+/// [`DataError::NoTargets`] when nothing is left, [`DataError::MixedTaskTypes`] when only some
+/// records have a task type, [`DataError::NoEndToken`], [`DataError::ChatPrefix`],
+/// [`DataError::TemplateDropsInput`], those of the tokenizer and of [`EncodeConfig::check`].
+pub fn encode_records(
+    records: &[Record],
+    encoder: &dyn TextEncoder,
+    config: &EncodeConfig,
+) -> Result<(Vec<Sample>, EncodeReport), DataError> {
+    config.check()?;
+    if records.is_empty() {
+        return Err(DataError::NoRecords("an empty list of records".into()));
+    }
+    check_task_types(records)?;
+    let mut samples = Vec::with_capacity(records.len());
+    let mut report = EncodeReport::default();
+    for record in records {
+        let Segments { mut ids, mut mask, splits } = encode_record(record, encoder, config)?;
+        report.boundary_splits += splits;
+        if ids.len() > config.max_length {
+            report.truncated += 1;
+            ids.truncate(config.max_length);
+            mask.truncate(config.max_length);
+        }
+        if config.train_on_prompt {
+            mask.fill(true);
+        }
+        if let Some(first) = mask.first_mut() {
+            *first = false;
+        }
+        let sample = Sample { input_ids: ids, target_mask: mask, task_type: record.task_type };
+        let targets = sample.target_count();
+        if targets == 0 {
+            report.dropped_without_target += 1;
+            continue;
+        }
+        report.samples += 1;
+        report.tokens += sample.len();
+        report.target_tokens += targets;
+        samples.push(sample);
+    }
+    if samples.is_empty() { Err(DataError::NoTargets { report }) } else { Ok((samples, report)) }
+}
+
+/// The prompt of one record as generation must see it: the tokens before its (last) answer.
+///
+/// # Errors
+/// As [`encode_records`], for one record.
+pub fn encode_prompt(
+    record: &Record,
+    encoder: &dyn TextEncoder,
+    template: &PromptTemplate,
+) -> Result<Vec<u32>, DataError> {
+    let origin = &record.origin;
+    let mut segments = Segments::default();
+    match Draft::new(record, template)? {
+        Draft::Chat(messages) => {
+            let turn = messages.iter().rposition(|message| message.role == Role::Assistant);
+            let before = &messages[..turn.unwrap_or(messages.len())];
+            let text = chat::prompt(before, encoder, origin)?;
+            segments.append(&text, &[(text.len(), false)], false, encoder, origin)?;
+        }
+        Draft::Text { prompt, separated, .. } => {
+            segments.append(&prompt, &[(prompt.len(), false)], true, encoder, origin)?;
+            if separated {
+                segments.push(&[end_token(encoder, "the template `plain`")?], false);
+            }
+        }
+    }
+    Ok(segments.ids)
+}
+
+fn encode_record(
+    record: &Record,
+    encoder: &dyn TextEncoder,
+    config: &EncodeConfig,
+) -> Result<Segments, DataError> {
+    let origin = &record.origin;
+    let mut segments = Segments::default();
+    let closed = match Draft::new(record, &config.template)? {
+        Draft::Chat(messages) => {
+            let conversation = chat::render(&messages, encoder, origin)?;
+            segments.append(&conversation.text, &conversation.cuts, false, encoder, origin)?;
+            conversation.closed
+        }
+        Draft::Text { prompt, answer, separated: true } => {
+            segments.append(&prompt, &[(prompt.len(), false)], true, encoder, origin)?;
+            segments.push(&[end_token(encoder, "the template `plain`")?], false);
+            append_alone(&mut segments, answer, encoder, origin)?;
+            false
+        }
+        Draft::Text { prompt, answer, separated: false } => {
+            let text = format!("{prompt}{answer}");
+            let cuts = [(prompt.len(), false), (text.len(), true)];
+            segments.append(&text, &cuts, true, encoder, origin)?;
+            false
+        }
+    };
+    if config.append_eos && !closed {
+        let eos = end_token(encoder, "`append_eos`")?;
+        // Some tokenizers, or the data itself, end with it already.
+        if segments.ids.last() != Some(&eos) {
+            segments.push(&[eos], true);
+        }
+    }
+    Ok(segments)
+}
+
+fn append_alone(
+    segments: &mut Segments,
+    answer: &str,
+    encoder: &dyn TextEncoder,
+    origin: &Origin,
+) -> Result<(), DataError> {
+    let mut alone = Segments::default();
+    alone.append(answer, &[(answer.len(), true)], false, encoder, origin)?;
+    segments.push(&alone.ids, true);
+    Ok(())
+}
+
+fn end_token(encoder: &dyn TextEncoder, needed_by: &'static str) -> Result<u32, DataError> {
+    encoder.eos_id().ok_or(DataError::NoEndToken { needed_by })
+}
+
+/// A record with its template applied.
+enum Draft<'a> {
+    Chat(Vec<Message>),
+    Text { prompt: String, answer: &'a str, separated: bool },
+}
+
+impl<'a> Draft<'a> {
+    fn new(record: &'a Record, template: &PromptTemplate) -> Result<Self, DataError> {
+        let (prompt, answer, separated) = match &record.content {
+            RecordContent::Messages(messages) => return Ok(Self::Chat(messages.clone())),
+            RecordContent::Instruction { instruction, input, output } => {
+                let prompt = template.render(instruction, input, &record.origin)?;
+                (prompt, output, *template == PromptTemplate::Plain)
+            }
+            RecordContent::Completion { prompt, completion } => (prompt.clone(), completion, false),
+        };
+        Ok(match template {
+            PromptTemplate::Chat => Self::Chat(vec![
+                Message::new(Role::User, prompt),
+                Message::new(Role::Assistant, answer.as_str()),
+            ]),
+            _ => Self::Text { prompt, answer, separated },
+        })
+    }
+}
+
+fn check_task_types(records: &[Record]) -> Result<(), DataError> {
+    let with = records.iter().find(|record| record.task_type.is_some());
+    let without = records.iter().find(|record| record.task_type.is_none());
+    match (with, without) {
+        (Some(with), Some(without)) => Err(DataError::MixedTaskTypes {
+            with: with.origin.to_string(),
+            without: without.origin.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,28 @@
+use super::Message;
+
+/// Any error of a tokenizer.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What this module needs of a tokenizer.
+pub trait TextEncoder {
+    /// Token ids of `text`; with `add_special_tokens`, also what the tokenizer puts around a text
+    /// (usually a begin token). Special tokens written out in the text are recognised either way.
+    ///
+    /// # Errors
+    /// Whatever the tokenizer reports.
+    fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, BoxError>;
+
+    /// Id of the end token.
+    fn eos_id(&self) -> Option<u32>;
+
+    /// A conversation as text, special tokens included, through the tokenizer's chat template; with
+    /// `add_generation_prompt`, up to where the assistant's next turn begins.
+    ///
+    /// # Errors
+    /// Without a chat template, or whatever the template reports.
+    fn render_chat(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+    ) -> Result<String, BoxError>;
+}

@@ -1,0 +1,165 @@
+use std::path::PathBuf;
+
+use super::{encoder::BoxError, origin::Origin, report::EncodeReport};
+
+/// What can be wrong with a data set or with the settings that turn it into batches.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A file could not be read.
+    #[error("cannot read `{}`: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is not UTF-8 text.
+    #[error(
+        "`{}` is not UTF-8 text (first bad byte at offset {offset}); convert it to UTF-8",
+        file.display()
+    )]
+    NotUtf8 {
+        /// The file.
+        file: PathBuf,
+        /// Offset of the first invalid byte.
+        offset: usize,
+    },
+    /// A file is neither a JSON array nor JSON Lines.
+    #[error(
+        "`{}` starts with `{found}`; allowed: a JSON array of objects (`[`) or JSON Lines, \
+         one object a line (`{{`)",
+        file.display()
+    )]
+    NotJson {
+        /// The file.
+        file: PathBuf,
+        /// How the file starts.
+        found: String,
+    },
+    /// JSON that does not parse.
+    #[error(
+        "`{}`, line {line}: invalid JSON: {source}; a file that starts with `{{` must hold one \
+         object a line",
+        file.display()
+    )]
+    Json {
+        /// The file.
+        file: PathBuf,
+        /// Line of the error, from 1.
+        line: usize,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// No records, or no files.
+    #[error("no records in {0}; give at least one file with at least one record")]
+    NoRecords(String),
+    /// A record of no known shape.
+    #[error(
+        "{origin}: no known record shape, its keys are {found}; allowed: `instruction` + `output` \
+         (and `input`), `messages`, `prompt` + `completion`, `question` + `answer`; \
+         `task_type` is optional"
+    )]
+    UnknownShape {
+        /// Where.
+        origin: Origin,
+        /// The keys found.
+        found: String,
+    },
+    /// A key with a value that is not allowed.
+    #[error("{origin}: `{key}` is {found}; allowed: {allowed}")]
+    Value {
+        /// Where.
+        origin: Origin,
+        /// Key, with the index inside a list (`messages[2].role`).
+        key: String,
+        /// What was found.
+        found: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// Records with and without a task type in one set.
+    #[error(
+        "{without} has no `task_type` but {with} has one; allowed: all records or none. \
+         Add the key, or give its file a default `task_type`"
+    )]
+    MixedTaskTypes {
+        /// The first with a task type.
+        with: String,
+        /// The first without.
+        without: String,
+    },
+    /// A template of the user's own with a mistake.
+    #[error("prompt template: {found}; allowed: {allowed}")]
+    Template {
+        /// What was found.
+        found: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// A template without `{input}` met a record with one.
+    #[error(
+        "{origin}: has an `input`, which the prompt template drops; add {{input}} to the template"
+    )]
+    TemplateDropsInput {
+        /// Where.
+        origin: Origin,
+    },
+    /// A chat template that renders a conversation's beginning differently on its own.
+    #[error(
+        "{origin}: the chat template renders `messages[..{turn}]` differently alone and as the \
+         beginning of a longer conversation, so the targets cannot be told apart exactly; split \
+         the record into one conversation per assistant turn, or use another chat template"
+    )]
+    ChatPrefix {
+        /// Where.
+        origin: Origin,
+        /// Number of messages in the beginning that differs.
+        turn: usize,
+    },
+    /// The tokenizer or its chat template failed.
+    #[error("{origin}: {action} failed: {source}")]
+    Encoder {
+        /// Where.
+        origin: Origin,
+        /// What was tried.
+        action: &'static str,
+        /// What it said.
+        source: BoxError,
+    },
+    /// The tokenizer names no end token where one is needed.
+    #[error(
+        "the tokenizer has no end token, which {needed_by} needs; set `eos_token` in \
+         tokenizer_config.json, or set `append_eos` to false with a template other than `plain`"
+    )]
+    NoEndToken {
+        /// Who needs it.
+        needed_by: &'static str,
+    },
+    /// No sample kept a target.
+    #[error("no sample has a target left within `max_length` ({report}); raise `max_length`")]
+    NoTargets {
+        /// The counts.
+        report: EncodeReport,
+    },
+    /// A sample that cannot go into a batch.
+    #[error("sample {index} of the batch {found}; allowed: {allowed}")]
+    Sample {
+        /// Index in the batch.
+        index: usize,
+        /// What is wrong.
+        found: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// A setting out of its range.
+    #[error("`{key}` is {found}; allowed: {allowed}")]
+    Setting {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        found: String,
+        /// What is allowed.
+        allowed: String,
+    },
+}

@@ -1,0 +1,52 @@
+//! Data for instruction tuning: files to records, records to token samples, samples to batches.
+//!
+//! ```text
+//! files -> read_records -> Record -> encode_records -> Sample
+//!       -> BatchPlan + Collator -> Batch -> DeviceBatch
+//! ```
+//!
+//! Every random choice (hold-out, order of batches) is a pure function of an explicit seed, nothing
+//! is dropped or cut without being counted in the [`EncodeReport`], and padding is never a target.
+
+mod batch;
+mod chat;
+mod collate;
+mod config;
+mod device_batch;
+mod encode;
+mod encoder;
+mod error;
+mod file;
+mod message;
+mod origin;
+mod plan;
+mod read;
+mod record;
+mod report;
+mod sample;
+mod segments;
+mod split;
+mod targets;
+mod template;
+#[cfg(test)]
+mod tests;
+mod zoo;
+
+pub use batch::Batch;
+pub use collate::Collator;
+pub use config::EncodeConfig;
+pub use device_batch::DeviceBatch;
+pub use encode::{encode_prompt, encode_records};
+pub use encoder::{BoxError, TextEncoder};
+pub use error::DataError;
+pub use file::DataFile;
+pub use message::{Message, Role};
+pub use origin::Origin;
+pub use plan::BatchPlan;
+pub use read::read_records;
+pub use record::{Record, RecordContent};
+pub use report::EncodeReport;
+pub use sample::Sample;
+pub use split::{HoldOut, split};
+pub use targets::Targets;
+pub use template::PromptTemplate;

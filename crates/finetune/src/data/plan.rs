@@ -1,0 +1,136 @@
+use std::cmp::Reverse;
+
+use rand::seq::SliceRandom;
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+
+use super::DataError;
+
+/// Batches that are sorted by length together when grouping by length.
+const MEGA_BATCH: usize = 50;
+
+/// Which samples form which batch of which epoch.
+///
+/// The batches of an epoch are a pure function of the seed and the epoch, so a run that resumes
+/// after any number of batches finds the same order again ([`Self::locate`]).
+#[derive(Debug, Clone)]
+pub struct BatchPlan {
+    lengths: Vec<usize>,
+    batch_size: usize,
+    order: Order,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    LongestFirst,
+    Shuffled { seed: u64, group_by_length: bool, drop_last: bool },
+}
+
+impl BatchPlan {
+    /// Shuffled batches for training, of samples with `lengths` tokens.
+    ///
+    /// With `group_by_length` the shuffled samples are cut into runs of 50 batches, each sorted by
+    /// length, and the batches shuffled again: samples of one batch are of about one length, so
+    /// that there is little padding. With `drop_last` every batch is full, and the samples
+    /// left over differ from epoch to epoch.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] for a `batch_size` of 0, [`DataError::NoRecords`] without samples,
+    /// and [`DataError::Setting`] when `drop_last` would leave no batch.
+    pub fn new(
+        lengths: &[usize],
+        batch_size: usize,
+        seed: u64,
+        group_by_length: bool,
+        drop_last: bool,
+    ) -> Result<Self, DataError> {
+        if drop_last && batch_size > lengths.len() && !lengths.is_empty() {
+            return Err(DataError::Setting {
+                key: "batch_size",
+                found: format!("{batch_size} with `drop_last`"),
+                allowed: format!("at most the number of samples, {}", lengths.len()),
+            });
+        }
+        Self::checked(lengths, batch_size, Order::Shuffled { seed, group_by_length, drop_last })
+    }
+
+    /// Batches for evaluation: every sample once, longest first (so that a batch too large for the
+    /// memory fails at once), the same in every epoch.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn ordered(lengths: &[usize], batch_size: usize) -> Result<Self, DataError> {
+        Self::checked(lengths, batch_size, Order::LongestFirst)
+    }
+
+    fn checked(lengths: &[usize], batch_size: usize, order: Order) -> Result<Self, DataError> {
+        if batch_size == 0 {
+            return Err(DataError::Setting {
+                key: "batch_size",
+                found: "0".into(),
+                allowed: "at least 1".into(),
+            });
+        }
+        if lengths.is_empty() {
+            return Err(DataError::NoRecords("the samples to batch".into()));
+        }
+        Ok(Self { lengths: lengths.to_vec(), batch_size, order })
+    }
+
+    /// Number of batches in every epoch.
+    pub fn batches_per_epoch(&self) -> usize {
+        match self.order {
+            Order::Shuffled { drop_last: true, .. } => self.lengths.len() / self.batch_size,
+            _ => self.lengths.len().div_ceil(self.batch_size),
+        }
+    }
+
+    /// The batches of an epoch, each as indices of samples.
+    pub fn batches(&self, epoch: u64) -> Vec<Vec<usize>> {
+        let mut samples: Vec<usize> = (0..self.lengths.len()).collect();
+        let by_length = |&index: &usize| Reverse(self.lengths[index]);
+        match self.order {
+            Order::LongestFirst => {
+                samples.sort_by_key(by_length);
+                self.cut(&samples)
+            }
+            Order::Shuffled { seed, group_by_length, drop_last } => {
+                let mut rng = ChaCha8Rng::seed_from_u64(seed);
+                rng.set_stream(epoch);
+                samples.shuffle(&mut rng);
+                if drop_last {
+                    // Before sorting, so that long and short samples are left over alike.
+                    samples.truncate(self.batches_per_epoch() * self.batch_size);
+                }
+                if !group_by_length {
+                    return self.cut(&samples);
+                }
+                let run = self.batch_size.saturating_mul(MEGA_BATCH);
+                samples.chunks_mut(run).for_each(|run| run.sort_by_key(by_length));
+                let mut batches = self.cut(&samples);
+                batches.shuffle(&mut rng);
+                batches
+            }
+        }
+    }
+
+    /// Where a run stands after `batches` batches since its start: the epoch, and the batch in it.
+    pub fn locate(&self, batches: u64) -> (u64, usize) {
+        let per_epoch = self.batches_per_epoch() as u64;
+        (batches / per_epoch, (batches % per_epoch) as usize)
+    }
+
+    /// Share of an epoch's positions that are padding, in `[0, 1)`.
+    pub fn padding_share(&self, epoch: u64) -> f64 {
+        let (mut tokens, mut positions) = (0_usize, 0_usize);
+        for batch in self.batches(epoch) {
+            let lengths = batch.iter().map(|&index| self.lengths[index]);
+            positions += batch.len() * lengths.clone().max().unwrap_or(0);
+            tokens += lengths.sum::<usize>();
+        }
+        if positions == 0 { 0.0 } else { 1.0 - tokens as f64 / positions as f64 }
+    }
+
+    fn cut(&self, samples: &[usize]) -> Vec<Vec<usize>> {
+        samples.chunks(self.batch_size).map(<[usize]>::to_vec).collect()
+    }
+}

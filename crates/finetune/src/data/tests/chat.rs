@@ -1,0 +1,63 @@
+use super::{
+    encoder::{ChatStyle, TestEncoder},
+    *,
+};
+
+const TALK: [(Role, &str); 6] = [
+    (Role::System, "be brief"),
+    (Role::User, "capital of france"),
+    (Role::Assistant, "paris"),
+    (Role::User, "thanks"),
+    (Role::Assistant, " it is . "),
+    (Role::User, "hello"),
+];
+
+fn shown(chat: ChatStyle) -> Result<(String, EncodeReport), DataError> {
+    let mut encoder = TestEncoder::new();
+    encoder.chat = chat;
+    let (samples, report) =
+        encode_records(&[conversation(&TALK)], &encoder, &EncodeConfig::default())?;
+    Ok((encoder.show(&samples[0]), report))
+}
+
+#[test]
+fn every_assistant_turn_with_its_marker_is_a_target() {
+    let (text, report) = shown(ChatStyle::Marked).unwrap();
+    let expected = "<|im_start|> system be brief <|im_end|> <|im_start|> user capital of france \
+                    <|im_end|> <|im_start|> assistant [paris] [<|im_end|>] <|im_start|> user \
+                    thanks <|im_end|> <|im_start|> assistant [it] [is] [.] [<|im_end|>]";
+    assert_eq!(text, expected);
+    assert_eq!((report.target_tokens, report.boundary_splits), (6, 0));
+}
+
+#[test]
+fn the_end_token_closes_a_template_without_markers() {
+    let (text, _) = shown(ChatStyle::Bare).unwrap();
+    let expected = "system : be brief user : capital of france assistant : [paris] user : thanks \
+                    assistant : [it] [is] [.] [</s>]";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn a_template_without_prefix_property_is_an_error() {
+    let error = shown(ChatStyle::Counting).unwrap_err();
+    assert!(matches!(error, DataError::ChatPrefix { turn: 2, .. }), "{error}");
+    assert!(error.to_string().starts_with("`test.jsonl`, line 1: the chat template renders"));
+}
+
+#[test]
+fn a_failing_template_is_named_with_its_record() {
+    let error = shown(ChatStyle::Missing).unwrap_err().to_string();
+    let expected = "`test.jsonl`, line 1: rendering the chat template failed: no chat template";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn prompt_of_a_conversation_ends_before_its_last_answer() {
+    let encoder = TestEncoder::new();
+    let record = conversation(&TALK);
+    let prompt = encode_prompt(&record, &encoder, &PromptTemplate::Alpaca).unwrap();
+    let (samples, _) = encode_records(&[record], &encoder, &EncodeConfig::default()).unwrap();
+    assert_eq!(samples[0].input_ids[..prompt.len()], prompt);
+    assert_eq!(encoder.words(&samples[0].input_ids[prompt.len()..]), "it is . <|im_end|>");
+}

@@ -1,0 +1,255 @@
+use std::path::Path;
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use model_zoo::{CausalLm, Llama};
+use moe_adapter::{AdapterConfig, AdapterError, adapter_state, attach};
+
+use super::measure::routing_shares;
+use super::{Base, DemoConfig, DemoMethod, EvaluationSets, Half, measure, pretrained, samples};
+use crate::data::{Collator, Sample};
+use crate::report::{BASE, DemoReport, LossCurve, ResultRow, RoutingShares, Setting};
+use crate::train::{Learner, LearnerConfig, LrSchedulerType, Schedule, TrainError, TrainingConfig};
+use crate::world::{Exchange, PAD};
+
+/// Watches the demo.
+pub trait DemoObserver {
+    /// A part of the demo begins, of so many steps.
+    fn on_stage(&mut self, name: &str, steps: usize);
+    /// A step of it is made.
+    fn on_step(&mut self, step: usize, loss: f64);
+    /// A result is there.
+    fn on_result(&mut self, row: &ResultRow);
+}
+
+/// Runs the experiment and returns what it measured.
+///
+/// # Errors
+///
+/// [`TrainError`] when the configuration cannot work or the cache cannot be written.
+pub fn run_demo(
+    config: &DemoConfig,
+    cache: &Path,
+    device: &Device,
+    command: &str,
+    observer: &mut dyn DemoObserver,
+) -> Result<DemoReport, TrainError> {
+    let started = Instant::now();
+    observer.on_stage("pre-training", config.pretraining_steps);
+    let base = pretrained(config, cache, device, |step, _, loss| observer.on_step(step, loss))?;
+    let sets = EvaluationSets::new(&base.world, config.inputs_per_task, Half::Test);
+
+    let mut report = DemoReport {
+        command: command.to_owned(),
+        questions: sets.questions.len(),
+        curves: vec![LossCurve { name: "pre-training".into(), points: base.curve.clone() }],
+        ..DemoReport::default()
+    };
+    let measured = measure(&base.model, &base.tokenizer, &sets)?;
+    let row = ResultRow {
+        method: BASE.into(),
+        samples: 0,
+        trainable_parameters: 0,
+        knowledge: measured.knowledge,
+        tasks: measured.tasks,
+        text_loss: measured.text_loss,
+        seconds: started.elapsed().as_secs_f64(),
+    };
+    observer.on_result(&row);
+    report.rows.push(row);
+    report.statements.push(Some(measured.statements));
+
+    let methods = equal_parameters(&base, &config.methods)?;
+    for &amount in &config.samples {
+        for method in &methods {
+            let started = Instant::now();
+            let steps = amount.div_ceil(config.batch_size);
+            observer.on_stage(&format!("{}, {amount} samples", method.name), steps);
+            let tuned = tune(config, &base, method, amount, |step, loss| {
+                observer.on_step(step, loss);
+            })?;
+            let measured = measure(&tuned.model, &base.tokenizer, &sets)?;
+            let row = ResultRow {
+                method: method.name.clone(),
+                samples: amount,
+                trainable_parameters: tuned.trainable_parameters,
+                knowledge: measured.knowledge,
+                tasks: measured.tasks,
+                text_loss: measured.text_loss,
+                seconds: started.elapsed().as_secs_f64(),
+            };
+            observer.on_result(&row);
+            report.rows.push(row);
+            report.statements.push(Some(measured.statements));
+            report.curves.push(LossCurve {
+                name: format!("{} {amount}", method.name),
+                points: tuned.curve,
+            });
+            if method.adapter.is_mixture() {
+                report.routing.push(shares(&base, &sets, method, amount, &tuned.model)?);
+            }
+        }
+    }
+    report.settings = settings(config, &base, &methods);
+    report.seconds = started.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// A model after tuning.
+pub(super) struct Tuned {
+    pub(super) model: Llama,
+    pub(super) trainable_parameters: usize,
+    pub(super) curve: Vec<(f64, f64)>,
+}
+
+/// Tunes the base model by a method on the first `amount` samples of the stream.
+pub(super) fn tune(
+    config: &DemoConfig,
+    base: &Base,
+    method: &DemoMethod,
+    amount: usize,
+    mut on_step: impl FnMut(usize, f64),
+) -> Result<Tuned, TrainError> {
+    let mut model = base.model.clone();
+    attach(&mut model, &method.adapter, config.seed)?;
+    let trainable_parameters =
+        adapter_state(&model).values().map(|data| data.num_elements()).sum();
+    let balance = match &method.adapter.balance_loss {
+        Some(loss) => Some(loss.init().map_err(AdapterError::from)?),
+        None => None,
+    };
+    let training = TrainingConfig { seed: config.seed, ..TrainingConfig::default() };
+    let mut learner = Learner::new(model, balance, LearnerConfig::from(&training));
+    let samples = encode(base, &base.world.instruction(amount, config.seed))?;
+    let total_steps = amount.div_ceil(config.batch_size);
+    let schedule = Schedule {
+        learning_rate: method.learning_rate,
+        kind: LrSchedulerType::Cosine,
+        warmup_steps: (config.warmup_ratio * total_steps as f64).ceil() as usize,
+        total_steps,
+    };
+    let collator = Collator::new(PAD);
+    let device = learner.model().device();
+    let mut curve = Vec::with_capacity(total_steps);
+    for (step, chunk) in samples.chunks(config.batch_size).enumerate() {
+        let refs: Vec<_> = chunk.iter().collect();
+        let batch = collator.collate(&refs)?.to_device(&device);
+        let report = learner.step(&[batch], schedule.at(step + 1))?;
+        curve.push(((step + 1) as f64, report.loss));
+        on_step(step + 1, report.loss);
+    }
+    Ok(Tuned { model: learner.model().valid(), trainable_parameters, curve })
+}
+
+fn encode(base: &Base, exchanges: &[Exchange]) -> Result<Vec<Sample>, TrainError> {
+    exchanges.iter().map(|exchange| samples::exchange(&base.tokenizer, exchange)).collect()
+}
+
+/// Gives every single LoRA the rank at which it has as many trainable parameters as the first
+/// mixture, to the nearest, and keeps its ratio of alpha to rank.
+pub(super) fn equal_parameters(
+    base: &Base,
+    methods: &[DemoMethod],
+) -> Result<Vec<DemoMethod>, TrainError> {
+    let count = |adapter: &AdapterConfig| -> Result<usize, TrainError> {
+        let mut model = base.model.clone();
+        attach(&mut model, adapter, 0)?;
+        Ok(adapter_state(&model).values().map(|data| data.num_elements()).sum())
+    };
+    let Some(mixture) = methods.iter().find(|method| method.adapter.is_mixture()) else {
+        return Ok(methods.to_vec());
+    };
+    let target = count(&mixture.adapter)?;
+    let mut methods = methods.to_vec();
+    for method in methods.iter_mut().filter(|method| !method.adapter.is_mixture()) {
+        let per_rank = count(&AdapterConfig { r: 1, ..method.adapter.clone() })?;
+        let ratio = method.adapter.lora_alpha / method.adapter.r as f64;
+        method.adapter.r = ((target as f64 / per_rank as f64).round() as usize).max(1);
+        method.adapter.lora_alpha = ratio * method.adapter.r as f64;
+    }
+    Ok(methods)
+}
+
+/// How a tuned mixture routes facts and tasks.
+fn shares(
+    base: &Base,
+    sets: &EvaluationSets,
+    method: &DemoMethod,
+    amount: usize,
+    model: &Llama,
+) -> Result<RoutingShares, TrainError> {
+    let of = |exchanges: &[Exchange]| -> Result<Vec<f64>, TrainError> {
+        routing_shares(model, &encode(base, exchanges)?)
+    };
+    Ok(RoutingShares {
+        method: method.name.clone(),
+        samples: amount,
+        knowledge_experts: method.adapter.num_experts.div_ceil(2),
+        knowledge: of(&sets.questions)?,
+        tasks: of(&sets.tasks)?,
+    })
+}
+
+fn settings(config: &DemoConfig, base: &Base, methods: &[DemoMethod]) -> Vec<Setting> {
+    let parameters = {
+        let mut model = base.model.clone();
+        moe_adapter::detach(&mut model);
+        model.num_params()
+    };
+    let mut settings = vec![
+        Setting::new("seed", config.seed),
+        Setting::new("facts", base.world.facts().len()),
+        Setting::new(
+            "model",
+            format!(
+                "{parameters} parameters, hidden {}, {} layers, vocabulary {}",
+                config.hidden_size,
+                config.num_hidden_layers,
+                base.model.vocab_size()
+            ),
+        ),
+        Setting::new(
+            "pre-training",
+            format!(
+                "{} steps of {} sentences, learning rate {}",
+                config.pretraining_steps,
+                config.pretraining_batch_size,
+                config.pretraining_learning_rate
+            ),
+        ),
+        Setting::new(
+            "tuning",
+            format!(
+                "{} samples a step, each seen once, {:.0} % warm-up, cosine",
+                config.batch_size,
+                100.0 * config.warmup_ratio
+            ),
+        ),
+        Setting::new(
+            "knowledge in the tuning data",
+            format!(
+                "{:.0} % of the samples, about {} of {} entities, none of which is evaluated",
+                100.0 * config.world.knowledge_share,
+                config.world.rehearsed_entities(),
+                config.world.entities
+            ),
+        ),
+    ];
+    for method in methods {
+        let adapter = &method.adapter;
+        let experts = match adapter.num_experts {
+            1 => String::new(),
+            n => format!("{n} experts, "),
+        };
+        settings.push(Setting::new(
+            method.name.clone(),
+            format!(
+                "{experts}rank {}, alpha {}, learning rate {}",
+                adapter.r, adapter.lora_alpha, method.learning_rate
+            ),
+        ));
+    }
+    settings.push(Setting::new("version", env!("CARGO_PKG_VERSION")));
+    settings
+}

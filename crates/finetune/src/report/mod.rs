@@ -1,0 +1,27 @@
+//! The report of the demonstration: a table for the terminal, `results.json`, and one self-contained page.
+//!
+//! Methods are compared at equal tasks learned. A method that learns less also forgets less, so knowledge kept
+//! means little by itself; [`headline`] reads it off each method's curve at a level of learning that all reach.
+
+mod demo;
+mod figures;
+mod files;
+mod format;
+mod headline;
+mod html;
+mod parts;
+mod row;
+mod svg;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use demo::DemoReport;
+pub use figures::{forgetting_svg, loss_svg, plane_svg, routing_svg, text_svg};
+pub use files::{read_results, write_report, write_results, write_svg};
+pub use headline::{Comparison, compare, headline};
+pub use html::report_html;
+pub use parts::{LossCurve, RoutingShares, Setting};
+pub use row::{BASE, ResultRow};
+pub use table::terminal_table;

@@ -1,0 +1,130 @@
+/// One direction of a chart: a range of values, the marks on it, and its name.
+#[derive(Clone, Debug)]
+pub(in crate::report) struct Axis {
+    pub(in crate::report) name: String,
+    pub(in crate::report) ticks: Vec<(f64, String)>,
+    low: f64,
+    high: f64,
+    logarithmic: bool,
+}
+
+impl Axis {
+    /// A linear axis that covers `values`, with round marks.
+    pub(in crate::report) fn linear(name: &str, values: impl Iterator<Item = f64>) -> Self {
+        let (low, high) = range(values);
+        let pad = if high > low { 0.06 * (high - low) } else { 0.1 * high.abs().max(1.0) };
+        Self::between(name, low - pad, high + pad)
+    }
+
+    /// A linear axis of given range, widened to the round marks at either end.
+    pub(in crate::report) fn between(name: &str, low: f64, high: f64) -> Self {
+        let step = round_step((high - low) / 5.0);
+        let (first, last) = ((low / step + 1e-6).floor(), (high / step - 1e-6).ceil());
+        let decimals = (-step.log10() - 1e-9).ceil().max(0.0) as usize;
+        // A step such as 0.25 needs one place more than its order of magnitude.
+        let shown = step * 10f64.powi(decimals as i32);
+        let decimals = decimals + usize::from((shown - shown.round()).abs() > 1e-6);
+        let count = (last - first).round().max(1.0) as usize;
+        let ticks: Vec<_> = (0..=count)
+            .map(|i| (first + i as f64) * step)
+            .map(|value| (value, format!("{:.decimals$}", value + 0.0)))
+            .collect();
+        Self {
+            name: name.to_owned(),
+            ticks,
+            low: first * step,
+            high: last * step,
+            logarithmic: false,
+        }
+    }
+
+    /// A linear axis from 0 to the largest value, marked as whole numbers.
+    pub(in crate::report) fn from_zero(name: &str, values: impl Iterator<Item = f64>) -> Self {
+        let (_, high) = range(values);
+        let mut axis = Self::between(name, 0.0, if high > 0.0 { high } else { 1.0 });
+        // The marks may stop short of the end: the range need not be widened for them.
+        axis.high = if high > 0.0 { high } else { 1.0 };
+        axis.ticks.retain(|(value, _)| *value <= axis.high * 1.001);
+        axis
+    }
+
+    /// A logarithmic axis marked at the values themselves, which are above 0.
+    pub(in crate::report) fn amounts(name: &str, mut values: Vec<usize>) -> Self {
+        values.retain(|value| *value > 0);
+        values.sort_unstable();
+        values.dedup();
+        let low = values.first().copied().unwrap_or(1) as f64;
+        let high = values.last().copied().unwrap_or(10) as f64;
+        // Room for labels on either side, or a factor of two around a single value.
+        let pad = if high > low { (high / low).powf(0.12) } else { 2.0 };
+        let ticks =
+            values.into_iter().map(|v| (v as f64, crate::report::format::count(v))).collect();
+        Self { name: name.to_owned(), ticks, low: low / pad, high: high * pad, logarithmic: true }
+    }
+
+    /// Where a value lies, from 0 at the low end to 1 at the high end.
+    pub(in crate::report) fn at(&self, value: f64) -> f64 {
+        if self.logarithmic {
+            (value / self.low).ln() / (self.high / self.low).ln()
+        } else {
+            (value - self.low) / (self.high - self.low)
+        }
+    }
+}
+
+fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    for value in values.filter(|value| value.is_finite()) {
+        low = low.min(value);
+        high = high.max(value);
+    }
+    if low <= high { (low, high) } else { (0.0, 1.0) }
+}
+
+/// The next of 1, 2, 2.5, 5 times a power of ten.
+fn round_step(rough: f64) -> f64 {
+    let power = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().find(|s| s * power >= rough * 0.999);
+    step.unwrap_or(10.0) * power
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marks(axis: &Axis) -> Vec<&str> {
+        axis.ticks.iter().map(|(_, text)| text.as_str()).collect()
+    }
+
+    #[test]
+    fn marks_are_round() {
+        assert_eq!(marks(&Axis::between("", 0.0, 1.0)), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(
+            marks(&Axis::between("", 0.56, 1.0)),
+            ["0.5", "0.6", "0.7", "0.8", "0.9", "1.0"]
+        );
+        assert_eq!(marks(&Axis::between("", 0.31, 1.0)), ["0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(
+            marks(&Axis::between("", 1.02, 1.98)),
+            ["1.0", "1.2", "1.4", "1.6", "1.8", "2.0"]
+        );
+        assert_eq!(marks(&Axis::from_zero("", [310.0].into_iter())), ["0", "100", "200", "300"]);
+        assert_eq!(
+            marks(&Axis::between("", 0.0, 1.2)),
+            ["0.00", "0.25", "0.50", "0.75", "1.00", "1.25"]
+        );
+    }
+
+    #[test]
+    fn values_without_extent_still_make_an_axis() {
+        for axis in [
+            Axis::linear("", [3.0, 3.0].into_iter()),
+            Axis::linear("", [f64::NAN].into_iter()),
+            Axis::from_zero("", std::iter::empty()),
+            Axis::amounts("", vec![100]),
+            Axis::amounts("", vec![]),
+        ] {
+            assert!(axis.at(3.0).is_finite(), "{axis:?}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{DType, Tensor};
+
+/// Scales the gradients of all parameters together so that their norm is at most `max_norm`, and
+/// returns the norm that they had. A `max_norm` of 0 only measures.
+///
+/// `g <- g * min(1, max_norm / (|g| + 1e-6))`, as PyTorch's `clip_grad_norm_`.
+pub fn clip_grad_norm<M: Module>(model: &M, grads: &mut GradientsParams, max_norm: f64) -> f64 {
+    let mut squares = Squares { grads, sum: None };
+    model.visit(&mut squares);
+    let Some(sum) = squares.sum else {
+        return 0.0;
+    };
+    let norm = f64::from(sum.into_scalar::<f32>()).sqrt();
+    if max_norm > 0.0 && norm > max_norm {
+        model.visit(&mut Scale { grads, factor: max_norm / (norm + 1e-6) });
+    }
+    norm
+}
+
+struct Squares<'a> {
+    grads: &'a GradientsParams,
+    sum: Option<Tensor<1>>,
+}
+
+impl ModuleVisitor for Squares<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(grad) = self.grads.get::<D>(param.id) {
+            let square = grad.cast(DType::F32).powi_scalar(2).sum();
+            // Summed on the device, so that the norm costs one transfer.
+            self.sum = Some(match self.sum.take() {
+                Some(sum) => sum + square,
+                None => square,
+            });
+        }
+    }
+}
+
+struct Scale<'a> {
+    grads: &'a mut GradientsParams,
+    factor: f64,
+}
+
+impl ModuleVisitor for Scale<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(grad) = self.grads.remove::<D>(param.id) {
+            self.grads.register(param.id, grad * self.factor);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+use serde::{Deserialize, Serialize};
+
+use super::{LrSchedulerType, Schedule, TrainError};
+
+/// How to train; keys are those of transformers' `TrainingArguments`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingConfig {
+    /// The peak of the learning rate. Default 2e-4.
+    pub learning_rate: f64,
+    /// How it moves after the warm-up: `constant`, `linear` or `cosine`. Default `cosine`.
+    pub lr_scheduler_type: LrSchedulerType,
+    /// The steps of the warm-up; above 0 it takes precedence over `warmup_ratio`. Default 0.
+    pub warmup_steps: usize,
+    /// The share of all steps that is warm-up. Default 0.03.
+    pub warmup_ratio: f64,
+    /// How often the data is seen; a fraction is allowed. Default 1.
+    pub num_train_epochs: f64,
+    /// The number of optimiser steps; above 0 it takes precedence over `num_train_epochs`.
+    /// Default 0.
+    pub max_steps: usize,
+    /// The samples of one forward pass in training. Default 8.
+    pub per_device_train_batch_size: usize,
+    /// The samples of one forward pass in evaluation. Default 8.
+    pub per_device_eval_batch_size: usize,
+    /// The forward passes of one optimiser step. Default 1.
+    pub gradient_accumulation_steps: usize,
+    /// The largest norm of the gradient of all parameters together; 0 does not clip. Default 1.
+    pub max_grad_norm: f64,
+    /// AdamW's decoupled weight decay, on the adapter only. Default 0.
+    pub weight_decay: f64,
+    /// AdamW's decay of the first moment. Default 0.9.
+    pub adam_beta1: f64,
+    /// AdamW's decay of the second moment. Default 0.999.
+    pub adam_beta2: f64,
+    /// AdamW's epsilon. Default 1e-8.
+    pub adam_epsilon: f64,
+    /// Everything random follows from it. Default 42.
+    pub seed: u64,
+    /// Whether batches hold samples of similar length, which saves padding. Default true.
+    pub group_by_length: bool,
+    /// A line of metrics every so many steps. Default 10.
+    pub logging_steps: usize,
+    /// An evaluation every so many steps; 0 evaluates at the end only. Default 0.
+    pub eval_steps: usize,
+    /// A checkpoint every so many steps; 0 saves at the end only. Default 0.
+    pub save_steps: usize,
+    /// How many checkpoints are kept, the newest; the best by validation loss is kept besides.
+    /// Default 2.
+    pub save_total_limit: usize,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 2e-4,
+            lr_scheduler_type: LrSchedulerType::Cosine,
+            warmup_steps: 0,
+            warmup_ratio: 0.03,
+            num_train_epochs: 1.0,
+            max_steps: 0,
+            per_device_train_batch_size: 8,
+            per_device_eval_batch_size: 8,
+            gradient_accumulation_steps: 1,
+            max_grad_norm: 1.0,
+            weight_decay: 0.0,
+            adam_beta1: 0.9,
+            adam_beta2: 0.999,
+            adam_epsilon: 1e-8,
+            seed: 42,
+            group_by_length: true,
+            logging_steps: 10,
+            eval_steps: 0,
+            save_steps: 0,
+            save_total_limit: 2,
+        }
+    }
+}
+
+impl TrainingConfig {
+    /// Keys that may differ when a run is resumed: they do not change what is learned.
+    pub(super) const FREE_ON_RESUME: [&'static str; 5] = [
+        "logging_steps",
+        "eval_steps",
+        "save_steps",
+        "save_total_limit",
+        "per_device_eval_batch_size",
+    ];
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Value`] naming the key, the value and what is allowed.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let above_zero = [
+            ("training.learning_rate", self.learning_rate),
+            ("training.num_train_epochs", self.num_train_epochs),
+            ("training.adam_epsilon", self.adam_epsilon),
+        ];
+        for (key, value) in above_zero {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(TrainError::value(key, value, "a finite number above 0"));
+            }
+        }
+        let from_zero = [
+            ("training.max_grad_norm", self.max_grad_norm),
+            ("training.weight_decay", self.weight_decay),
+        ];
+        for (key, value) in from_zero {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(TrainError::value(key, value, "a finite number of at least 0"));
+            }
+        }
+        let below_one = [
+            ("training.warmup_ratio", self.warmup_ratio),
+            ("training.adam_beta1", self.adam_beta1),
+            ("training.adam_beta2", self.adam_beta2),
+        ];
+        for (key, value) in below_one {
+            if !(0.0..1.0).contains(&value) {
+                return Err(TrainError::value(key, value, "at least 0 and below 1"));
+            }
+        }
+        let counts = [
+            ("training.per_device_train_batch_size", self.per_device_train_batch_size),
+            ("training.per_device_eval_batch_size", self.per_device_eval_batch_size),
+            ("training.gradient_accumulation_steps", self.gradient_accumulation_steps),
+            ("training.logging_steps", self.logging_steps),
+            ("training.save_total_limit", self.save_total_limit),
+        ];
+        for (key, value) in counts {
+            if value == 0 {
+                return Err(TrainError::value(key, value, "at least 1"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of optimiser steps over epochs of `batches_per_epoch` batches.
+    pub fn total_steps(&self, batches_per_epoch: usize) -> usize {
+        if self.max_steps > 0 {
+            return self.max_steps;
+        }
+        let batches = batches_per_epoch as f64 * self.num_train_epochs;
+        ((batches / self.gradient_accumulation_steps as f64).ceil() as usize).max(1)
+    }
+
+    /// The learning rates of a run of `total_steps`.
+    pub fn schedule(&self, total_steps: usize) -> Schedule {
+        let warmup_steps = match self.warmup_steps {
+            0 => (self.warmup_ratio * total_steps as f64).ceil() as usize,
+            steps => steps,
+        };
+        Schedule {
+            learning_rate: self.learning_rate,
+            kind: self.lr_scheduler_type,
+            warmup_steps,
+            total_steps,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        TrainingConfig::default().check().unwrap();
+    }
+
+    #[test]
+    fn bad_values_are_refused_by_key() {
+        let refused = |change: fn(&mut TrainingConfig)| {
+            let mut config = TrainingConfig::default();
+            change(&mut config);
+            config.check().unwrap_err().to_string()
+        };
+        assert!(refused(|c| c.learning_rate = -1.0).contains("training.learning_rate"));
+        assert!(refused(|c| c.max_grad_norm = f64::NAN).contains("training.max_grad_norm"));
+        assert!(refused(|c| c.warmup_ratio = 1.0).contains("training.warmup_ratio"));
+        assert!(refused(|c| c.gradient_accumulation_steps = 0).contains("accumulation"));
+    }
+
+    #[test]
+    fn steps_come_from_epochs_unless_given() {
+        let mut config = TrainingConfig { gradient_accumulation_steps: 4, ..Default::default() };
+        assert_eq!(config.total_steps(10), 3);
+        config.num_train_epochs = 2.0;
+        assert_eq!(config.total_steps(10), 5);
+        config.max_steps = 7;
+        assert_eq!(config.total_steps(10), 7);
+    }
+
+    #[test]
+    fn warmup_in_steps_takes_precedence_over_its_share() {
+        let config = TrainingConfig { warmup_ratio: 0.1, ..Default::default() };
+        assert_eq!(config.schedule(100).warmup_steps, 10);
+        let config = TrainingConfig { warmup_steps: 3, ..config };
+        assert_eq!(config.schedule(100).warmup_steps, 3);
+    }
+}

@@ -1,0 +1,173 @@
+use balance_loss::BalanceLoss;
+use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use model_zoo::{CausalLm, TokenInput};
+use router::RoutingTape;
+
+use super::{Head, TrainError, TrainingConfig, clip_grad_norm, cross_entropy};
+use crate::data::DeviceBatch;
+
+/// What a [`Learner`] needs to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LearnerConfig {
+    /// AdamW's decoupled weight decay.
+    pub weight_decay: f64,
+    /// AdamW's decay of the first moment.
+    pub adam_beta1: f64,
+    /// AdamW's decay of the second moment.
+    pub adam_beta2: f64,
+    /// AdamW's epsilon.
+    pub adam_epsilon: f64,
+    /// The largest norm of the gradient; 0 does not clip.
+    pub max_grad_norm: f64,
+    /// Whether the output head learns.
+    pub head: Head,
+    /// The seed of what is random inside a step.
+    pub seed: u64,
+}
+
+impl From<&TrainingConfig> for LearnerConfig {
+    fn from(config: &TrainingConfig) -> Self {
+        Self {
+            weight_decay: config.weight_decay,
+            adam_beta1: config.adam_beta1,
+            adam_beta2: config.adam_beta2,
+            adam_epsilon: config.adam_epsilon,
+            max_grad_norm: config.max_grad_norm,
+            head: Head::Frozen,
+            seed: config.seed,
+        }
+    }
+}
+
+/// What one optimiser step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// The mean cross-entropy of the targets, in nats.
+    pub loss: f64,
+    /// The balance loss with its coefficient; absent without one.
+    pub balance_loss: Option<f64>,
+    /// The norm of the gradient before clipping.
+    pub grad_norm: f64,
+    /// The real tokens that passed through the model.
+    pub tokens: usize,
+}
+
+/// A model, its optimiser and its balance loss: makes optimiser steps.
+pub struct Learner<M> {
+    model: M,
+    optimizer: ModuleOptimizer,
+    balance: Option<Box<dyn BalanceLoss>>,
+    config: LearnerConfig,
+    steps: usize,
+}
+
+impl<M: CausalLm> Learner<M> {
+    /// A learner for what is trainable in `model`, which is moved onto an autodiff device.
+    pub fn new(model: M, balance: Option<Box<dyn BalanceLoss>>, config: LearnerConfig) -> Self {
+        let optimizer = AdamWConfig::new()
+            .with_beta_1(config.adam_beta1 as f32)
+            .with_beta_2(config.adam_beta2 as f32)
+            .with_epsilon(config.adam_epsilon as f32)
+            .with_weight_decay(config.weight_decay as f32)
+            .init();
+        Self { model: model.train(), optimizer, balance, config, steps: 0 }
+    }
+
+    /// The model as it is, on its autodiff device.
+    pub fn model(&self) -> &M {
+        &self.model
+    }
+
+    pub(super) fn model_mut(&mut self) -> &mut M {
+        &mut self.model
+    }
+
+    /// How many steps were made.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    pub(super) fn optimizer(&self) -> &ModuleOptimizer {
+        &self.optimizer
+    }
+
+    /// Continues after `steps` steps of another learner, with the state of its optimiser.
+    pub(super) fn continue_from(
+        &mut self,
+        optimizer: impl FnOnce(ModuleOptimizer) -> Result<ModuleOptimizer, TrainError>,
+        steps: usize,
+    ) -> Result<(), TrainError> {
+        self.optimizer = optimizer(self.optimizer.clone())?;
+        self.steps = steps;
+        Ok(())
+    }
+
+    /// One optimiser step on the mean loss of all targets of `batches`, which pass through the
+    /// model one after the other, plus the mean of their balance losses.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] when the balance loss lacks what it needs, or the loss is no number; the
+    /// model is then unchanged.
+    pub fn step(
+        &mut self,
+        batches: &[DeviceBatch],
+        learning_rate: f64,
+    ) -> Result<StepReport, TrainError> {
+        // Dropout draws from the device's generator: with a seed for each step, a resumed run
+        // draws the same numbers.
+        self.model.device().seed(self.config.seed.wrapping_add(self.steps as u64));
+        let targets: usize = batches.iter().map(|batch| batch.targets.len()).sum();
+        let scale = 1.0 / targets.max(1) as f64;
+
+        let mut accumulator = GradientsAccumulator::new();
+        let mut loss = 0.0;
+        let mut balance_loss = None;
+        let mut tokens = 0;
+        for batch in batches {
+            let mut input = TokenInput::new(batch.input_ids.clone());
+            if let Some(mask) = &batch.token_mask {
+                input = input.with_attention_mask(mask.clone());
+            }
+            let mut context = input.context().with_training(true);
+            context.task_types = batch.task_types.clone();
+            tokens += batch.token_count;
+            let mut tape = match self.balance {
+                Some(_) => RoutingTape::recording(context),
+                None => RoutingTape::new(context),
+            };
+            let hidden = self.model.hidden_states(&input, None, &mut tape);
+            let [batch_size, seq_len, width] = hidden.dims();
+            let hidden = hidden
+                .reshape([batch_size * seq_len, width])
+                .select(0, batch.target_positions.clone());
+            let (value, mut objective) = cross_entropy(
+                &self.model,
+                hidden,
+                batch.target_ids.clone(),
+                self.config.head,
+                scale,
+            );
+            loss += value * scale;
+            if let Some(balance) = &self.balance
+                && let Some(term) = balance.loss(&tape)?
+            {
+                let term = term / batches.len() as f64;
+                let value = f64::from(term.clone().inner().into_scalar::<f32>());
+                *balance_loss.get_or_insert(0.0) += value;
+                objective = objective + term;
+            }
+            let grads = GradientsParams::from_grads(objective.backward(), &self.model);
+            accumulator.accumulate(&self.model, grads);
+        }
+        let total = loss + balance_loss.unwrap_or(0.0);
+        if !total.is_finite() {
+            return Err(TrainError::Diverged { step: self.steps + 1, loss: total });
+        }
+        let mut grads = accumulator.grads();
+        let grad_norm = clip_grad_norm(&self.model, &mut grads, self.config.max_grad_norm);
+        self.model = self.optimizer.step(learning_rate, self.model.clone(), grads);
+        self.steps += 1;
+        Ok(StepReport { loss, balance_loss, grad_norm, tokens })
+    }
+}

@@ -1,0 +1,25 @@
+//! The training loop, from one optimiser step to a resumable run.
+
+mod checkpoint;
+mod clip;
+mod config;
+mod error;
+mod evaluate;
+mod learner;
+mod loss;
+mod metrics;
+mod observer;
+mod schedule;
+mod trainer;
+
+pub use checkpoint::{TrainerState, latest_checkpoint};
+pub use clip::clip_grad_norm;
+pub use config::TrainingConfig;
+pub use error::TrainError;
+pub use evaluate::{Evaluation, evaluate};
+pub use learner::{Learner, LearnerConfig, StepReport};
+pub use loss::{Head, cross_entropy};
+pub use metrics::MetricsLog;
+pub use observer::{Progress, Silent, TrainObserver};
+pub use schedule::{LrSchedulerType, Schedule};
+pub use trainer::{TrainSummary, Trainer};

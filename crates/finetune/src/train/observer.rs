@@ -1,0 +1,40 @@
+use super::{Evaluation, StepReport};
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// The steps made.
+    pub step: usize,
+    /// The steps of the whole run.
+    pub total_steps: usize,
+    /// How often the data was seen.
+    pub epoch: f64,
+    /// The learning rate of the last step.
+    pub learning_rate: f64,
+    /// Real tokens per second since the run started or was resumed.
+    pub tokens_per_s: f64,
+}
+
+/// Watches a run, for instance to draw a progress bar.
+pub trait TrainObserver {
+    /// After each optimiser step.
+    fn on_step(&mut self, progress: &Progress, report: &StepReport) {
+        let _ = (progress, report);
+    }
+
+    /// After each evaluation.
+    fn on_evaluation(&mut self, step: usize, evaluation: &Evaluation) {
+        let _ = (step, evaluation);
+    }
+
+    /// After a checkpoint was written.
+    fn on_checkpoint(&mut self, step: usize, folder: &std::path::Path) {
+        let _ = (step, folder);
+    }
+}
+
+/// Watches nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl TrainObserver for Silent {}

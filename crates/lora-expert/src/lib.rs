@@ -1,0 +1,49 @@
+//! Banks of low-rank experts.
+//!
+//! An [`ExpertBank`] holds all experts of one layer, stored stacked, and computes their weighted
+//! sum for a batch of tokens. [`LoraBank`] is the bank of LoRA experts.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use lora_expert::{ExpertBank, LoraBank, LoraBankConfig};
+//!
+//! # fn main() -> Result<(), lora_expert::ExpertError> {
+//! let device = Device::flex();
+//! let a = Tensor::ones([4, 2, 16], &device); // 4 experts of rank 2, 16 inputs
+//! let b = Tensor::ones([4, 24, 2], &device); // 24 outputs
+//! let bank = LoraBankConfig::new(2.0).init(a, b)?;
+//! let x = Tensor::ones([6, 16], &device);
+//! assert_eq!(bank.forward(x, None, false).dims(), [6, 24]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod dropout;
+mod error;
+mod lora;
+
+pub use dropout::DropoutMask;
+pub use error::ExpertError;
+pub use lora::{LoraBank, LoraBankConfig};
+
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::Tensor;
+use router::Routing;
+
+/// All experts of one layer.
+///
+/// Implement it in any crate to bring an expert of your own.
+pub trait ExpertBank: Module + ModuleDisplay {
+    /// The number of experts, `E`.
+    fn num_experts(&self) -> usize;
+
+    /// The weighted sum of the experts' outputs, `sum_e weights[t, e] * f_e(x[t])`.
+    ///
+    /// Without a routing every weight is 1. Dropout is active only where `training` is true.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[tokens, in_features]`, of the tokens that `routing` is about
+    /// - result: `[tokens, out_features]`
+    fn forward(&self, x: Tensor<2>, routing: Option<&Routing>, training: bool) -> Tensor<2>;
+}

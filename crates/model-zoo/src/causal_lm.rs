@@ -1,0 +1,63 @@
+use burn::tensor::{Device, Tensor};
+use moe_adapter::Adaptable;
+use router::RoutingTape;
+
+use crate::{KvCache, TokenInput};
+
+/// A decoder that predicts each next token.
+///
+/// Training and generation are written against it. The head is applied separately, so that a
+/// trainer can keep only the positions that have a label.
+pub trait CausalLm: Adaptable {
+    /// The number of tokens, `V`.
+    fn vocab_size(&self) -> usize;
+
+    /// The size of a hidden state, `H`.
+    fn hidden_size(&self) -> usize;
+
+    /// The number of decoder layers.
+    fn num_layers(&self) -> usize;
+
+    /// The longest sequence that the model was trained for, in tokens.
+    fn max_positions(&self) -> usize;
+
+    /// The token that starts a sequence.
+    fn bos_token_id(&self) -> Option<u32>;
+
+    /// The tokens that end one.
+    fn eos_token_ids(&self) -> &[u32];
+
+    /// The token of padding.
+    fn pad_token_id(&self) -> Option<u32>;
+
+    /// Where the model computes.
+    fn device(&self) -> Device;
+
+    /// A cache for one batch of sequences.
+    fn new_cache(&self) -> KvCache {
+        KvCache::new(self.num_layers())
+    }
+
+    /// The hidden states after the final norm.
+    ///
+    /// With a cache, `input` holds only the tokens that follow those cached.
+    ///
+    /// # Shapes
+    ///
+    /// - `input`: `[B, S]`, and `tape` describes the same batch
+    /// - result: `[B, S, H]`; at padding, finite and meaningless
+    fn hidden_states(
+        &self,
+        input: &TokenInput,
+        cache: Option<&mut KvCache>,
+        tape: &mut RoutingTape,
+    ) -> Tensor<3>;
+
+    /// The scores of all tokens as the next one, in f32.
+    ///
+    /// # Shapes
+    ///
+    /// - `hidden`: `[.., H]`
+    /// - result: `[.., V]`
+    fn logits<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D>;
+}

@@ -1,0 +1,12 @@
+mod batch;
+mod config;
+mod error;
+mod prompt;
+mod sampler;
+mod stop;
+mod stream;
+
+pub use batch::generate_batch;
+pub use config::GenerationConfig;
+pub use error::GenerationError;
+pub use prompt::{FinishReason, Generation, generate};

@@ -1,0 +1,182 @@
+use std::cmp::Ordering;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::GenerationConfig;
+
+/// Chooses each next token from its scores, on the host.
+///
+/// In transformers' order: repetition penalty, temperature, `top_k`, `top_p`.
+pub(super) struct Sampler {
+    temperature: f64,
+    top_k: Option<usize>,
+    top_p: Option<f64>,
+    repetition_penalty: f32,
+    rng: ChaCha8Rng,
+}
+
+impl Sampler {
+    pub(super) fn new(config: &GenerationConfig) -> Self {
+        Self {
+            temperature: config.temperature,
+            top_k: config.top_k,
+            top_p: config.top_p,
+            repetition_penalty: config.repetition_penalty as f32,
+            rng: ChaCha8Rng::seed_from_u64(config.seed),
+        }
+    }
+
+    /// The next token after `history`; `None` when no score is a number.
+    pub(super) fn next(&mut self, mut logits: Vec<f32>, history: &[u32]) -> Option<u32> {
+        if logits.iter().any(|logit| logit.is_nan()) {
+            return None;
+        }
+        self.penalise(&mut logits, history);
+        if self.temperature == 0.0 {
+            return argmax(&logits);
+        }
+        let mut candidates: Vec<(u32, f64)> = (0..)
+            .zip(&logits)
+            .map(|(token, logit)| (token, f64::from(*logit) / self.temperature))
+            .collect();
+        // Most probable first, equals in the order of their ids.
+        let by_score = |a: &(u32, f64), b: &(u32, f64)| {
+            b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0))
+        };
+        if let Some(k) = self.top_k
+            && k < candidates.len()
+        {
+            candidates.select_nth_unstable_by(k - 1, by_score);
+            candidates.truncate(k);
+        }
+        candidates.sort_unstable_by(by_score);
+        let highest = candidates.first()?.1;
+        let mut total = 0.0;
+        for (_, score) in &mut candidates {
+            *score = (*score - highest).exp();
+            total += *score;
+        }
+        if !total.is_finite() {
+            return None;
+        }
+        if let Some(top_p) = self.top_p {
+            let mut kept = 0.0;
+            let count = candidates.iter().take_while(|(_, weight)| {
+                let before = kept;
+                kept += weight;
+                before < top_p * total
+            });
+            let count = count.count().max(1);
+            candidates.truncate(count);
+            total = candidates.iter().map(|(_, weight)| weight).sum();
+        }
+        let mut left = self.rng.random::<f64>() * total;
+        for (token, weight) in &candidates {
+            left -= weight;
+            if left < 0.0 {
+                return Some(*token);
+            }
+        }
+        // Rounding may leave a rest.
+        candidates.last().map(|(token, _)| *token)
+    }
+
+    fn penalise(&self, logits: &mut [f32], history: &[u32]) {
+        if self.repetition_penalty == 1.0 {
+            return;
+        }
+        let mut tokens = history.to_vec();
+        tokens.sort_unstable();
+        tokens.dedup();
+        for token in tokens {
+            if let Some(logit) = logits.get_mut(token as usize) {
+                let penalty = self.repetition_penalty;
+                *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
+            }
+        }
+    }
+}
+
+/// The first of the greatest.
+fn argmax(logits: &[f32]) -> Option<u32> {
+    let mut best = (0..).zip(logits.iter().copied());
+    let first = best.next()?;
+    let (token, logit) = best.fold(first, |best, next| if next.1 > best.1 { next } else { best });
+    logit.is_finite().then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOGITS: [f32; 4] = [1.0, 3.0, 2.0, -1.0];
+
+    fn sampler(change: impl FnOnce(&mut GenerationConfig)) -> Sampler {
+        let mut config = GenerationConfig { temperature: 1.0, seed: 7, ..Default::default() };
+        change(&mut config);
+        config.check().unwrap();
+        Sampler::new(&config)
+    }
+
+    fn counts(mut sampler: Sampler, draws: usize) -> [usize; 4] {
+        let mut counts = [0; 4];
+        for _ in 0..draws {
+            counts[sampler.next(LOGITS.to_vec(), &[]).unwrap() as usize] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn draws_follow_the_softmax() {
+        let counts = counts(sampler(|_| ()), 20_000);
+        let total: f64 = LOGITS.iter().map(|l| f64::from(*l).exp()).sum();
+        for (count, logit) in counts.iter().zip(LOGITS) {
+            let expected = f64::from(logit).exp() / total;
+            assert!((*count as f64 / 20_000.0 - expected).abs() < 0.01, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn top_k_and_top_p_leave_the_most_probable() {
+        let counts_k = counts(sampler(|c| c.top_k = Some(2)), 500);
+        assert!(counts_k[0] == 0 && counts_k[3] == 0 && counts_k[2] > 0);
+        // The first two tokens have probabilities 0.66 and 0.24.
+        let counts_p = counts(sampler(|c| c.top_p = Some(0.6)), 500);
+        assert_eq!(counts_p, [0, 500, 0, 0]);
+        let counts_p = counts(sampler(|c| c.top_p = Some(0.7)), 500);
+        assert!(counts_p[0] == 0 && counts_p[2] > 0);
+    }
+
+    #[test]
+    fn temperature_zero_takes_the_first_greatest() {
+        let mut greedy = sampler(|c| c.temperature = 0.0);
+        assert_eq!(greedy.next(vec![1.0, 3.0, 3.0], &[]), Some(1));
+    }
+
+    #[test]
+    fn the_penalty_lowers_tokens_that_occurred() {
+        let mut greedy = sampler(|c| {
+            c.temperature = 0.0;
+            c.repetition_penalty = 2.0;
+        });
+        assert_eq!(greedy.next(LOGITS.to_vec(), &[1, 1]), Some(2));
+        assert_eq!(greedy.next(vec![-1.0, -1.5], &[0]), Some(1));
+    }
+
+    #[test]
+    fn equal_seeds_draw_equal_tokens() {
+        let draw = || {
+            let mut sampler = sampler(|_| ());
+            (0..50).map(|_| sampler.next(LOGITS.to_vec(), &[]).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(), draw());
+    }
+
+    #[test]
+    fn scores_that_are_no_numbers_give_no_token() {
+        assert_eq!(sampler(|_| ()).next(vec![f32::NAN, 1.0], &[]), None);
+        assert_eq!(sampler(|_| ()).next(vec![f32::INFINITY, 1.0], &[]), None);
+        assert_eq!(sampler(|c| c.temperature = 0.0).next(vec![f32::NEG_INFINITY], &[]), None);
+    }
+}

@@ -1,0 +1,143 @@
+use std::convert::Infallible;
+use std::f64::consts::TAU;
+
+use burn::module::Param;
+use burn::nn::{Embedding, Linear};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{WeightError, WeightSource};
+
+/// Where a model gets its parameters from while it is put together, by their Hugging Face paths.
+pub(crate) trait ParameterSource {
+    type Error;
+
+    /// `<path>.weight` and, with `bias`, `<path>.bias`.
+    fn linear(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<Linear, Self::Error>;
+
+    /// `<path>.weight`, `[rows, columns]`.
+    fn embedding(
+        &mut self,
+        path: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Embedding, Self::Error>;
+
+    /// `<path>.weight`, `[size]`.
+    fn norm(&mut self, path: &str, size: usize) -> Result<Param<Tensor<1>>, Self::Error>;
+}
+
+/// Parameters read from files, frozen.
+pub(crate) struct LoadedParameters<'a> {
+    pub(crate) source: &'a mut WeightSource,
+    pub(crate) device: &'a Device,
+}
+
+impl ParameterSource for LoadedParameters<'_> {
+    type Error = WeightError;
+
+    fn linear(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<Linear, WeightError> {
+        let name = format!("{path}.weight");
+        let weight = self.source.take_transposed(&name, [outputs, inputs], self.device)?;
+        let bias = match bias {
+            true => {
+                let bias = self.source.take(&format!("{path}.bias"), [outputs], self.device)?;
+                Some(frozen(bias))
+            }
+            false => None,
+        };
+        Ok(Linear { weight: frozen(weight), bias })
+    }
+
+    fn embedding(
+        &mut self,
+        path: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Embedding, WeightError> {
+        let weight = self.source.take(&format!("{path}.weight"), [rows, columns], self.device)?;
+        Ok(Embedding { weight: frozen(weight) })
+    }
+
+    fn norm(&mut self, path: &str, size: usize) -> Result<Param<Tensor<1>>, WeightError> {
+        Ok(frozen(self.source.take(&format!("{path}.weight"), [size], self.device)?))
+    }
+}
+
+fn frozen<const D: usize>(tensor: Tensor<D>) -> Param<Tensor<D>> {
+    Param::from_tensor(tensor).set_require_grad(false)
+}
+
+/// Random parameters, trainable: matrices from a normal distribution, biases 0, norms 1.
+///
+/// Drawn on the host, so that a seed gives the same model on every device.
+pub(crate) struct RandomParameters<'a> {
+    rng: ChaCha8Rng,
+    std: f64,
+    device: &'a Device,
+}
+
+impl<'a> RandomParameters<'a> {
+    pub(crate) fn new(seed: u64, std: f64, device: &'a Device) -> Self {
+        Self { rng: ChaCha8Rng::seed_from_u64(seed), std, device }
+    }
+
+    fn matrix(&mut self, rows: usize, columns: usize) -> Param<Tensor<2>> {
+        let mut values = Vec::with_capacity(rows * columns + 1);
+        while values.len() < rows * columns {
+            // Box and Muller: two uniform numbers give two normal ones.
+            let radius = self.std * (-2.0 * (1.0 - self.rng.random::<f64>()).ln()).sqrt();
+            let (sin, cos) = (TAU * self.rng.random::<f64>()).sin_cos();
+            values.extend([(radius * cos) as f32, (radius * sin) as f32]);
+        }
+        values.truncate(rows * columns);
+        self.parameter(values, [rows, columns])
+    }
+
+    fn parameter<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
+        let data = TensorData::new(values, shape);
+        Param::from_tensor(Tensor::from_data(data, (self.device, DType::F32)))
+    }
+}
+
+impl ParameterSource for RandomParameters<'_> {
+    type Error = Infallible;
+
+    fn linear(
+        &mut self,
+        _path: &str,
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<Linear, Infallible> {
+        let weight = self.matrix(inputs, outputs);
+        let bias = bias.then(|| self.parameter(vec![0.0; outputs], [outputs]));
+        Ok(Linear { weight, bias })
+    }
+
+    fn embedding(
+        &mut self,
+        _path: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Embedding, Infallible> {
+        Ok(Embedding { weight: self.matrix(rows, columns) })
+    }
+
+    fn norm(&mut self, _path: &str, size: usize) -> Result<Param<Tensor<1>>, Infallible> {
+        Ok(self.parameter(vec![1.0; size], [size]))
+    }
+}

@@ -1,0 +1,151 @@
+use std::ops::Range;
+
+use tokenizers::Tokenizer;
+
+use super::chat::{ChatMessage, ChatTemplate};
+use super::error::TokenizerError;
+
+/// Turns text into tokens and back, with the special tokens and the chat template of a model.
+#[derive(Debug, Clone)]
+pub struct TextTokenizer {
+    pub(super) tokenizer: Tokenizer,
+    pub(super) bos: Option<SpecialToken>,
+    pub(super) eos: Option<SpecialToken>,
+    pub(super) pad: Option<SpecialToken>,
+    pub(super) chat_template: Option<ChatTemplate>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SpecialToken {
+    pub(super) text: String,
+    pub(super) id: u32,
+}
+
+impl TextTokenizer {
+    /// Wraps a tokenizer made in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::UnknownToken`] when a special token is not in its vocabulary.
+    pub fn from_tokenizer(
+        mut tokenizer: Tokenizer,
+        bos: Option<&str>,
+        eos: Option<&str>,
+        pad: Option<&str>,
+    ) -> Result<Self, TokenizerError> {
+        // Padding and truncation belong to batches, whose shape the caller decides.
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(failed)?;
+        let special = |role, token: Option<&str>| match token {
+            None => Ok(None),
+            Some(text) => match tokenizer.token_to_id(text) {
+                Some(id) => Ok(Some(SpecialToken { text: text.to_owned(), id })),
+                None => Err(TokenizerError::UnknownToken { role, token: text.to_owned() }),
+            },
+        };
+        Ok(Self {
+            bos: special("bos_token", bos)?,
+            eos: special("eos_token", eos)?,
+            pad: special("pad_token", pad)?,
+            chat_template: None,
+            tokenizer,
+        })
+    }
+
+    /// Sets the chat template, a Jinja template as in `tokenizer_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::ChatTemplate`] when it is not valid Jinja.
+    pub fn with_chat_template(mut self, template: &str) -> Result<Self, TokenizerError> {
+        self.chat_template = Some(ChatTemplate::new(template)?);
+        Ok(self)
+    }
+
+    /// The tokens of a text; with `add_special_tokens`, between those that the model expects at
+    /// its start and end.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::Text`] when the tokenizer fails.
+    pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = self.tokenizer.encode_fast(text, add_special_tokens).map_err(failed)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// As [`encode`](Self::encode), with the bytes of the text that each token stands for (an
+    /// empty range for special tokens).
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::Text`] when the tokenizer fails.
+    pub fn encode_with_offsets(
+        &self,
+        text: &str,
+        add_special_tokens: bool,
+    ) -> Result<Vec<(u32, Range<usize>)>, TokenizerError> {
+        let encoding = self.tokenizer.encode(text, add_special_tokens).map_err(failed)?;
+        let offsets = encoding.get_offsets().iter().map(|(start, end)| *start..*end);
+        Ok(encoding.get_ids().iter().copied().zip(offsets).collect())
+    }
+
+    /// The text of tokens.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::Text`] when the tokenizer fails.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, TokenizerError> {
+        self.tokenizer.decode(ids, skip_special_tokens).map_err(failed)
+    }
+
+    /// The token that starts a sequence.
+    pub fn bos_token_id(&self) -> Option<u32> {
+        self.bos.as_ref().map(|token| token.id)
+    }
+
+    /// The token that ends a sequence.
+    pub fn eos_token_id(&self) -> Option<u32> {
+        self.eos.as_ref().map(|token| token.id)
+    }
+
+    /// The token of padding.
+    pub fn pad_token_id(&self) -> Option<u32> {
+        self.pad.as_ref().map(|token| token.id)
+    }
+
+    /// The number of tokens, added ones included.
+    pub fn vocab_size(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+
+    /// The tokenizer underneath.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Whether conversations can be formatted.
+    pub fn has_chat_template(&self) -> bool {
+        self.chat_template.is_some()
+    }
+
+    /// Formats a conversation as the model was trained on it; with `add_generation_prompt`, up to
+    /// where the assistant answers. The text contains its special tokens: encode it without adding
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError`] when the model has no template, or the template refuses the messages.
+    pub fn apply_chat_template(
+        &self,
+        messages: &[ChatMessage],
+        add_generation_prompt: bool,
+    ) -> Result<String, TokenizerError> {
+        let template = self.chat_template.as_ref().ok_or(TokenizerError::NoChatTemplate)?;
+        let text = |token: &Option<SpecialToken>| token.as_ref().map(|token| token.text.clone());
+        template.render(messages, add_generation_prompt, text(&self.bos), text(&self.eos))
+    }
+}
+
+fn failed(error: tokenizers::Error) -> TokenizerError {
+    TokenizerError::Text { message: error.to_string() }
+}

@@ -1,0 +1,131 @@
+use std::thread;
+
+use burn::tensor::{DType, Element, TensorData};
+use half::{bf16, f16};
+use safetensors::Dtype;
+
+use super::WeightDType;
+
+/// Tensors smaller than this are transposed by one thread.
+const PARALLEL_ELEMENTS: usize = 1 << 20;
+/// The side of the square blocks of a transposition; two fit into a first-level cache.
+const BLOCK: usize = 32;
+
+/// How the elements of a file become elements of a tensor, in row-major order.
+#[derive(Clone, Copy)]
+pub(super) enum Order {
+    /// As stored.
+    AsStored,
+    /// `[rows, cols]` in the file becomes `[cols, rows]`.
+    Transposed { rows: usize, cols: usize },
+}
+
+/// Converts little-endian bytes; `None` for an element type that is not a float.
+pub(super) fn decode(
+    bytes: &[u8],
+    stored: Dtype,
+    wanted: WeightDType,
+    order: Order,
+    shape: Vec<usize>,
+) -> Option<(TensorData, DType)> {
+    let f32_of_f16 = |b: [u8; 2]| f16::from_le_bytes(b).to_f32();
+    let f32_of_bf16 = |b: [u8; 2]| bf16::from_le_bytes(b).to_f32();
+    Some(match (stored, wanted) {
+        (Dtype::F32, _) => pack(bytes, order, shape, f32::from_le_bytes),
+        (Dtype::F16, WeightDType::F32) => pack(bytes, order, shape, f32_of_f16),
+        (Dtype::BF16, WeightDType::F32) => pack(bytes, order, shape, f32_of_bf16),
+        (Dtype::F16, WeightDType::AsStored) => pack(bytes, order, shape, f16::from_le_bytes),
+        (Dtype::BF16, WeightDType::AsStored) => pack(bytes, order, shape, bf16::from_le_bytes),
+        _ => return None,
+    })
+}
+
+fn pack<const N: usize, T: Element + Default>(
+    bytes: &[u8],
+    order: Order,
+    shape: Vec<usize>,
+    convert: impl Fn([u8; N]) -> T + Sync,
+) -> (TensorData, DType) {
+    let (elements, _) = bytes.as_chunks::<N>();
+    let values = match order {
+        Order::AsStored => elements.iter().map(|element| convert(*element)).collect(),
+        Order::Transposed { rows, cols } => transpose(elements, rows, cols, convert),
+    };
+    (TensorData::new(values, shape), T::dtype())
+}
+
+/// Converts and transposes in square blocks, on all cores where it is worth it.
+fn transpose<const N: usize, T: Copy + Default + Send>(
+    elements: &[[u8; N]],
+    rows: usize,
+    cols: usize,
+    convert: impl Fn([u8; N]) -> T + Sync,
+) -> Vec<T> {
+    let mut out = vec![T::default(); rows * cols];
+    if out.is_empty() {
+        return out;
+    }
+    let threads = match thread::available_parallelism() {
+        Ok(threads) if out.len() >= PARALLEL_ELEMENTS => threads.get(),
+        _ => 1,
+    };
+    let columns_per_thread = cols.div_ceil(threads).next_multiple_of(BLOCK);
+    // Fills rows `first..` of the result, which are columns of the source.
+    let fill = |first: usize, part: &mut [T]| {
+        let columns = part.len() / rows;
+        for row_block in (0..rows).step_by(BLOCK) {
+            let row_end = (row_block + BLOCK).min(rows);
+            for block in (0..columns).step_by(BLOCK) {
+                for column in block..(block + BLOCK).min(columns) {
+                    let target = &mut part[column * rows + row_block..column * rows + row_end];
+                    for (offset, value) in target.iter_mut().enumerate() {
+                        *value = convert(elements[(row_block + offset) * cols + first + column]);
+                    }
+                }
+            }
+        }
+    };
+    if threads == 1 {
+        fill(0, &mut out);
+    } else {
+        thread::scope(|scope| {
+            for (i, part) in out.chunks_mut(columns_per_thread * rows).enumerate() {
+                let fill = &fill;
+                scope.spawn(move || fill(i * columns_per_thread, part));
+            }
+        });
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transposition_moves_every_element() {
+        for (rows, cols) in [(1, 1), (3, 70), (70, 3), (33, 65), (1100, 1000)] {
+            let source: Vec<f32> = (0..rows * cols).map(|i| i as f32).collect();
+            let bytes: Vec<[u8; 4]> = source.iter().map(|v| v.to_le_bytes()).collect();
+            let result = transpose(&bytes, rows, cols, f32::from_le_bytes);
+            for row in 0..rows {
+                for col in 0..cols {
+                    assert_eq!(result[col * rows + row], source[row * cols + col]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn halves_become_f32_or_stay() {
+        let value = bf16::from_f32(1.5);
+        let bytes = value.to_le_bytes();
+        let order = Order::AsStored;
+        let (data, dtype) = decode(&bytes, Dtype::BF16, WeightDType::F32, order, vec![1]).unwrap();
+        assert_eq!((data.try_to_vec::<f32>().unwrap(), dtype), (vec![1.5], DType::F32));
+        let (data, dtype) =
+            decode(&bytes, Dtype::BF16, WeightDType::AsStored, order, vec![1]).unwrap();
+        assert_eq!((data.try_to_vec::<bf16>().unwrap(), dtype), (vec![value], DType::BF16));
+        assert!(decode(&bytes, Dtype::I16, WeightDType::F32, order, vec![1]).is_none());
+    }
+}

@@ -1,0 +1,131 @@
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Weights that cannot be read or written, or do not fit the model.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WeightError {
+    /// The folder holds no weights in a known form.
+    #[error(
+        "{}: has neither `model.safetensors` nor `model.safetensors.index.json`",
+        folder.display()
+    )]
+    NoWeights {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The index of a sharded model makes no sense.
+    #[error("{}: {message}", path.display())]
+    Index {
+        /// The index file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The index names a file that is not there.
+    #[error("{}: names the shard `{shard}`, which is not in the folder", index.display())]
+    ShardMissing {
+        /// The index file.
+        index: PathBuf,
+        /// The file it names.
+        shard: String,
+    },
+    /// The file ends before its tensors do.
+    #[error("{}: the file is truncated ({length} bytes); download it again", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// The file is not in the safetensors format.
+    #[error("{}: not a safetensors file: {source}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: safetensors::SafeTensorError,
+    },
+    /// The model needs a tensor that the files do not have.
+    #[error("{}: no tensor `{name}`{}", folder.display(), hint(nearest))]
+    MissingTensor {
+        /// The folder of the model.
+        folder: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Names in the files that look alike.
+        nearest: Vec<String>,
+    },
+    /// A tensor does not have the shape that the configuration asks for.
+    #[error("{}: tensor `{name}` has shape {found:?}, but {expected:?} is expected", folder.display())]
+    Shape {
+        /// The folder of the model.
+        folder: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The shape that the configuration asks for.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        found: Vec<usize>,
+    },
+    /// A tensor is stored in a type that is not implemented.
+    #[error("{}: tensor `{name}` is stored as {dtype}; supported: F32, F16, BF16", folder.display())]
+    Dtype {
+        /// The folder of the model.
+        folder: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its type, as safetensors names it.
+        dtype: String,
+    },
+    /// The files hold tensors that the model has no place for.
+    #[error("{}: tensors that the model has no place for: {}", folder.display(), unused(names))]
+    UnusedTensors {
+        /// The folder of the model.
+        folder: PathBuf,
+        /// Each such tensor, with the names that the model asked for and that look most alike.
+        names: Vec<(String, Vec<String>)>,
+    },
+    /// The safetensors file cannot be written.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: safetensors::SafeTensorError,
+    },
+}
+
+fn hint(nearest: &[String]) -> String {
+    if nearest.is_empty() {
+        String::new()
+    } else {
+        format!("; the nearest names are `{}`", nearest.join("`, `"))
+    }
+}
+
+fn unused(names: &[(String, Vec<String>)]) -> String {
+    const SHOWN: usize = 8;
+    let mut text = names
+        .iter()
+        .take(SHOWN)
+        .map(|(name, nearest)| match nearest.first() {
+            Some(near) => format!("`{name}` (nearest: `{near}`)"),
+            None => format!("`{name}`"),
+        })
+        .collect::<Vec<_>>()
+        .join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
+}

@@ -1,0 +1,164 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor};
+
+use super::decode::{Order, decode};
+use super::index::ShardIndex;
+use super::nearest::nearest;
+use super::shard::Shard;
+use super::{WeightDType, WeightError};
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// The weights in a Hugging Face folder, taken one tensor at a time.
+///
+/// Reads `model.safetensors`, or the shards that `model.safetensors.index.json` names. Files are
+/// mapped, so that only the tensor being taken needs memory. When everything is taken,
+/// [`finish`](Self::finish) tells what was left over.
+#[derive(Debug)]
+pub struct WeightSource {
+    folder: PathBuf,
+    shards: Vec<Shard>,
+    /// Tensors not yet taken, with the index of their shard.
+    left: BTreeMap<String, usize>,
+    taken: BTreeSet<String>,
+    dtype: WeightDType,
+}
+
+impl WeightSource {
+    /// Opens the weights in `folder`.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightError`] when there are none, or a file is unreadable, truncated or missing.
+    pub fn open(folder: impl AsRef<Path>, dtype: WeightDType) -> Result<Self, WeightError> {
+        let folder = folder.as_ref().to_owned();
+        let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
+        let mut shards = Vec::new();
+        let mut left = BTreeMap::new();
+        if single.exists() {
+            let shard = Shard::open(&single)?;
+            left.extend(shard.names().into_iter().map(|name| (name, 0)));
+            shards.push(shard);
+        } else if index.exists() {
+            let weight_map = ShardIndex::read(&index)?.weight_map;
+            let files: BTreeSet<_> = weight_map.values().cloned().collect();
+            for (i, file) in files.into_iter().enumerate() {
+                let path = folder.join(&file);
+                if !path.exists() {
+                    return Err(WeightError::ShardMissing { index, shard: file });
+                }
+                let shard = Shard::open(&path)?;
+                left.extend(shard.names().into_iter().map(|name| (name, i)));
+                shards.push(shard);
+            }
+            if let Some((name, file)) =
+                weight_map.iter().find(|(name, _)| !left.contains_key(*name))
+            {
+                let message = format!("says that `{file}` holds `{name}`, but no shard does");
+                return Err(WeightError::Index { path: index, message });
+            }
+        } else {
+            return Err(WeightError::NoWeights { folder });
+        }
+        Ok(Self { folder, shards, left, taken: BTreeSet::new(), dtype })
+    }
+
+    /// The names of the tensors that were not yet taken.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.left.keys().map(String::as_str)
+    }
+
+    /// Takes a tensor as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightError`] when it is missing, was taken before, has another shape, or is not of
+    /// floats.
+    pub fn take<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        device: &Device,
+    ) -> Result<Tensor<D>, WeightError> {
+        self.read(name, shape, shape, Order::AsStored, device)
+    }
+
+    /// Takes a matrix stored as `[rows, cols]` as a contiguous `[cols, rows]`.
+    ///
+    /// Linears are stored `[out, in]`, and Burn multiplies fastest by `[in, out]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn take_transposed(
+        &mut self,
+        name: &str,
+        [rows, cols]: [usize; 2],
+        device: &Device,
+    ) -> Result<Tensor<2>, WeightError> {
+        self.read(name, [rows, cols], [cols, rows], Order::Transposed { rows, cols }, device)
+    }
+
+    /// Leaves out the tensors whose names satisfy `unwanted`, so that [`finish`](Self::finish)
+    /// does not complain of them.
+    pub fn ignore(&mut self, unwanted: impl Fn(&str) -> bool) {
+        self.left.retain(|name, _| !unwanted(name));
+    }
+
+    /// Checks that no tensor is left over.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightError::UnusedTensors`] when some are.
+    pub fn finish(self) -> Result<(), WeightError> {
+        if self.left.is_empty() {
+            return Ok(());
+        }
+        let names = self
+            .left
+            .keys()
+            .map(|name| (name.clone(), nearest(name, self.taken.iter().map(String::as_str))))
+            .collect();
+        Err(WeightError::UnusedTensors { folder: self.folder, names })
+    }
+
+    fn read<const D: usize>(
+        &mut self,
+        name: &str,
+        expected: [usize; D],
+        shape: [usize; D],
+        order: Order,
+        device: &Device,
+    ) -> Result<Tensor<D>, WeightError> {
+        let found = self.left.get(name).and_then(|shard| self.shards[*shard].tensor(name));
+        let Some((info, bytes)) = found else {
+            return Err(WeightError::MissingTensor {
+                folder: self.folder.clone(),
+                name: name.to_owned(),
+                nearest: nearest(name, self.names()),
+            });
+        };
+        if info.shape != expected {
+            return Err(WeightError::Shape {
+                folder: self.folder.clone(),
+                name: name.to_owned(),
+                expected: expected.to_vec(),
+                found: info.shape.clone(),
+            });
+        }
+        let Some((data, dtype)) = decode(bytes, info.dtype, self.dtype, order, shape.to_vec())
+        else {
+            return Err(WeightError::Dtype {
+                folder: self.folder.clone(),
+                name: name.to_owned(),
+                dtype: format!("{:?}", info.dtype),
+            });
+        };
+        self.left.remove(name);
+        self.taken.insert(name.to_owned());
+        Ok(Tensor::from_data(data, (device, dtype)))
+    }
+}

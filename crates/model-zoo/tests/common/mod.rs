@@ -1,0 +1,107 @@
+// Each test file uses a part of this.
+#![allow(dead_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::nn::Linear;
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use model_zoo::{
+    CausalLm, KvCache, Llama, LlamaConfig, LoadOptions, RopeConfig, RopeScaling, TokenInput,
+};
+use router::RoutingTape;
+use safetensors::SafeTensors;
+
+pub type Base = Llama<Linear>;
+
+pub fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+/// A folder of downloaded material; `None`, with the reason printed, where it is absent.
+pub fn material(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/material").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: {} is not on this machine", path.display());
+    None
+}
+
+pub fn load(folder: &Path) -> Base {
+    Llama::load(folder, &LoadOptions::default(), &Device::flex()).unwrap()
+}
+
+/// Inputs and expected logits, computed by transformers.
+pub struct Reference {
+    pub ids: Vec<i64>,
+    pub mask: Option<Vec<bool>>,
+    pub logits: Vec<f32>,
+    pub shape: [usize; 3],
+}
+
+impl Reference {
+    pub fn read(folder: &Path) -> Self {
+        let bytes = fs::read(folder.join("reference.safetensors")).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let ints = |name: &str| -> Option<Vec<i64>> {
+            let data = file.tensor(name).ok()?.data();
+            Some(data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect())
+        };
+        let logits = file.tensor("logits").unwrap();
+        let [b, s, v] = logits.shape() else { panic!("logits have 3 dimensions") };
+        let floats = logits.data().chunks_exact(4);
+        Self {
+            ids: ints("input_ids").unwrap(),
+            mask: ints("attention_mask").map(|mask| mask.iter().map(|m| *m == 1).collect()),
+            shape: [*b, *s, *v],
+            logits: floats.map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
+        }
+    }
+
+    pub fn input(&self) -> TokenInput {
+        let [b, s, _] = self.shape;
+        let device = Device::flex();
+        let data = TensorData::new(self.ids.clone(), [b, s]);
+        let input = TokenInput::new(Tensor::<2, Int>::from_data(data, &device));
+        match &self.mask {
+            Some(mask) => {
+                let data = TensorData::new(mask.clone(), [b, s]);
+                input.with_attention_mask(Tensor::<2, Bool>::from_data(data, &device))
+            }
+            None => input,
+        }
+    }
+
+    pub fn largest(&self) -> f32 {
+        self.logits.iter().fold(0.0, |largest, value| largest.max(value.abs()))
+    }
+}
+
+pub fn logits(model: &impl CausalLm, input: &TokenInput, cache: Option<&mut KvCache>) -> Vec<f32> {
+    let mut tape = RoutingTape::new(input.context());
+    let hidden = model.hidden_states(input, cache, &mut tape);
+    model.logits(hidden).into_data().try_to_vec::<f32>().unwrap()
+}
+
+/// A small decoder with grouped heads, biases and scaled positions.
+pub fn tiny_config() -> LlamaConfig {
+    let mut config = LlamaConfig::new(40, 24, 36, 2, 6);
+    config.num_key_value_heads = 2;
+    config.head_dim = 8;
+    config.attention_bias = true;
+    config.mlp_bias = true;
+    config.initializer_range = 0.3;
+    config.eos_token_ids = vec![2, 3];
+    config.rope = RopeConfig { theta: 1e4, scaling: RopeScaling::Linear { factor: 2.0 } };
+    config
+}
+
+pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).fold(0.0, |largest, (x, y)| {
+        let difference = (x - y).abs();
+        // NaN compares with nothing, so that it must be looked for.
+        if difference.is_nan() { f32::NAN } else { largest.max(difference) }
+    })
+}

@@ -1,0 +1,46 @@
+use burn::module::Module;
+use burn::tensor::Tensor;
+use lora_expert::{ExpertBank, LoraBank};
+use router::{AnyRouter, Router, RoutingTape, Site};
+
+/// What an adapted linear adds to its frozen one: a bank of experts, and the router that mixes
+/// them.
+///
+/// `dy = sum_e w_e(x) f_e(x)`; without a router every weight is 1, which for one expert is LoRA.
+#[derive(Module, Debug)]
+pub struct MoeAdapter<R: Router = AnyRouter, E: ExpertBank = LoraBank> {
+    /// Mixes the experts; none for a single adapter.
+    pub router: Option<R>,
+    /// The experts.
+    pub experts: E,
+}
+
+impl<R: Router, E: ExpertBank> MoeAdapter<R, E> {
+    /// A mixture of `experts` by `router`.
+    pub fn new(router: R, experts: E) -> Self {
+        Self { router: Some(router), experts }
+    }
+
+    /// Experts that all count fully; with one expert, a plain adapter.
+    pub fn unrouted(experts: E) -> Self {
+        Self { router: None, experts }
+    }
+
+    /// The adapter's part of the output, in the dtype of `x`; the routing goes on the tape.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[batch_size, seq_len, in_features]`
+    /// - result: `[batch_size, seq_len, out_features]`
+    pub fn forward(&self, x: Tensor<3>, site: Site, tape: &mut RoutingTape) -> Tensor<3> {
+        let [batch, seq, features] = x.dims();
+        let x = x.reshape([batch * seq, features]);
+        let routing = self.router.as_ref().map(|router| router.route(x.clone(), tape.context()));
+        if let Some(routing) = &routing {
+            tape.push(site, routing);
+        }
+        let y = self.experts.forward(x, routing.as_ref(), tape.context().training);
+        let out_features = y.dims()[1];
+        y.reshape([batch, seq, out_features])
+    }
+}

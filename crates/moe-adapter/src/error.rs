@@ -1,0 +1,149 @@
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// An adapter that cannot be made, attached, saved or loaded.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AdapterError {
+    /// A size that must be at least 1.
+    #[error("adapter: `{key}` is 0, but must be at least 1")]
+    Zero {
+        /// The key at fault.
+        key: &'static str,
+    },
+    /// A scaling that would switch the adapter off or is not a number.
+    #[error("adapter: `lora_alpha` is {value}, but must be a finite number above 0")]
+    LoraAlpha {
+        /// The value given.
+        value: f64,
+    },
+    /// A balance loss needs a router to balance.
+    #[error(
+        "adapter: `balance_loss` is set, but `num_experts` is 1: a single adapter has no router; \
+         remove `balance_loss` or raise `num_experts`"
+    )]
+    BalanceWithoutMixture,
+    /// Nothing would be adapted.
+    #[error(
+        "adapter: `target_modules` is empty; name modules, as in [\"gate_proj\"], give a regular \
+         expression, or \"all-linear\""
+    )]
+    NoTargets,
+    /// A regular expression that does not parse.
+    #[error("adapter: `target_modules` is no regular expression: {pattern:?}")]
+    TargetPattern {
+        /// The expression given.
+        pattern: String,
+        /// Why it does not parse.
+        source: regex::Error,
+    },
+    /// Targets that the model does not have.
+    #[error(
+        "adapter: `target_modules` {targets} matches no module of the model (with the given \
+         `layers_to_transform`); it has {available}"
+    )]
+    TargetNotFound {
+        /// What matched nothing.
+        targets: String,
+        /// The names that the model has.
+        available: String,
+    },
+    /// A layer that the model does not have.
+    #[error("adapter: `layers_to_transform` names layer {layer}, but the model has {layers}")]
+    LayerNotFound {
+        /// The index given.
+        layer: usize,
+        /// The number of layers.
+        layers: usize,
+    },
+    /// A preset that does not exist.
+    #[error("adapter: there is no preset {name:?}; there are: {allowed}")]
+    UnknownPreset {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        allowed: String,
+    },
+    /// A router that cannot work.
+    #[error(transparent)]
+    Router(#[from] router::RouterError),
+    /// Experts that cannot work.
+    #[error(transparent)]
+    Expert(#[from] lora_expert::ExpertError),
+    /// A start that cannot be made.
+    #[error(transparent)]
+    Init(#[from] svd_init::InitError),
+    /// A balance loss that cannot work.
+    #[error(transparent)]
+    Balance(#[from] balance_loss::BalanceLossError),
+    /// A file that cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A configuration that does not parse.
+    #[error("{}: not the configuration of an adapter: {source}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A configuration of a kind that this crate does not read.
+    #[error("{}: `{key}` is {found}, but only {allowed} can be read", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The key at fault.
+        key: &'static str,
+        /// The value found.
+        found: String,
+        /// What can be read.
+        allowed: String,
+    },
+    /// A safetensors file that does not parse.
+    #[error("{}: not a complete safetensors file: {source}", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: safetensors::SafeTensorError,
+    },
+    /// A tensor that the adapter needs and the file lacks.
+    #[error("{origin}: tensor `{name}` is missing")]
+    MissingTensor {
+        /// The file.
+        origin: String,
+        /// The tensor.
+        name: String,
+    },
+    /// Tensors that the adapter has no place for.
+    #[error("{origin}: {count} tensors have no place in the adapter: {names}")]
+    UnexpectedTensors {
+        /// The file.
+        origin: String,
+        /// How many.
+        count: usize,
+        /// The first of them.
+        names: String,
+    },
+    /// A tensor of another shape or type.
+    #[error("{origin}: tensor `{name}` is {found}, but must be {expected}")]
+    TensorMismatch {
+        /// The file.
+        origin: String,
+        /// The tensor.
+        name: String,
+        /// Its shape or type.
+        found: String,
+        /// What is needed.
+        expected: String,
+    },
+    /// There is nothing to save.
+    #[error("adapter: the model carries no adapter, so there is nothing to save")]
+    NoAdapter,
+}

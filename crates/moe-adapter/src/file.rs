@@ -1,0 +1,27 @@
+use std::io::Write;
+use std::path::Path;
+
+/// Writes a file so that a reader sees the old content or the new, never a part: to a temporary
+/// file in the same folder, synced, then renamed. The folder is made where it is missing.
+///
+/// # Errors
+///
+/// Any error of the file system; the old file is then untouched.
+pub fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::Builder::new().prefix(".writing-").suffix(".tmp").tempfile_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    #[cfg(unix)]
+    {
+        // Temporary files are private by default; what is written here is meant to be shared.
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

@@ -1,0 +1,52 @@
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+use lora_expert::{ExpertBank, LoraBank};
+use router::{AnyRouter, Router, RoutingTape, Site};
+
+use crate::{AdaptedProjection, MoeAdapter, Projection};
+
+/// A frozen linear, with or without an adapter: `y = W x + b + adapter(x)`.
+///
+/// Without an adapter it is the linear and costs nothing more.
+#[derive(Module, Debug)]
+pub struct AdaptedLinear<R: Router = AnyRouter, E: ExpertBank = LoraBank> {
+    base: Linear,
+    adapter: Option<MoeAdapter<R, E>>,
+}
+
+impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
+    fn from_linear(linear: Linear) -> Self {
+        Self { base: linear, adapter: None }
+    }
+
+    fn linear(&self) -> &Linear {
+        &self.base
+    }
+
+    fn forward(&self, x: Tensor<3>, site: Site, tape: &mut RoutingTape) -> Tensor<3> {
+        match &self.adapter {
+            None => self.base.forward(x),
+            Some(adapter) => {
+                let base = self.base.forward(x.clone());
+                base + adapter.forward(x, site, tape)
+            }
+        }
+    }
+}
+
+impl<R: Router, E: ExpertBank> AdaptedProjection for AdaptedLinear<R, E> {
+    type Adapter = MoeAdapter<R, E>;
+
+    fn adapter(&self) -> Option<&Self::Adapter> {
+        self.adapter.as_ref()
+    }
+
+    fn replace_adapter(&mut self, adapter: Option<Self::Adapter>) -> Option<Self::Adapter> {
+        std::mem::replace(&mut self.adapter, adapter)
+    }
+
+    fn replace_weight(&mut self, weight: Tensor<2>) {
+        self.base.weight = Param::from_tensor(weight).no_grad();
+    }
+}

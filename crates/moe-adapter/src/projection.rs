@@ -1,0 +1,70 @@
+use burn::module::{Module, ModuleDisplay};
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+use router::{RoutingTape, Site};
+
+/// A layer that a model calls where it would call a linear.
+///
+/// Models are generic over it, so the trainable model is the same type as the base model. Burn's
+/// own [`Linear`] is one (a model that cannot be adapted), and
+/// [`AdaptedLinear`](crate::AdaptedLinear) is the default.
+pub trait Projection: Module + ModuleDisplay {
+    /// Takes over a linear of the base model.
+    fn from_linear(linear: Linear) -> Self;
+
+    /// The linear of the base model.
+    fn linear(&self) -> &Linear;
+
+    /// Projects the activations of a batch.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[batch_size, seq_len, in_features]`, of the batch that `tape` describes
+    /// - result: `[batch_size, seq_len, out_features]`
+    fn forward(&self, x: Tensor<3>, site: Site, tape: &mut RoutingTape) -> Tensor<3>;
+}
+
+impl Projection for Linear {
+    fn from_linear(linear: Linear) -> Self {
+        linear
+    }
+
+    fn linear(&self) -> &Linear {
+        self
+    }
+
+    fn forward(&self, x: Tensor<3>, _site: Site, _tape: &mut RoutingTape) -> Tensor<3> {
+        Linear::forward(self, x)
+    }
+}
+
+/// A model whose linears can be adapted.
+pub trait Adaptable: Module + ModuleDisplay {
+    /// The layer that stands in for its linears.
+    type Projection: Projection;
+
+    /// Visits every projection in the order of the forward pass, with its path as Hugging Face
+    /// checkpoints name it, as in `model.layers.0.mlp.gate_proj`.
+    fn visit_projections(&self, visit: &mut dyn FnMut(&str, Site, &Self::Projection));
+
+    /// As [`visit_projections`](Self::visit_projections), to change them.
+    fn visit_projections_mut(
+        &mut self,
+        visit: &mut dyn FnMut(&str, Site, &mut Self::Projection),
+    );
+}
+
+/// A projection that can carry an adapter.
+pub trait AdaptedProjection: Projection {
+    /// What it adds to its linear.
+    type Adapter: Module;
+
+    /// The adapter, where there is one.
+    fn adapter(&self) -> Option<&Self::Adapter>;
+
+    /// Gives it an adapter, or takes it away, and returns the one that was there.
+    fn replace_adapter(&mut self, adapter: Option<Self::Adapter>) -> Option<Self::Adapter>;
+
+    /// Replaces the weight of the frozen linear, `[in_features, out_features]`.
+    fn replace_weight(&mut self, weight: Tensor<2>);
+}

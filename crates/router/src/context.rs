@@ -1,0 +1,48 @@
+use burn::tensor::{Bool, Int, Tensor};
+
+/// What routers and balance losses may know of the batch that passes through a model.
+#[derive(Debug, Clone)]
+pub struct BatchContext {
+    /// The number of samples `B`.
+    pub batch_size: usize,
+    /// The number of positions `S` of each sample, padding included.
+    pub seq_len: usize,
+    /// `[B, S]`, true for a real token, false for padding; `None` when no position is padding.
+    pub token_mask: Option<Tensor<2, Bool>>,
+    /// `[B]`, the task type of each sample (LoRAMoE: 1 for world knowledge, 0 for other tasks);
+    /// `None` where it is unknown, as at generation.
+    pub task_types: Option<Tensor<1, Int>>,
+    /// Whether the pass is part of training: routers that explore or keep running statistics do
+    /// so only then.
+    pub training: bool,
+}
+
+impl BatchContext {
+    /// A batch of `batch_size` samples of `seq_len` real tokens, outside training.
+    pub fn new(batch_size: usize, seq_len: usize) -> Self {
+        Self { batch_size, seq_len, token_mask: None, task_types: None, training: false }
+    }
+
+    /// Marks padding: `mask` is `[B, S]`, true for a real token.
+    pub fn with_token_mask(mut self, mask: Tensor<2, Bool>) -> Self {
+        self.token_mask = Some(mask);
+        self
+    }
+
+    /// Gives each sample its task type, `[B]`.
+    pub fn with_task_types(mut self, task_types: Tensor<1, Int>) -> Self {
+        self.task_types = Some(task_types);
+        self
+    }
+
+    /// Says whether the pass is part of training.
+    pub fn with_training(mut self, training: bool) -> Self {
+        self.training = training;
+        self
+    }
+
+    /// The number of token positions, `B * S`.
+    pub fn num_tokens(&self) -> usize {
+        self.batch_size * self.seq_len
+    }
+}

@@ -1,0 +1,59 @@
+//! Routers of mixtures of experts: for each token, which experts it uses and with what weight.
+//!
+//! A [`Router`] maps token activations `[tokens, hidden_size]` to a [`Routing`]: the logits and
+//! probabilities over the experts before selection, and the combine weights after it. It knows
+//! nothing of what an expert computes. Everything that a consumer may need (experts, balance
+//! losses, analytics) is in the `Routing`, computed once.
+//!
+//! A [`RoutingTape`] travels through a model's forward pass: what routers need to know of the
+//! batch goes in ([`BatchContext`]), the routings of all layers come out.
+//!
+//! ```
+//! use burn::tensor::{Device, Distribution, Tensor};
+//! use rand::{SeedableRng, rngs::SmallRng};
+//! use router::{BatchContext, DenseRouterConfig, Router};
+//!
+//! # fn main() -> Result<(), router::RouterError> {
+//! let device = Device::flex();
+//! let router = DenseRouterConfig::new(16, 4).init(&mut SmallRng::seed_from_u64(0), &device)?;
+//! let x = Tensor::random([6, 16], Distribution::Normal(0.0, 1.0), &device);
+//! let routing = router.route(x, &BatchContext::new(2, 3));
+//! assert_eq!(routing.weights.dims(), [6, 4]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod any;
+mod context;
+mod dense;
+mod error;
+mod routing;
+mod tape;
+
+pub use any::{AnyRouter, RouterConfig};
+pub use context::BatchContext;
+pub use dense::{DenseRouter, DenseRouterConfig};
+pub use error::RouterError;
+pub use routing::Routing;
+pub use tape::{RoutingRecord, RoutingTape, Site};
+
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::Tensor;
+
+/// Decides, for each token, which experts it uses and how much.
+///
+/// A router is a Burn module, so its parameters train, save and load with the layer that owns it.
+/// Implement it in any crate to bring a strategy of your own; nothing here has to change.
+pub trait Router: Module + ModuleDisplay {
+    /// The number of experts that the router chooses from.
+    fn num_experts(&self) -> usize;
+
+    /// Routes every token of a batch.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[batch_size * seq_len, hidden_size]`, the tokens of `context` in row-major order
+    /// - the tensors of the result: `[batch_size * seq_len, num_experts]`, in f32 whatever the
+    ///   dtype of `x`
+    fn route(&self, x: Tensor<2>, context: &BatchContext) -> Routing;
+}

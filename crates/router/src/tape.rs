@@ -1,0 +1,87 @@
+use std::fmt;
+
+use crate::{BatchContext, Routing};
+
+/// The place of a projection in a model: which layer, and which module of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Site {
+    /// The index of the layer.
+    pub layer: usize,
+    /// The path of the projection inside its layer, as in `mlp.gate_proj`.
+    pub module: &'static str,
+}
+
+impl Site {
+    /// The place `module` of layer `layer`.
+    pub const fn new(layer: usize, module: &'static str) -> Self {
+        Self { layer, module }
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "layers.{}.{}", self.layer, self.module)
+    }
+}
+
+/// The routing of one projection in one forward pass.
+#[derive(Debug, Clone)]
+pub struct RoutingRecord {
+    /// Where it was decided.
+    pub site: Site,
+    /// What was decided.
+    pub routing: Routing,
+}
+
+/// Travels through a forward pass: carries the batch's context to every layer and collects the
+/// layers' routings.
+///
+/// Recording keeps tensors alive, so a tape records only when asked to.
+///
+/// ```
+/// use router::{BatchContext, RoutingTape};
+///
+/// let silent = RoutingTape::new(BatchContext::new(1, 8));
+/// let recording = RoutingTape::recording(BatchContext::new(1, 8));
+/// assert!(!silent.is_recording() && recording.is_recording());
+/// ```
+#[derive(Debug, Clone)]
+pub struct RoutingTape {
+    context: BatchContext,
+    recording: bool,
+    records: Vec<RoutingRecord>,
+}
+
+impl RoutingTape {
+    /// A tape that passes the context on and forgets what layers report.
+    pub fn new(context: BatchContext) -> Self {
+        Self { context, recording: false, records: Vec::new() }
+    }
+
+    /// A tape that keeps every layer's routing.
+    pub fn recording(context: BatchContext) -> Self {
+        Self { context, recording: true, records: Vec::new() }
+    }
+
+    /// Whether routings are kept.
+    pub fn is_recording(&self) -> bool {
+        self.recording
+    }
+
+    /// What is known of the batch.
+    pub fn context(&self) -> &BatchContext {
+        &self.context
+    }
+
+    /// Reports the routing of the projection at `site`.
+    pub fn push(&mut self, site: Site, routing: &Routing) {
+        if self.recording {
+            self.records.push(RoutingRecord { site, routing: routing.clone() });
+        }
+    }
+
+    /// The routings so far, in the order of the forward pass.
+    pub fn records(&self) -> &[RoutingRecord] {
+        &self.records
+    }
+}
