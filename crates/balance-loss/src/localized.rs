@@ -71,9 +71,9 @@ impl LocalizedBalancingConfig {
 
 /// LoRAMoE's localised balancing constraint (arXiv 2312.09979, section 3.3).
 ///
-/// Experts are of a type, samples are of a type, and the constraint balances the experts *within*
-/// a type while it draws samples to the experts of their own. With the routing weights `w` of a
-/// layer,
+/// Experts are of a type, samples are of a type, and the spread of the experts' use is measured
+/// with different factors for own and other experts, so that experts are balanced *within* a type
+/// and may differ between types. With the routing weights `w` of a layer,
 ///
 /// ```text
 /// Q[b, e] = sum over the tokens t of sample b of w[t, e]
@@ -84,6 +84,10 @@ impl LocalizedBalancingConfig {
 /// ```
 ///
 /// with the unbiased variance over all entries of Z `[B, E]`, aggregated over the layers.
+///
+/// The loss is 0 where Q is inversely proportional to I: taken alone, the published formula gives
+/// the experts of a sample's own type *less* weight, while the paper's text describes the
+/// opposite. This is the published formula.
 #[derive(Debug, Clone)]
 pub struct LocalizedBalancing {
     config: LocalizedBalancingConfig,

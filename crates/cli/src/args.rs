@@ -4,7 +4,18 @@ use clap::{Args, Parser, Subcommand};
 
 /// Fine-tune frozen transformers with mixtures of LoRA experts.
 #[derive(Debug, Parser)]
-#[command(name = "lora-moe", version, about, propagate_version = true)]
+#[command(
+    name = "lora-moe",
+    version,
+    about,
+    after_help = "Examples:
+  lora-moe demo
+  lora-moe config --preset loramoe-paper > run.toml
+  lora-moe train --config run.toml --set model.path=path/to/llama
+  lora-moe generate --model path/to/llama --adapter runs/loramoe-paper --prompt 'Hello'
+
+Exit codes: 0 success, 1 failure (the reason on standard error), 2 wrong usage."
+)]
 pub struct Cli {
     /// Where to compute: flex (CPU), cuda, cuda:1, vulkan, wgpu, metal, rocm.
     ///
@@ -19,8 +30,165 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Train an adapter as a configuration file describes it.
+    Train(TrainArgs),
+    /// Measure the loss of a model, with or without an adapter, on data.
+    Eval(EvalArgs),
+    /// Continue a text.
+    Generate(GenerateArgs),
+    /// Compute logits for token ids, for comparison with another implementation.
+    Logits(LogitsArgs),
+    /// Describe a model folder or an adapter folder.
+    Inspect(InspectArgs),
+    /// Print a commented configuration to start from.
+    Config(ConfigArgs),
     /// A complete experiment with nothing to download: LoRA against LoRAMoE in a small world.
     Demo(DemoArgs),
+    /// Measure the cost of training.
+    Bench(BenchArgs),
+}
+
+/// Arguments of `train`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  lora-moe train --config run.toml
+  lora-moe train --config run.toml --set adapter.num_experts=8 --set training.max_steps=100
+  lora-moe train --config run.toml --resume")]
+pub struct TrainArgs {
+    /// The configuration; `lora-moe config` prints one.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Overrides a key of the configuration; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Continue from the newest checkpoint in `training.output_dir`.
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// Arguments of `eval`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  lora-moe eval --model llama --data validation.json
+  lora-moe eval --model llama --adapter runs/x --data validation.json --template plain
+  lora-moe eval --model llama --adapter runs/x --data qa.jsonl --exact-match --max-new-tokens 16")]
+pub struct EvalArgs {
+    /// A Hugging Face folder.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// An adapter folder.
+    #[arg(long)]
+    pub adapter: Option<PathBuf>,
+    /// Files of records, JSON or JSON Lines.
+    #[arg(long, required = true, num_args = 1..)]
+    pub data: Vec<PathBuf>,
+    /// How an instruction becomes a prompt: alpaca, plain, chat, or a text with {instruction}.
+    #[arg(long, default_value = "alpaca")]
+    pub template: String,
+    /// The longest sample in tokens.
+    #[arg(long, default_value_t = 1024)]
+    pub max_length: usize,
+    /// The samples of one forward pass.
+    #[arg(long, default_value_t = 8)]
+    pub batch_size: usize,
+    /// Also generate greedily, and count the answers that are exactly right.
+    #[arg(long)]
+    pub exact_match: bool,
+    /// The most tokens of a generated answer.
+    #[arg(long, default_value_t = 64)]
+    pub max_new_tokens: usize,
+}
+
+/// Arguments of `generate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  lora-moe generate --model llama --prompt 'Once upon a time' --max-new-tokens 100
+  lora-moe generate --model llama --adapter runs/x --prompt 'Hi' --chat --temperature 0.7 --top-p 0.9
+
+The text goes to standard output, everything else to standard error.")]
+pub struct GenerateArgs {
+    /// A Hugging Face folder.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// An adapter folder.
+    #[arg(long)]
+    pub adapter: Option<PathBuf>,
+    /// The text to continue.
+    #[arg(long)]
+    pub prompt: String,
+    /// Take the prompt as a user's turn of the tokenizer's chat template, and print the reply only.
+    #[arg(long)]
+    pub chat: bool,
+    /// Print the continuation without the prompt.
+    #[arg(long)]
+    pub skip_prompt: bool,
+    /// The most tokens to generate.
+    #[arg(long, default_value_t = 128)]
+    pub max_new_tokens: usize,
+    /// Divides the logits; 0 takes the most probable token.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub temperature: f64,
+    /// Sample only among so many of the most probable tokens.
+    #[arg(long)]
+    pub top_k: Option<usize>,
+    /// Sample only among the most probable tokens that together reach this probability.
+    #[arg(long)]
+    pub top_p: Option<f64>,
+    /// Above 1, tokens that occurred become less probable.
+    #[arg(long, default_value_t = 1.0)]
+    pub repetition_penalty: f64,
+    /// A text that ends the generation; may be given several times.
+    #[arg(long)]
+    pub stop: Vec<String>,
+    /// The seed of sampling.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// Arguments of `logits`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  lora-moe logits --model llama --inputs in.safetensors --output out.safetensors
+
+IN holds `input_ids`, and optionally `attention_mask` (1 for a token, 0 for padding), as int64
+[batch, seq]; OUT receives `logits`, f32 [batch, seq, vocab].")]
+pub struct LogitsArgs {
+    /// A Hugging Face folder.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// An adapter folder.
+    #[arg(long)]
+    pub adapter: Option<PathBuf>,
+    /// The safetensors file to read.
+    #[arg(long)]
+    pub inputs: PathBuf,
+    /// The safetensors file to write.
+    #[arg(long)]
+    pub output: PathBuf,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  lora-moe inspect path/to/llama
+  lora-moe inspect runs/loramoe-paper")]
+pub struct InspectArgs {
+    /// A model folder (config.json) or an adapter folder (adapter_config.json).
+    pub folder: PathBuf,
+}
+
+/// Arguments of `config`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  lora-moe config --preset loramoe-paper > run.toml
+  lora-moe config --list")]
+pub struct ConfigArgs {
+    /// The method to start from.
+    #[arg(long, default_value = "loramoe-paper")]
+    pub preset: String,
+    /// List the presets instead.
+    #[arg(long)]
+    pub list: bool,
 }
 
 /// Arguments of `demo`.
@@ -49,4 +217,57 @@ pub struct DemoArgs {
     /// Where the pre-trained world is cached (default: the user's cache folder).
     #[arg(long)]
     pub cache: Option<PathBuf>,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// What to measure.
+    #[command(subcommand)]
+    pub what: BenchCommand,
+}
+
+/// The benchmarks.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Training steps on random tokens.
+    Train(BenchTrainArgs),
+}
+
+/// Arguments of `bench train`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  lora-moe bench train --config config.json --random-init --preset loramoe-paper \\
+    --set adapter.num_experts=8 --steps 10 --json")]
+pub struct BenchTrainArgs {
+    /// The config.json of a model, or the folder that holds it.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Random weights; without it, those of the folder.
+    #[arg(long)]
+    pub random_init: bool,
+    /// The method.
+    #[arg(long, default_value = "loramoe-paper")]
+    pub preset: String,
+    /// Overrides a key of the adapter, as in adapter.num_experts=8; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The timed steps.
+    #[arg(long, default_value_t = 10)]
+    pub steps: usize,
+    /// The steps before those.
+    #[arg(long, default_value_t = 2)]
+    pub warmup: usize,
+    /// The samples of a step.
+    #[arg(long, default_value_t = 4)]
+    pub batch_size: usize,
+    /// The tokens of a sample.
+    #[arg(long, default_value_t = 256)]
+    pub seq_len: usize,
+    /// The seed of weights and tokens.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
 }

@@ -10,10 +10,23 @@ use clap::Parser;
 
 use args::{Cli, Command};
 
+/// Training on a CPU allocates a large buffer for every operation; glibc gives each back to the
+/// system at once and pays for its pages again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let device = cli.device.as_str();
     let result = match &cli.command {
-        Command::Demo(args) => command::demo::run(args, &cli.device),
+        Command::Train(args) => command::train::run(args, device),
+        Command::Eval(args) => command::eval::run(args, device),
+        Command::Generate(args) => command::generate::run(args, device),
+        Command::Logits(args) => command::logits::run(args, device),
+        Command::Inspect(args) => command::inspect::run(args),
+        Command::Config(args) => command::config::run(args),
+        Command::Demo(args) => command::demo::run(args, device),
+        Command::Bench(args) => command::bench::run(args, device),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

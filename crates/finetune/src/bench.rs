@@ -1,0 +1,110 @@
+//! The cost of training: steps on random tokens, timed.
+
+use std::time::Instant;
+
+use balance_loss::BalanceLoss;
+use model_zoo::CausalLm;
+use moe_adapter::{Adaptable, AdaptedLinear, AdapterConfig, AdapterError, adapter_state, attach};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use crate::data::{Collator, Sample};
+use crate::train::{Learner, LearnerConfig, TrainError, TrainingConfig};
+
+/// What a training benchmark runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainBench {
+    /// The samples of a step.
+    pub batch_size: usize,
+    /// The tokens of a sample.
+    pub seq_len: usize,
+    /// The timed steps.
+    pub steps: usize,
+    /// The steps before that, which are not timed.
+    pub warmup: usize,
+    /// The seed of tokens and adapters.
+    pub seed: u64,
+}
+
+/// What a training benchmark measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrainBenchResult {
+    /// Tokens per second, from the median step.
+    pub tokens_per_s: f64,
+    /// The median time of a step, in seconds.
+    pub step_s: f64,
+    /// The largest resident memory of the process so far, in MiB; 0 where the system does not tell.
+    pub peak_rss_mb: f64,
+    /// The trainable parameters.
+    pub trainable: usize,
+    /// The loss of the last step, as a sign of life.
+    pub loss: f64,
+}
+
+/// Times training steps of an adapter on a model: every token is a target, half of the samples are
+/// of task type 1.
+///
+/// # Errors
+///
+/// [`TrainError`] when the adapter does not fit the model.
+pub fn bench_train<M>(
+    mut model: M,
+    adapter: &AdapterConfig,
+    bench: &TrainBench,
+) -> Result<TrainBenchResult, TrainError>
+where
+    M: CausalLm + Adaptable<Projection = AdaptedLinear>,
+{
+    attach(&mut model, adapter, bench.seed)?;
+    let trainable = adapter_state(&model).values().map(|data| data.num_elements()).sum();
+    let balance: Option<Box<dyn BalanceLoss>> = match &adapter.balance_loss {
+        Some(loss) => Some(loss.init().map_err(AdapterError::from)?),
+        None => None,
+    };
+    let vocabulary = model.vocab_size() as u32;
+    let mut learner =
+        Learner::new(model, balance, LearnerConfig::from(&TrainingConfig::default()));
+    let device = learner.model().device();
+    let mut rng = ChaCha8Rng::seed_from_u64(bench.seed);
+    let mut times = Vec::with_capacity(bench.steps);
+    let mut loss = f64::NAN;
+    for step in 0..bench.warmup + bench.steps {
+        let samples: Vec<Sample> = (0..bench.batch_size)
+            .map(|row| Sample {
+                input_ids: (0..bench.seq_len).map(|_| rng.random_range(0..vocabulary)).collect(),
+                target_mask: (0..bench.seq_len).map(|at| at > 0).collect(),
+                task_type: Some((row % 2) as u32),
+            })
+            .collect();
+        let refs: Vec<_> = samples.iter().collect();
+        let batch = Collator::new(0).collate(&refs)?.to_device(&device);
+        let started = Instant::now();
+        loss = learner.step(&[batch], 1e-4)?.loss;
+        // Asynchronous devices are waited for, so that a step is timed whole.
+        device.sync().map_err(|error| TrainError::value("device", error, "able to compute"))?;
+        if step >= bench.warmup {
+            times.push(started.elapsed().as_secs_f64());
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    let step_s = times.get(times.len() / 2).copied().unwrap_or(f64::NAN);
+    Ok(TrainBenchResult {
+        tokens_per_s: (bench.batch_size * bench.seq_len) as f64 / step_s,
+        step_s,
+        peak_rss_mb: peak_rss_mb(),
+        trainable,
+        loss,
+    })
+}
+
+/// The high-water mark of resident memory, from `/proc/self/status`.
+fn peak_rss_mb() -> f64 {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find(|line| line.starts_with("VmHWM:"))?.to_owned();
+            line.split_whitespace().nth(1)?.parse::<f64>().ok()
+        })
+        .map_or(0.0, |kib| kib / 1024.0)
+}

@@ -20,6 +20,8 @@ pub struct DemoConfig {
     pub num_hidden_layers: usize,
     /// Its attention heads.
     pub num_attention_heads: usize,
+    /// The standard deviation of its first weights.
+    pub initializer_range: f64,
     /// The steps of the pre-training.
     pub pretraining_steps: usize,
     /// The sentences of a step of the pre-training.
@@ -81,6 +83,7 @@ impl Default for DemoConfig {
             intermediate_size: 344,
             num_hidden_layers: 4,
             num_attention_heads: 4,
+            initializer_range: 0.06,
             pretraining_steps: 300,
             pretraining_batch_size: 96,
             pretraining_learning_rate: 3e-3,

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use burn::module::Module;
 use burn::tensor::Device;
 use model_zoo::{CausalLm, Llama, LlamaConfig, LoadOptions, TextTokenizer};
 use moe_adapter::write_atomically;
@@ -87,6 +88,7 @@ fn pretrain(
     );
     llama.max_position_embeddings = 64;
     llama.tie_word_embeddings = true;
+    llama.initializer_range = config.initializer_range;
     llama.bos_token_id = Some(BOS);
     llama.eos_token_ids = vec![EOS];
     llama.pad_token_id = Some(PAD);
@@ -126,7 +128,6 @@ fn pretrain(
         curve.push(((step + 1) as f64, report.loss));
         on_step(step + 1, total_steps, report.loss);
     }
-    use burn::module::Module;
     Ok((learner.model().valid(), curve))
 }
 
@@ -140,6 +141,7 @@ fn fingerprint(config: &DemoConfig) -> u64 {
         config.intermediate_size,
         config.num_hidden_layers,
         config.num_attention_heads,
+        config.initializer_range,
         config.pretraining_steps,
         config.pretraining_batch_size,
         config.pretraining_learning_rate,

@@ -1,6 +1,6 @@
 use burn::module::Module;
-use burn::tensor::activation::softmax;
 use burn::tensor::{DType, Tensor};
+use fused_ops::{rope_heads, softmax_masked};
 use moe_adapter::Projection;
 use router::{RoutingTape, Site};
 
@@ -66,8 +66,8 @@ impl<P: Projection> LlamaAttention<P> {
         let heads = q.dims()[2] / d;
         let per_group = heads / groups;
 
-        let q = pass.rope.query(q.reshape([b, s, heads, d])).swap_dims(1, 2);
-        let k = pass.rope.key(k.reshape([b, s, groups, d])).swap_dims(1, 2);
+        let q = rope_heads(q.reshape([b, s, heads, d]), &pass.rope.query);
+        let k = rope_heads(k.reshape([b, s, groups, d]), &pass.rope.key);
         let v = v.reshape([b, s, groups, d]).swap_dims(1, 2);
         let [k, v] = match cache {
             Some(cache) => cache.append(k, v),
@@ -80,12 +80,9 @@ impl<P: Projection> LlamaAttention<P> {
         let dtype = q.dtype();
         let shared = per_group > 1;
         let q = if shared { q.reshape([b, groups, per_group * s, d]) } else { q };
-        let mut scores = q.matmul(k.transpose()).cast(DType::F32);
-        if let Some(mask) = &pass.mask {
-            scores = scores.reshape([b, heads, s, total]) + mask.clone();
-        }
-        let probabilities = softmax(scores, 3).cast(dtype);
-        let y = probabilities.reshape([b, groups, per_group * s, total]).matmul(v);
+        let scores = q.matmul(k.transpose()).cast(DType::F32).reshape([b, heads, s, total]);
+        let weights = softmax_masked(scores, pass.mask.clone()).cast(dtype);
+        let y = weights.reshape([b, groups, per_group * s, total]).matmul(v);
         let y = if shared { y.reshape([b, heads, s, d]) } else { y };
         let y = y.swap_dims(1, 2).reshape([b, s, heads * d]);
         self.o_proj.forward(y, Site::new(layer, "self_attn.o_proj"), tape)

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::activation::silu;
+use fused_ops::silu_mul;
 use moe_adapter::Projection;
 use router::{RoutingTape, Site};
 
@@ -41,6 +41,6 @@ impl<P: Projection> LlamaMlp<P> {
     pub(super) fn forward(&self, x: Tensor<3>, layer: usize, tape: &mut RoutingTape) -> Tensor<3> {
         let gate = self.gate_proj.forward(x.clone(), Site::new(layer, "mlp.gate_proj"), tape);
         let up = self.up_proj.forward(x, Site::new(layer, "mlp.up_proj"), tape);
-        self.down_proj.forward(silu(gate) * up, Site::new(layer, "mlp.down_proj"), tape)
+        self.down_proj.forward(silu_mul(gate, up), Site::new(layer, "mlp.down_proj"), tape)
     }
 }

@@ -1,5 +1,6 @@
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
+use fused_ops::rms_norm;
 
 /// Root-mean-square normalisation, `y = x / sqrt(mean(x^2) + eps) * weight`.
 ///
@@ -15,9 +16,6 @@ pub struct RmsNorm {
 impl RmsNorm {
     /// Normalises the last dimension of `[B, S, H]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let dtype = x.dtype();
-        let x = x.cast(DType::F32);
-        let scale = (x.clone().square().mean_dim(2) + self.eps).sqrt().recip();
-        (x * scale).cast(dtype) * self.weight.val().unsqueeze()
+        rms_norm(x, self.weight.val(), self.eps)
     }
 }

@@ -1,0 +1,76 @@
+use anyhow::Result;
+use lora_moe::device::parse_device;
+use lora_moe::finetune::data::{DataFile, PromptTemplate, encode_prompt, read_records};
+use lora_moe::finetune::run::{DataConfig, load_model, load_samples};
+use lora_moe::finetune::train::evaluate;
+use lora_moe::model_zoo::{CausalLm, Llama, TextTokenizer, generate_batch};
+use serde_json::json;
+
+use crate::args::EvalArgs;
+
+/// Runs `lora-moe eval`: one JSON object on standard output.
+#[allow(clippy::print_stdout)]
+pub fn run(args: &EvalArgs, device: &str) -> Result<()> {
+    let device = parse_device(device)?;
+    let tokenizer = TextTokenizer::from_folder(&args.model)?;
+    let model = load_model(&args.model, args.adapter.as_deref(), &device)?;
+    let data = DataConfig {
+        train: args.data.iter().map(DataFile::new).collect(),
+        validation: Vec::new(),
+        validation_split: None,
+        template: template(&args.template),
+        max_length: args.max_length,
+        train_on_prompt: false,
+    };
+    let max_length = args.max_length.min(model.max_positions());
+    let (samples, report) = load_samples(&data.train, &data, max_length, &tokenizer)?;
+    eprintln!("data: {report}");
+    let evaluation = evaluate(&model, &samples, args.batch_size)?;
+    let mut result = json!({
+        "samples": samples.len(),
+        "targets": evaluation.targets,
+        "loss": evaluation.loss,
+        "perplexity": evaluation.perplexity(),
+    });
+    if args.exact_match {
+        result["exact_match"] = json!(exact_match(args, &data, &model, &tokenizer)?);
+    }
+    println!("{result}");
+    Ok(())
+}
+
+fn template(name: &str) -> PromptTemplate {
+    match name {
+        "alpaca" => PromptTemplate::Alpaca,
+        "plain" => PromptTemplate::Plain,
+        "chat" => PromptTemplate::Chat,
+        custom => PromptTemplate::Custom(custom.to_owned()),
+    }
+}
+
+/// The share of records whose greedy answer is the reference's, apart from white space around it.
+fn exact_match(
+    args: &EvalArgs,
+    data: &DataConfig,
+    model: &Llama,
+    tokenizer: &TextTokenizer,
+) -> Result<f64> {
+    let records = read_records(&data.train)?;
+    let eos: Vec<u32> = match tokenizer.eos_token_id() {
+        Some(id) => vec![id],
+        None => model.eos_token_ids().to_vec(),
+    };
+    let mut right = 0;
+    for chunk in records.chunks(args.batch_size) {
+        let prompts = chunk
+            .iter()
+            .map(|record| encode_prompt(record, tokenizer, &data.template))
+            .collect::<Result<Vec<_>, _>>()?;
+        let answers = generate_batch(model, &prompts, args.max_new_tokens, &eos)?;
+        for (record, answer) in chunk.iter().zip(answers) {
+            let answer = tokenizer.decode(&answer, true)?;
+            right += usize::from(answer.trim() == record.answer().trim());
+        }
+    }
+    Ok(right as f64 / records.len() as f64)
+}

@@ -1,0 +1,60 @@
+use std::io::Write;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use lora_moe::device::parse_device;
+use lora_moe::finetune::run::load_model;
+use lora_moe::model_zoo::{ChatMessage, GenerationConfig, TextTokenizer, generate};
+
+use crate::args::GenerateArgs;
+
+/// Runs `lora-moe generate`.
+pub fn run(args: &GenerateArgs, device: &str) -> Result<()> {
+    let device = parse_device(device)?;
+    let config = GenerationConfig {
+        max_new_tokens: args.max_new_tokens,
+        temperature: args.temperature,
+        top_k: args.top_k,
+        top_p: args.top_p,
+        repetition_penalty: args.repetition_penalty,
+        stop: args.stop.clone(),
+        seed: args.seed,
+        eos_token_ids: Vec::new(),
+    };
+    config.check()?;
+    let tokenizer = TextTokenizer::from_folder(&args.model)?;
+    let prompt = if args.chat {
+        let messages = [ChatMessage::new("user", &args.prompt)];
+        // The template writes the special tokens itself.
+        tokenizer.encode(&tokenizer.apply_chat_template(&messages, true)?, false)?
+    } else {
+        tokenizer.encode(&args.prompt, true)?
+    };
+    let model = load_model(&args.model, args.adapter.as_deref(), &device)?;
+
+    let mut out = std::io::stdout().lock();
+    let mut failed = None;
+    let mut write = |text: &str| {
+        // A reader that closed the pipe early has what it wanted.
+        if failed.is_none()
+            && let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        {
+            failed = Some(error);
+        }
+    };
+    if !args.chat && !args.skip_prompt {
+        write(&args.prompt);
+    }
+    let started = Instant::now();
+    let generation = generate(&model, &tokenizer, &prompt, &config, &mut write)?;
+    write("\n");
+    if let Some(error) = failed {
+        return Err(error).context("cannot write to standard output");
+    }
+    let tokens = generation.token_ids.len();
+    eprintln!(
+        "{tokens} tokens, {:.1} tokens/s",
+        tokens as f64 / started.elapsed().as_secs_f64()
+    );
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Parity with reference implementations, through the command.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensors};
+use serde_json::Value;
+use support::{arg, fails, material, succeeds};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model-zoo/tests/golden").join(name)
+}
+
+fn logits(path: &Path) -> (Vec<usize>, Vec<f32>) {
+    let bytes = std::fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let view = file.tensor("logits").unwrap();
+    assert_eq!(view.dtype(), Dtype::F32);
+    let (chunks, _) = view.data().as_chunks::<4>();
+    (view.shape().to_vec(), chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+}
+
+/// The largest difference relative to the largest reference logit.
+fn error(model: &Path, reference: &Path) -> f32 {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.safetensors");
+    succeeds(&[
+        "logits", "--model", arg(model), "--inputs", arg(reference), "--output", arg(&output),
+    ]);
+    let ((shape, ours), (expected, theirs)) = (logits(&output), logits(reference));
+    assert_eq!(shape, expected);
+    let largest = theirs.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let difference =
+        ours.iter().zip(&theirs).fold(0.0_f32, |largest, (a, b)| largest.max((a - b).abs()));
+    difference / largest
+}
+
+#[test]
+fn logits_are_those_of_the_golden_models() {
+    for name in ["llama2", "llama3", "llama2_sharded_bf16"] {
+        let folder = golden(name);
+        let error = error(&folder, &folder.join("reference.safetensors"));
+        println!("{name}: {error:e}");
+        assert!(error <= 1e-4, "{name}: {error}");
+    }
+}
+
+#[test]
+fn stories260k_gives_the_reference_logits_and_text() {
+    let Some(folder) = material("material/stories260K") else { return };
+    let error = error(&folder, &folder.join("reference.safetensors"));
+    println!("stories260K: {error:e}");
+    assert!(error <= 1e-4, "{error}");
+
+    let text = std::fs::read_to_string(folder.join("reference.json")).unwrap();
+    let reference: Value = serde_json::from_str(&text).unwrap();
+    let count = |key: &str| reference[key].as_array().unwrap().len();
+    let tokens = (count("greedy_ids") - count("prompt_ids")).to_string();
+    let generate = |more: &[&str]| {
+        let prompt = reference["prompt"].as_str().unwrap();
+        let mut arguments = vec![
+            "generate", "--model", arg(&folder), "--prompt", prompt, "--max-new-tokens", &tokens,
+            "--temperature", "0",
+        ];
+        arguments.extend(more);
+        succeeds(&arguments)
+    };
+    let expected = reference["greedy_text"].as_str().unwrap();
+    assert_eq!(generate(&[]).trim_end(), expected.trim_end());
+    let continuation = generate(&["--skip-prompt"]);
+    assert_eq!(format!("Once upon a time{}", continuation.trim_end()), expected.trim_end());
+}
+
+#[test]
+fn inspect_counts_the_parameters_of_published_configurations() {
+    let Some(folder) = material("material/configs/hf") else { return };
+    for (file, parameters) in
+        [("llama-2-7b-hf.json", "6,738,415,616"), ("llama-3.2-1b-instruct.json", "1,235,814,400")]
+    {
+        let text = succeeds(&["inspect", arg(&folder.join(file))]);
+        assert!(text.contains(parameters), "{file}: {text}");
+    }
+}
+
+#[test]
+fn inputs_that_cannot_be_used_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = golden("llama2");
+    let run = |bytes: &[u8]| {
+        let input = folder.path().join("in.safetensors");
+        std::fs::write(&input, bytes).unwrap();
+        let output = folder.path().join("out.safetensors");
+        let error = fails(&[
+            "logits", "--model", arg(&model), "--inputs", arg(&input), "--output", arg(&output),
+        ]);
+        assert!(error.contains("in.safetensors"), "{error}");
+        assert!(!output.exists());
+        error
+    };
+    let file = |ids: &[i64], shape: [usize; 2]| {
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        let view =
+            safetensors::tensor::TensorView::new(Dtype::I64, shape.to_vec(), &bytes).unwrap();
+        safetensors::serialize([("input_ids", view)], None).unwrap()
+    };
+    assert!(run(b"nothing").contains("safetensors"));
+    assert!(run(&file(&[1, 96], [1, 2])).contains("holds 96"));
+    assert!(run(&file(&vec![1; 129], [1, 129])).contains("129 positions"));
+    let error = fails(&["generate", "--model", "nowhere", "--prompt", "x"]);
+    assert!(error.contains("nowhere"), "{error}");
+    let error =
+        fails(&["generate", "--model", arg(&model), "--prompt", "x", "--temperature", "-1"]);
+    assert!(error.contains("temperature"), "{error}");
+}

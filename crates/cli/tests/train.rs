@@ -1,0 +1,162 @@
+//! `lora-moe train`, `eval` and `generate --adapter`, through the command.
+
+mod support;
+
+use std::path::Path;
+
+use serde_json::Value;
+use support::{arg, fails, succeeds, tiny_model};
+
+struct Run {
+    folder: tempfile::TempDir,
+    config: String,
+    model: String,
+    data: String,
+}
+
+impl Run {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (model, data) = tiny_model(folder.path());
+        let config = folder.path().join("run.toml");
+        let text = format!(
+            "[model]\npath = {model:?}\n[adapter]\npreset = \"loramoe-paper\"\nr = 2\n\
+             [data]\ntrain = [{{ path = {data:?} }}]\nvalidation_split = 20\n\
+             template = \"plain\"\n[training]\noutput_dir = \"unset\"\n\
+             learning_rate = 5e-3\nmax_steps = 12\nlogging_steps = 1\n\
+             gradient_accumulation_steps = 2\nper_device_train_batch_size = 4\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        Self {
+            config: arg(&config).into(),
+            model: arg(&model).into(),
+            data: arg(&data).into(),
+            folder,
+        }
+    }
+
+    fn output(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn train(&self, output: &Path, more: &[&str]) {
+        let set = format!("training.output_dir={}", arg(output));
+        let mut arguments = vec!["train", "--config", &self.config, "--set", &set];
+        arguments.extend(more);
+        succeeds(&arguments);
+    }
+}
+
+fn losses(output: &Path) -> Vec<(u64, f64, f64)> {
+    let text = std::fs::read_to_string(output.join("metrics.jsonl")).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["loss"].is_number())
+        .map(|line| {
+            let number = |key: &str| line[key].as_f64().unwrap();
+            (line["step"].as_u64().unwrap(), number("loss"), number("balance_loss"))
+        })
+        .collect()
+}
+
+#[test]
+fn a_resumed_run_repeats_the_numbers_of_an_uninterrupted_one() {
+    let run = Run::new();
+    let (whole, parts) = (run.output("whole"), run.output("parts"));
+    run.train(&whole, &["--set", "training.save_steps=5"]);
+    // Interrupted after step 10: what came after its checkpoint is gone.
+    std::fs::create_dir(&parts).unwrap();
+    let copy = |from: &Path, to: &Path| {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    };
+    copy(&whole.join("checkpoint-10"), &parts.join("checkpoint-10"));
+    std::fs::copy(whole.join("metrics.jsonl"), parts.join("metrics.jsonl")).unwrap();
+    run.train(&parts, &["--set", "training.save_steps=5", "--resume"]);
+
+    let losses = losses(&whole);
+    assert_eq!(losses.len(), 12);
+    assert_eq!(losses, self::losses(&parts));
+    for file in ["adapter_model.safetensors", "adapter_config.json"] {
+        let read = |folder: &Path| std::fs::read(folder.join(file)).unwrap();
+        assert_eq!(read(&whole), read(&parts), "{file}");
+    }
+}
+
+#[test]
+fn a_trained_adapter_lowers_the_loss_and_generates() {
+    let run = Run::new();
+    let output = run.output("out");
+    run.train(&output, &["--set", "training.max_steps=40", "--set", "training.eval_steps=20"]);
+    let metrics = std::fs::read_to_string(output.join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.matches("eval_loss").count(), 2, "{metrics}");
+
+    let eval = |adapter: &[&str]| -> f64 {
+        let mut arguments =
+            vec!["eval", "--model", &run.model, "--data", &run.data, "--template", "plain"];
+        arguments.extend(adapter);
+        let result: Value = serde_json::from_str(&succeeds(&arguments)).unwrap();
+        result["loss"].as_f64().unwrap()
+    };
+    let (base, tuned) = (eval(&[]), eval(&["--adapter", arg(&output)]));
+    assert!(tuned < 0.8 * base, "{base} -> {tuned}");
+
+    let generate = || {
+        succeeds(&[
+            "generate", "--model", &run.model, "--adapter", arg(&output), "--prompt", "copy :",
+            "--max-new-tokens", "4",
+        ])
+    };
+    let text = generate();
+    assert!(text.starts_with("copy :"), "{text}");
+    assert_eq!(text, generate());
+    let described = succeeds(&["inspect", arg(&output)]);
+    assert!(described.contains("mlp.gate_proj.router.weight"), "{described}");
+}
+
+#[test]
+fn the_newest_checkpoints_are_kept() {
+    let run = Run::new();
+    let output = run.output("out");
+    run.train(
+        &output,
+        &["--set", "training.save_steps=2", "--set", "training.save_total_limit=2"],
+    );
+    let mut steps: Vec<_> = std::fs::read_dir(&output)
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .filter_map(|name| name.strip_prefix("checkpoint-")?.parse::<usize>().ok())
+        .collect();
+    steps.sort_unstable();
+    // The validation at the end makes the last one the best as well.
+    assert_eq!(steps, [10, 12]);
+}
+
+#[test]
+fn runs_are_not_overwritten_and_errors_name_their_remedy() {
+    let run = Run::new();
+    let output = run.output("out");
+    run.train(&output, &["--set", "training.max_steps=1"]);
+    let set = format!("training.output_dir={}", arg(&output));
+    let train = |more: &[&str]| {
+        let mut arguments = vec!["train", "--config", &run.config, "--set", &set];
+        arguments.extend(more);
+        fails(&arguments)
+    };
+    assert!(train(&[]).contains("--resume"));
+    let error = train(&["--resume"]);
+    assert!(error.contains("training.max_steps"), "{error}");
+    let error = train(&["--set", "adapter.rank=3"]);
+    assert!(error.contains("rank") && error.contains("run.toml"), "{error}");
+    let error = train(&["--set", "adapter.target_modules=[\"qproj\"]"]);
+    assert!(error.contains("qproj") && error.contains("gate_proj"), "{error}");
+    let error = train(&["--set", "model.path=nowhere"]);
+    assert!(error.contains("nowhere"), "{error}");
+    let error = fails(&["train", "--config", "absent.toml"]);
+    assert!(error.contains("absent.toml"), "{error}");
+    let error = train(&["--device", "cuda:0"]);
+    assert!(error.contains("--features cuda"), "{error}");
+}

@@ -1,0 +1,289 @@
+use std::path::{Path, PathBuf};
+
+use moe_adapter::{AdapterConfig, Preset};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::data::{DataFile, HoldOut, PromptTemplate};
+use crate::train::{TrainError, TrainingConfig};
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunConfig {
+    /// What is adapted.
+    pub model: ModelConfig,
+    /// With what.
+    pub adapter: AdapterConfig,
+    /// On what.
+    pub data: DataConfig,
+    /// How.
+    pub training: TrainingConfig,
+    /// Receives metrics, checkpoints and the adapter.
+    pub output_dir: PathBuf,
+}
+
+/// The base model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A Hugging Face folder: `config.json`, safetensors, `tokenizer.json`.
+    pub path: PathBuf,
+}
+
+/// The data of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Files to train on, JSON or JSON Lines.
+    pub train: Vec<DataFile>,
+    /// Files to validate on.
+    #[serde(default)]
+    pub validation: Vec<DataFile>,
+    /// Without validation files: how much of the training data is held out for it, a count or a
+    /// share. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_split: Option<HoldOut>,
+    /// How an instruction becomes a prompt. Default `alpaca`.
+    #[serde(default)]
+    pub template: PromptTemplate,
+    /// The longest sample in tokens. Default 1024.
+    #[serde(default = "default_max_length")]
+    pub max_length: usize,
+    /// Whether the prompt's tokens are targets too. Default false.
+    #[serde(default)]
+    pub train_on_prompt: bool,
+}
+
+fn default_max_length() -> usize {
+    1024
+}
+
+impl RunConfig {
+    /// Reads a run from TOML text; `overrides` are `key.path=value` and win over the text, and
+    /// `origin` names the text in errors.
+    ///
+    /// Relative paths are meant relative to the working directory.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Config`] naming the key, what was found and what is allowed.
+    pub fn from_toml(
+        text: &str,
+        origin: &str,
+        overrides: &[String],
+    ) -> Result<Self, TrainError> {
+        let config = |message: String| TrainError::Config { origin: origin.into(), message };
+        let mut table: Table =
+            text.parse().map_err(|error: toml::de::Error| config(error.to_string()))?;
+        for assignment in overrides {
+            set(&mut table, assignment)?;
+        }
+        let mut section = |name: &str| match table.remove(name) {
+            Some(Value::Table(section)) => Ok(section),
+            Some(other) => Err(config(format!("`{name}` is {other}, but must be a table"))),
+            None => Err(config(format!("the table `[{name}]` is missing"))),
+        };
+        let model = parse(section("model")?, "model", origin)?;
+        let adapter = adapter_from_table(section("adapter")?, origin)?;
+        let data = parse(section("data")?, "data", origin)?;
+        let mut training = section("training")?;
+        let output_dir = match training.remove("output_dir") {
+            Some(Value::String(path)) => PathBuf::from(path),
+            Some(other) => {
+                return Err(TrainError::value("training.output_dir", other, "a path"));
+            }
+            None => return Err(config("`training.output_dir` is missing".into())),
+        };
+        let training: TrainingConfig = parse(training, "training", origin)?;
+        if let Some(key) = table.keys().next() {
+            return Err(config(format!(
+                "unknown table `[{key}]`; there are `[model]`, `[adapter]`, `[data]` and \
+                 `[training]`"
+            )));
+        }
+        training.check()?;
+        Ok(Self { model, adapter, data, training, output_dir })
+    }
+
+    /// Reads a run from a file; see [`from_toml`](Self::from_toml).
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] naming the file, the key and what is allowed.
+    pub fn from_file(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
+        let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
+        Self::from_toml(&text, &path.display().to_string(), overrides)
+    }
+}
+
+/// Reads an adapter from a table: the values of its `preset`, where there is one, overridden by
+/// its other keys.
+///
+/// # Errors
+///
+/// [`TrainError`] naming the key that cannot work.
+pub fn adapter_from_table(mut table: Table, origin: &str) -> Result<AdapterConfig, TrainError> {
+    let config = |message: String| TrainError::Config { origin: origin.into(), message };
+    let mut merged = match table.remove("preset") {
+        None => Table::new(),
+        Some(Value::String(name)) => {
+            let preset: Preset = name.parse()?;
+            match Value::try_from(preset.config()) {
+                Ok(Value::Table(table)) => table,
+                Ok(_) => Table::new(),
+                Err(error) => return Err(config(error.to_string())),
+            }
+        }
+        Some(other) => return Err(config(format!("`adapter.preset` is {other}, not a name"))),
+    };
+    // A single adapter has no router to balance, so the preset's loss goes with its mixture.
+    if table.get("num_experts").and_then(Value::as_integer) == Some(1)
+        && !table.contains_key("balance_loss")
+    {
+        merged.remove("balance_loss");
+    }
+    merge(&mut merged, table);
+    let adapter: AdapterConfig = parse(merged, "adapter", origin)?;
+    adapter.check()?;
+    Ok(adapter)
+}
+
+/// Reads an adapter from a preset and `adapter.key=value` assignments.
+///
+/// # Errors
+///
+/// [`TrainError`] naming the key that cannot work.
+pub fn adapter_from_assignments(
+    preset: &str,
+    assignments: &[String],
+) -> Result<AdapterConfig, TrainError> {
+    let mut table = Table::new();
+    for assignment in assignments {
+        set(&mut table, assignment)?;
+    }
+    let mut adapter = match table.remove("adapter") {
+        Some(Value::Table(adapter)) => adapter,
+        _ => Table::new(),
+    };
+    if let Some(key) = table.keys().next() {
+        return Err(TrainError::value(key, "set", "a key of the adapter, as in adapter.r=8"));
+    }
+    adapter.entry("preset").or_insert_with(|| Value::String(preset.to_owned()));
+    adapter_from_table(adapter, "--set")
+}
+
+/// Puts the values of `changes` into `table`. Tables of the same `type` are merged, others
+/// replaced: the keys of one strategy mean nothing to another.
+fn merge(table: &mut Table, changes: Table) {
+    for (key, value) in changes {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(old)), Value::Table(new))
+                if new.get("type").is_none_or(|kind| old.get("type") == Some(kind)) =>
+            {
+                merge(old, new);
+            }
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Applies one `key.path=value`; the value is TOML, or text where it is not.
+fn set(table: &mut Table, assignment: &str) -> Result<(), TrainError> {
+    let wrong = |message: &str| TrainError::Config {
+        origin: format!("--set {assignment}"),
+        message: message.into(),
+    };
+    let (path, text) = assignment
+        .split_once('=')
+        .ok_or_else(|| wrong("expected KEY=VALUE, as in training.learning_rate=1e-4"))?;
+    let text = text.trim();
+    let value = format!("value = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_owned()));
+    let mut keys: Vec<_> = path.trim().split('.').collect();
+    let last = keys.pop().filter(|key| !key.is_empty()).ok_or_else(|| wrong("the key is empty"))?;
+    let mut at = table;
+    for key in keys {
+        let next = at.entry(key.to_owned()).or_insert_with(|| Value::Table(Table::new()));
+        at = next.as_table_mut().ok_or_else(|| wrong("the path leads through a plain value"))?;
+    }
+    at.insert(last.to_owned(), value);
+    Ok(())
+}
+
+fn parse<T: serde::de::DeserializeOwned>(
+    table: Table,
+    section: &str,
+    origin: &str,
+) -> Result<T, TrainError> {
+    Value::Table(table).try_into().map_err(|error: toml::de::Error| TrainError::Config {
+        origin: origin.into(),
+        message: format!("in `[{section}]`: {}", error.to_string().trim()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: &str = r#"
+        [model]
+        path = "m"
+        [adapter]
+        preset = "loramoe-paper"
+        r = 2
+        [data]
+        train = [{ path = "a.json", task_type = 0 }]
+        validation_split = 0.1
+        [training]
+        output_dir = "out"
+        learning_rate = 1e-3
+    "#;
+
+    fn read(overrides: &[&str]) -> Result<RunConfig, TrainError> {
+        let overrides: Vec<_> = overrides.iter().map(|text| (*text).to_owned()).collect();
+        RunConfig::from_toml(RUN, "run.toml", &overrides)
+    }
+
+    #[test]
+    fn keys_override_the_preset_and_assignments_override_both() {
+        let run = read(&[]).unwrap();
+        assert_eq!((run.adapter.r, run.adapter.num_experts), (2, 6));
+        assert_eq!(run.data.validation_split, Some(HoldOut::Fraction(0.1)));
+        let run = read(&[
+            "adapter.r=8",
+            "adapter.balance_loss.blc_weight=0.5",
+            "adapter.target_modules=all-linear",
+            "training.max_steps=3",
+        ])
+        .unwrap();
+        assert_eq!((run.adapter.r, run.training.max_steps), (8, 3));
+        let json = serde_json::to_string(&run.adapter).unwrap();
+        assert!(json.contains(r#""blc_weight":0.5,"blc_alpha":0.1"#), "{json}");
+        assert!(json.contains(r#""target_modules":"all-linear""#), "{json}");
+    }
+
+    #[test]
+    fn one_expert_drops_the_balance_loss_of_the_preset() {
+        let run = read(&["adapter.num_experts=1"]).unwrap();
+        assert_eq!(run.adapter.balance_loss, None);
+    }
+
+    #[test]
+    fn errors_name_file_and_key() {
+        let error = |overrides: &[&str]| read(overrides).unwrap_err().to_string();
+        let text = error(&["adapter.rank=4"]);
+        assert!(text.contains("run.toml") && text.contains("rank"), "{text}");
+        assert!(error(&["training.max_steps=soon"]).contains("max_steps"));
+        assert!(error(&["adapter.preset=goat"]).contains("loramoe-paper"));
+        assert!(error(&["optimizer.lr=1"]).contains("[optimizer]"));
+        assert!(error(&["training.learning_rate"]).contains("KEY=VALUE"));
+        assert!(error(&["training.learning_rate=-1"]).contains("training.learning_rate"));
+        let text = RunConfig::from_toml("[model]\npath = 1", "x.toml", &[]).unwrap_err();
+        assert!(text.to_string().contains("x.toml"), "{text}");
+    }
+}

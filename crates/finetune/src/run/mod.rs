@@ -1,0 +1,13 @@
+//! A run as a file describes it: model, adapter, data, training.
+//!
+//! [`RunConfig`] is read from TOML, with a preset of the adapter and single keys overridden;
+//! [`PreparedRun`] reads the model and the data; the [`Trainer`](crate::train::Trainer) does the
+//! rest.
+
+mod config;
+mod prepare;
+mod template;
+
+pub use config::{DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table};
+pub use prepare::{PreparedRun, load_model, load_samples};
+pub use template::run_template;

@@ -1,0 +1,93 @@
+use std::path::Path;
+
+use burn::tensor::Device;
+use model_zoo::{CausalLm, Llama, LoadOptions, TextTokenizer};
+use moe_adapter::{attach, load_adapter, load_adapter_state};
+
+use super::{DataConfig, RunConfig};
+use crate::data::{
+    DataFile, EncodeConfig, EncodeReport, Sample, encode_records, read_records, split,
+};
+use crate::train::TrainError;
+
+/// A model with its adapters attached, and the samples of a run.
+pub struct PreparedRun {
+    /// The adapted model.
+    pub model: Llama,
+    /// Its tokenizer.
+    pub tokenizer: TextTokenizer,
+    /// The samples to train on.
+    pub train: Vec<Sample>,
+    /// The samples to validate on.
+    pub validation: Vec<Sample>,
+    /// What became of the training records.
+    pub train_report: EncodeReport,
+    /// How many linears are adapted.
+    pub adapted: usize,
+}
+
+impl PreparedRun {
+    /// Reads the model and the data of a run.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] naming the file at fault.
+    pub fn new(run: &RunConfig, device: &Device) -> Result<Self, TrainError> {
+        let tokenizer = TextTokenizer::from_folder(&run.model.path)?;
+        let mut model = Llama::load(&run.model.path, &LoadOptions::default(), device)?;
+        let adapted = attach(&mut model, &run.adapter, run.training.seed)?;
+        let max_length = run.data.max_length.min(model.max_positions());
+        let (mut train, train_report) =
+            load_samples(&run.data.train, &run.data, max_length, &tokenizer)?;
+        let validation = if !run.data.validation.is_empty() {
+            load_samples(&run.data.validation, &run.data, max_length, &tokenizer)?.0
+        } else if let Some(hold_out) = run.data.validation_split {
+            let (kept, held_out) = split(train, hold_out, run.training.seed)?;
+            train = kept;
+            held_out
+        } else {
+            Vec::new()
+        };
+        Ok(Self { model, tokenizer, train, validation, train_report, adapted })
+    }
+}
+
+/// Reads files and encodes their records.
+///
+/// # Errors
+///
+/// [`TrainError`] naming the file and record at fault.
+pub fn load_samples(
+    files: &[DataFile],
+    data: &DataConfig,
+    max_length: usize,
+    tokenizer: &TextTokenizer,
+) -> Result<(Vec<Sample>, EncodeReport), TrainError> {
+    let config = EncodeConfig {
+        template: data.template.clone(),
+        max_length,
+        train_on_prompt: data.train_on_prompt,
+        ..EncodeConfig::default()
+    };
+    let records = read_records(files)?;
+    Ok(encode_records(&records, tokenizer, &config)?)
+}
+
+/// Reads a model folder, and puts the adapter of another folder on it.
+///
+/// # Errors
+///
+/// [`TrainError`] naming the file, key or tensor at fault.
+pub fn load_model(
+    folder: &Path,
+    adapter: Option<&Path>,
+    device: &Device,
+) -> Result<Llama, TrainError> {
+    let mut model = Llama::load(folder, &LoadOptions::default(), device)?;
+    if let Some(adapter) = adapter {
+        let (config, state) = load_adapter(adapter)?;
+        attach(&mut model, &config, 0)?;
+        load_adapter_state(&mut model, state, &adapter.display().to_string())?;
+    }
+    Ok(model)
+}

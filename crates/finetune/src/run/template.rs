@@ -1,0 +1,163 @@
+use moe_adapter::{AdapterConfig, Preset, TargetModules};
+use serde_json::Value;
+
+use crate::train::TrainingConfig;
+
+/// A commented file to start from: a run with the values of a preset.
+///
+/// ```
+/// use finetune::run::{RunConfig, run_template};
+/// use moe_adapter::Preset;
+///
+/// let text = run_template(Preset::LoramoePaper);
+/// let run = RunConfig::from_toml(&text, "run.toml", &[])?;
+/// assert_eq!(run.adapter, Preset::LoramoePaper.config());
+/// # Ok::<(), finetune::train::TrainError>(())
+/// ```
+pub fn run_template(preset: Preset) -> String {
+    let adapter = preset.config();
+    let training = TrainingConfig::default();
+    let task_type = if adapter.balance_loss.as_ref().is_some_and(|l| l.needs_task_types()) {
+        "\n# Records without a `task_type` of their own get this one: 1 is world knowledge, 0 any \
+         other task.\ntrain = [{ path = \"train.json\", task_type = 0 }]"
+    } else {
+        "\ntrain = [{ path = \"train.json\" }]"
+    };
+    format!(
+        r#"# {summary}
+# Train with: lora-moe train --config run.toml
+# Any key can be overridden: --set adapter.num_experts=8
+
+[model]
+# A Hugging Face folder: config.json, safetensors, tokenizer.json.
+path = "path/to/model"
+
+[adapter]
+# Starts from the values of a preset; the keys below restate them, and can be changed or removed.
+preset = "{preset}"
+{adapter}
+[data]
+# JSON or JSON Lines with instruction/input/output, messages, or prompt/completion.{task_type}
+# Files to validate on; or a share (0.05) or a count (200) of the training data is held out.
+# validation = [{{ path = "validation.json" }}]
+validation_split = 0.05
+# How an instruction becomes a prompt: "alpaca", "plain" (LoRAMoE's), "chat" (the tokenizer's
+# chat template), or {{ custom = "Q: {{instruction}}\nA: " }}.
+template = "{template}"
+# The longest sample in tokens; longer ones are cut and counted.
+max_length = 1024
+# Whether the prompt is learned too.
+train_on_prompt = false
+
+[training]
+# Receives metrics.jsonl, checkpoints and the adapter.
+output_dir = "runs/{preset}"
+learning_rate = {learning_rate}
+# After the warm-up: "constant", "linear" or "cosine".
+lr_scheduler_type = "cosine"
+# The warm-up in steps (0: as a share of all steps).
+warmup_steps = 0
+warmup_ratio = {warmup_ratio}
+num_train_epochs = {epochs:?}
+# Optimiser steps; above 0 it takes precedence over the epochs.
+max_steps = 0
+per_device_train_batch_size = {batch}
+per_device_eval_batch_size = {batch}
+# Forward passes of one optimiser step.
+gradient_accumulation_steps = 1
+# The largest norm of the gradient; 0 does not clip.
+max_grad_norm = {max_grad_norm:?}
+# AdamW, on the adapter only.
+weight_decay = {weight_decay:?}
+adam_beta1 = {beta1}
+adam_beta2 = {beta2}
+adam_epsilon = {epsilon:e}
+seed = {seed}
+# Batches of samples of similar length, which saves padding.
+group_by_length = true
+# A line of metrics every so many steps.
+logging_steps = {logging}
+# An evaluation and a checkpoint every so many steps; 0 only at the end.
+eval_steps = 0
+save_steps = 0
+# The newest checkpoints that are kept, besides the best.
+save_total_limit = {limit}
+"#,
+        summary = preset.summary(),
+        adapter = adapter_section(&adapter),
+        template = if preset == Preset::Lora { "alpaca" } else { "plain" },
+        learning_rate = training.learning_rate,
+        warmup_ratio = training.warmup_ratio,
+        epochs = training.num_train_epochs,
+        batch = training.per_device_train_batch_size,
+        max_grad_norm = training.max_grad_norm,
+        weight_decay = training.weight_decay,
+        beta1 = training.adam_beta1,
+        beta2 = training.adam_beta2,
+        epsilon = training.adam_epsilon,
+        seed = training.seed,
+        logging = training.logging_steps,
+        limit = training.save_total_limit,
+    )
+}
+
+/// The keys of an adapter with a comment each.
+fn adapter_section(adapter: &AdapterConfig) -> String {
+    let Ok(Value::Object(fields)) = serde_json::to_value(adapter) else {
+        return String::new();
+    };
+    let mut keys = String::new();
+    let mut tables = String::new();
+    for (key, value) in &fields {
+        let comment = comment(key);
+        match value {
+            Value::Object(table) => {
+                tables += &format!("\n# {comment}\n[adapter.{key}]\n");
+                for (key, value) in table {
+                    tables += &format!("{key} = {value}\n");
+                }
+            }
+            _ => keys += &format!("# {comment}\n{key} = {value}\n"),
+        }
+    }
+    if matches!(adapter.target_modules, TargetModules::Names(_)) {
+        keys += "# Only these layers; all where absent.\n# layers_to_transform = [0, 1]\n";
+    }
+    keys + &tables
+}
+
+fn comment(key: &str) -> &'static str {
+    match key {
+        "r" => "The rank of each expert.",
+        "lora_alpha" => "The scaling is lora_alpha / r.",
+        "use_rslora" => "Scale by lora_alpha / sqrt(r) instead.",
+        "lora_dropout" => "The probability that an input of the experts is dropped in training.",
+        "dropout_mask" => "\"shared\" by the experts of a layer, or \"per_expert\".",
+        "num_experts" => "The experts of each adapted linear; 1 is a plain LoRA.",
+        "target_modules" => "A list of names, a regular expression, or \"all-linear\".",
+        "init" => "Where the experts start.",
+        "router" => "How experts are chosen.",
+        "balance_loss" => "What keeps the experts in balance.",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::RunConfig;
+
+    #[test]
+    fn every_template_is_a_run_with_the_values_of_its_preset() {
+        for preset in Preset::ALL {
+            let text = run_template(preset);
+            let run = RunConfig::from_toml(&text, "run.toml", &[]).unwrap();
+            assert_eq!(run.adapter, preset.config(), "{preset}");
+            assert_eq!(run.training, TrainingConfig::default());
+            // Also without its first line, the preset.
+            let text = text.replace(&format!("preset = \"{preset}\"\n"), "");
+            let run = RunConfig::from_toml(&text, "run.toml", &[]).unwrap();
+            assert_eq!(run.adapter, preset.config(), "{preset}");
+        }
+    }
+}

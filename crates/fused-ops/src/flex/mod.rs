@@ -1,0 +1,91 @@
+//! The kernels as operations of Burn: for the Flex backend, and for its autodiff.
+
+mod buffer;
+mod gradients;
+mod mask;
+mod operations;
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{
+    Backend, DispatchTensor, DispatchTensorKind, TensorMetadata, backend_extension,
+};
+use burn::tensor::DType;
+
+/// The operations. Only called for what [`applies`] allows.
+#[backend_extension(Autodiff, Flex)]
+pub(crate) trait FusedOps: Backend {
+    /// See [`silu_mul`](crate::silu_mul).
+    fn silu_mul(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// See [`softmax_masked`](crate::softmax_masked).
+    fn softmax_masked(scores: FloatTensor<Self>, mask: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// [`softmax_masked`](Self::softmax_masked) without a mask.
+    fn softmax_unmasked(scores: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// See [`rms_norm`](crate::rms_norm).
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
+
+    /// See [`rope_heads`](crate::rope_heads).
+    fn rope_heads(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+}
+
+/// Their backward passes, on the backend below autodiff.
+pub(crate) trait FusedGradients: FusedOps {
+    /// The gradients of the gate and of `up`.
+    fn silu_mul_backward(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 2];
+
+    /// The gradient of the scores, from the weights `y`.
+    fn softmax_backward(y: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// The gradient of `x`, and on demand that of the weight.
+    fn rms_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+        grad: FloatTensor<Self>,
+        weight_too: bool,
+    ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>);
+
+    /// The gradient of `x`.
+    fn rope_heads_backward(
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+}
+
+/// Whether all tensors are f32 on Flex, tracked or not.
+pub(crate) fn applies(tensors: &[&DispatchTensor]) -> bool {
+    let on_flex = |tensor: &DispatchTensor| match &tensor.kind {
+        DispatchTensorKind::Flex(_) => true,
+        DispatchTensorKind::Autodiff(inner) => matches!(**inner, DispatchTensorKind::Flex(_)),
+        #[allow(unreachable_patterns)]
+        _ => false,
+    };
+    tensors.iter().all(|tensor| tensor.kind.dtype() == DType::F32 && on_flex(tensor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Tensor};
+
+    #[test]
+    fn the_kernels_take_f32_on_flex() {
+        let plain = Tensor::<2>::ones([2, 3], &Device::flex());
+        let tracked = plain.clone().autodiff().require_grad();
+        let half = plain.clone().cast(DType::F16).into_dispatch();
+        let [plain, tracked] = [plain, tracked].map(Tensor::into_dispatch);
+        assert!(applies(&[&plain, &tracked]));
+        assert!(!applies(&[&plain, &half]));
+    }
+}

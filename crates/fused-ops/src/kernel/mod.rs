@@ -1,0 +1,12 @@
+//! Loops over f32 slices, each on one thread, written so that the compiler vectorises them.
+
+mod norm;
+mod rope;
+mod sigmoid;
+mod simd;
+mod softmax;
+
+pub(crate) use norm::{rms_norm, rms_norm_backward};
+pub(crate) use rope::{turn, turn_back};
+pub(crate) use sigmoid::{silu_mul, silu_mul_backward};
+pub(crate) use softmax::{softmax_backward, softmax_row};

@@ -1,0 +1,28 @@
+//! The operations of a Llama decoder that are not matrix products, each as one operation with a
+//! hand-written backward pass.
+//!
+//! Composed of elementwise operations they are bound by memory: each step reads and writes whole
+//! activations, and the backward pass keeps all of them. Here a pass reads its inputs once, writes
+//! its outputs once and keeps the least it can.
+//!
+//! # Where the kernels run
+//!
+//! On the Flex backend (CPUs), for f32 tensors, when the feature `flex` is on. Whether they apply
+//! is decided for each call from the tensors themselves; everything else (other backends, other
+//! element types, a build without the feature) takes the composed formula, whose values and
+//! gradients are equal up to rounding. So no combination of features and devices fails.
+
+mod norm;
+mod rope;
+mod silu;
+mod softmax;
+
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(feature = "flex")]
+mod kernel;
+
+pub use norm::{rms_norm, rms_norm_composed};
+pub use rope::{RotaryTables, rope_heads, rope_heads_composed};
+pub use silu::{silu_mul, silu_mul_composed};
+pub use softmax::{softmax_masked, softmax_masked_composed};

@@ -1,0 +1,68 @@
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+/// Cosines and sines of rotary position embeddings, for heads of size `d`.
+///
+/// Coordinates `i` and `i + d/2` form a pair (as Hugging Face checkpoints order them), which
+/// [`rope_heads`] turns.
+#[derive(Debug, Clone)]
+pub struct RotaryTables {
+    /// `[S, d]`.
+    cos: Tensor<2>,
+    /// `[S, d]`.
+    sin: Tensor<2>,
+    /// `R`, `[d, d]`: maps a pair `(a, b)` to `(-b, a)`.
+    quarter_turn: Tensor<2>,
+}
+
+impl RotaryTables {
+    /// Tables `[S, d]`; `d` must be even. A factor in both scales what is turned.
+    pub fn new(cos: Tensor<2>, sin: Tensor<2>) -> Self {
+        let quarter_turn = quarter_turn(cos.dims()[1], &cos.device(), cos.dtype());
+        Self { cos, sin, quarter_turn }
+    }
+}
+
+/// Turns the heads of `x` by their positions and puts the head axis first:
+/// `[B, S, heads, d] -> [B, heads, S, d]`.
+///
+/// `y = x * cos + (x R) * sin`. The gradient is `g * cos + (g * sin) R^T`, in the layout of `x`;
+/// nothing but the tables is kept for it. Source: Su et al., arXiv 2104.09864, equation 34.
+pub fn rope_heads(x: Tensor<4>, tables: &RotaryTables) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    {
+        use crate::flex::{FusedOps, applies};
+        let [_, s, _, d] = x.dims();
+        let fits = tables.cos.dims() == [s, d] && tables.sin.dims() == [s, d] && d % 2 == 0;
+        let x = x.into_dispatch();
+        let cos = tables.cos.clone().into_dispatch();
+        let sin = tables.sin.clone().into_dispatch();
+        if fits && applies(&[&x, &cos, &sin]) {
+            return Tensor::from_dispatch(burn::backend::Dispatch::rope_heads(x, cos, sin));
+        }
+        rope_heads_composed(Tensor::from_dispatch(x), tables)
+    }
+    #[cfg(not(feature = "flex"))]
+    rope_heads_composed(x, tables)
+}
+
+/// [`rope_heads`] composed of Burn's operations.
+///
+/// `R` is applied as a product: in a backward pass that costs less than slices and their
+/// concatenation.
+pub fn rope_heads_composed(x: Tensor<4>, tables: &RotaryTables) -> Tensor<4> {
+    let [b, s, heads, d] = x.dims();
+    let turned = x.clone().reshape([b * s * heads, d]).matmul(tables.quarter_turn.clone());
+    let table = |t: &Tensor<2>| t.clone().reshape([1, s, 1, d]);
+    let y = x * table(&tables.cos) + turned.reshape([b, s, heads, d]) * table(&tables.sin);
+    y.swap_dims(1, 2)
+}
+
+fn quarter_turn(d: usize, device: &Device, dtype: DType) -> Tensor<2> {
+    let half = d / 2;
+    let mut turn = vec![0.0f32; d * d];
+    for i in 0..half {
+        turn[(half + i) * d + i] = -1.0;
+        turn[i * d + half + i] = 1.0;
+    }
+    Tensor::<2>::from_data(TensorData::new(turn, [d, d]), (device, DType::F32)).cast(dtype)
+}
