@@ -42,6 +42,8 @@ pub fn tiny_model(folder: &Path) -> (PathBuf, PathBuf) {
     let world = World::new(&WorldConfig { entities: 8, ..WorldConfig::default() }).unwrap();
     let mut config = LlamaConfig::new(world.vocabulary().len(), 32, 64, 2, 4);
     config.max_position_embeddings = 64;
+    // Wide enough that a frozen model of this size has something to adapt.
+    config.initializer_range = 0.2;
     config.bos_token_id = Some(BOS);
     config.eos_token_ids = vec![EOS];
     config.pad_token_id = Some(PAD);
