@@ -22,8 +22,7 @@ impl<'a> Mask<'a> {
     pub(super) fn new(values: &'a [f32], shape: &Shape) -> Self {
         let width = shape[3];
         let stride = |axis: usize, rows: usize| if shape[axis] == 1 { 0 } else { rows };
-        // Written so that NaN counts as seen.
-        let seen = |row: &[f32]| row.iter().rposition(|&x| !(x <= HIDDEN));
+        let seen = |row: &[f32]| row.iter().rposition(|&x| x.is_nan() || x > HIDDEN);
         let visible = |row: &[f32]| seen(row).map_or(width, |last| last + 1);
         Self {
             values,

@@ -56,6 +56,7 @@ impl FusedOps for Flex {
     fn rope_heads(x: Floats, cos: Floats, sin: Floats) -> Floats {
         let shape = x.shape();
         let (b, s, heads, d) = (shape[0], shape[1], shape[2], shape[3]);
+        assert!(d.is_multiple_of(2), "rope_heads: pairs of coordinates");
         let (x, cos, sin) = (contiguous(x), contiguous(cos), contiguous(sin));
         let (x, cos, sin) = (x.storage::<f32>(), cos.storage::<f32>(), sin.storage::<f32>());
         let table = |position: usize| position * d..(position + 1) * d;
@@ -145,6 +146,7 @@ impl FusedGradients for Flex {
     fn rope_heads_backward(cos: Floats, sin: Floats, grad: Floats) -> FloatTensor<Self> {
         let shape = grad.shape();
         let (b, heads, s, d) = (shape[0], shape[1], shape[2], shape[3]);
+        assert!(d.is_multiple_of(2), "rope_heads: pairs of coordinates");
         let (grad, cos, sin) = (contiguous(grad), contiguous(cos), contiguous(sin));
         let (grad, cos, sin) = (grad.storage::<f32>(), cos.storage::<f32>(), sin.storage::<f32>());
         let table = |position: usize| position * d..(position + 1) * d;

@@ -60,20 +60,19 @@ pub(super) fn exp_of_negative<const FMA: bool>(x: f32) -> f32 {
 
 /// How many partial results a reduction keeps: the compiler may not reorder additions, so one
 /// accumulator would forbid vectors.
-pub(super) const LANES: usize = 32;
+pub(super) const LANES: usize = 16;
 
 /// The sum of `term(a[i], b[i])`.
 #[inline(always)]
 pub(super) fn sum_of_pairs(a: &[f32], b: &[f32], term: impl Fn(f32, f32, f32) -> f32) -> f32 {
     let mut sums = [0.0f32; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail = a_chunks.remainder().iter().zip(b_chunks.remainder());
-    let tail = tail.fold(0.0, |sum, (&a, &b)| term(a, b, sum));
-    for (a, b) in a_chunks.zip(b_chunks) {
+    let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
         for i in 0..LANES {
             sums[i] = term(a[i], b[i], sums[i]);
         }
     }
+    let tail = a_tail.iter().zip(b_tail).fold(0.0, |sum, (&a, &b)| term(a, b, sum));
     tail + fold(&sums, |a, b| a + b)
 }
 

@@ -5,8 +5,8 @@ use super::simd::{LANES, exp_of_negative, fold, multiply_add, multiversioned, su
 fn maximum(row: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
     let mut lanes = [f32::NEG_INFINITY; LANES];
-    let chunks = row.chunks_exact(LANES);
-    let tail = chunks.remainder().iter().fold(f32::NEG_INFINITY, |a, &b| larger(a, b));
+    let (chunks, tail) = row.as_chunks::<LANES>();
+    let tail = tail.iter().fold(f32::NEG_INFINITY, |a, &b| larger(a, b));
     for chunk in chunks {
         for i in 0..LANES {
             lanes[i] = larger(lanes[i], chunk[i]);
@@ -19,15 +19,15 @@ fn maximum(row: &[f32]) -> f32 {
 #[inline(always)]
 fn exponentials<const FMA: bool>(row: &mut [f32], top: f32) -> f32 {
     let mut sums = [0.0f32; LANES];
-    let mut chunks = row.chunks_exact_mut(LANES);
-    for chunk in &mut chunks {
+    let (chunks, rest) = row.as_chunks_mut::<LANES>();
+    for chunk in chunks {
         for i in 0..LANES {
             chunk[i] = exp_of_negative::<FMA>(chunk[i] - top);
             sums[i] += chunk[i];
         }
     }
     let mut tail = 0.0;
-    for x in chunks.into_remainder() {
+    for x in rest {
         *x = exp_of_negative::<FMA>(*x - top);
         tail += *x;
     }

@@ -1,0 +1,133 @@
+"""The training step of `lora-moe bench train` in PyTorch, for comparison on the same machine.
+
+    python benches/pytorch/train_step.py --method lora | loramoe | loramoe-loop [--steps N]
+
+A random Llama (hidden 512, 8 layers, intermediate 1376, vocabulary 4096, 8 heads), frozen; adapters
+on the feed-forward linears; AdamW; batch 4 x 256. `loramoe` runs all experts in two matrix products,
+`loramoe-loop` one expert after the other, as published code does.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+HIDDEN, LAYERS, INTERMEDIATE, VOCABULARY, HEADS = 512, 8, 1376, 4096, 8
+
+
+class Adapted(nn.Module):
+    def __init__(self, inputs, outputs, method, experts, rank, alpha):
+        super().__init__()
+        self.base = nn.Linear(inputs, outputs, bias=False).requires_grad_(False)
+        self.method, self.experts, self.rank, self.scaling = method, experts, rank, alpha / rank
+        self.a = nn.Parameter(torch.empty(experts * rank, inputs).uniform_(-1, 1) / inputs**0.5)
+        self.b = nn.Parameter(torch.zeros(outputs, experts * rank))
+        if experts > 1:
+            self.router = nn.Linear(inputs, experts, bias=False)
+        self.weights = None
+
+    def forward(self, x):
+        y = self.base(x)
+        if self.experts == 1:
+            return y + F.linear(F.linear(x, self.a), self.b * self.scaling)
+        self.weights = weights = self.router(x).softmax(-1)
+        if self.method == "loramoe":
+            h = F.linear(x, self.a).unflatten(-1, (self.experts, self.rank))
+            h = (h * weights.unsqueeze(-1)).flatten(-2)
+            return y + F.linear(h, self.b * self.scaling)
+        for e in range(self.experts):
+            rows = slice(e * self.rank, (e + 1) * self.rank)
+            out = F.linear(F.linear(x, self.a[rows]), self.b[:, rows]) * self.scaling
+            y = y + weights[..., e : e + 1] * out
+        return y
+
+
+class Block(nn.Module):
+    def __init__(self, make):
+        super().__init__()
+        self.n1, self.n2 = nn.RMSNorm(HIDDEN, eps=1e-5), nn.RMSNorm(HIDDEN, eps=1e-5)
+        self.q, self.k, self.v, self.o = (nn.Linear(HIDDEN, HIDDEN, bias=False) for _ in range(4))
+        self.gate, self.up = make(HIDDEN, INTERMEDIATE), make(HIDDEN, INTERMEDIATE)
+        self.down = make(INTERMEDIATE, HIDDEN)
+        for module in (self.n1, self.n2, self.q, self.k, self.v, self.o):
+            module.requires_grad_(False)
+
+    def forward(self, x, cos, sin):
+        batch, seq, _ = x.shape
+        h = self.n1(x)
+        q, k, v = (
+            m(h).view(batch, seq, HEADS, -1).transpose(1, 2) for m in (self.q, self.k, self.v)
+        )
+        q, k = (t * cos + torch.cat((-t[..., 32:], t[..., :32]), -1) * sin for t in (q, k))
+        h = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.o(h.transpose(1, 2).reshape(batch, seq, HIDDEN))
+        h = self.n2(x)
+        return x + self.down(F.silu(self.gate(h)) * self.up(h))
+
+
+def balance(model, types):
+    loss = 0.0
+    for module in model.modules():
+        if isinstance(module, Adapted) and module.weights is not None:
+            use = module.weights.sum(1)
+            of_type_1 = torch.arange(module.experts) < (module.experts + 1) // 2
+            z = use * torch.where(types[:, None] == of_type_1.long(), 1.1, 0.9)
+            loss = loss + z.var() / z.mean()
+    return 0.1 * loss
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--method", default="loramoe", choices=["lora", "loramoe", "loramoe-loop"])
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--seq-len", type=int, default=256)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    experts, rank, alpha = (1, 32, 64) if args.method == "lora" else (8, 4, 32)
+    make = lambda i, o: Adapted(i, o, args.method, experts, rank, alpha)
+    embedding = nn.Embedding(VOCABULARY, HIDDEN).requires_grad_(False)
+    blocks = nn.ModuleList(Block(make) for _ in range(LAYERS))
+    norm = nn.RMSNorm(HIDDEN, eps=1e-5).requires_grad_(False)
+    head = nn.Linear(HIDDEN, VOCABULARY, bias=False).requires_grad_(False)
+    trainable = [p for p in blocks.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=1e-4)
+    angles = torch.outer(torch.arange(args.seq_len), 10000.0 ** (-torch.arange(0, 64, 2) / 64))
+    cos, sin = (torch.cat((t, t), -1) for t in (angles.cos(), angles.sin()))
+    types = torch.arange(args.batch_size) % 2
+
+    times = []
+    for step in range(args.steps + 2):
+        ids = torch.randint(0, VOCABULARY, (args.batch_size, args.seq_len))
+        start = time.perf_counter()
+        x = embedding(ids)
+        for block in blocks:
+            x = block(x, cos, sin)
+        logits = head(norm(x[:, :-1]))
+        loss = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+        if experts > 1:
+            loss = loss + balance(blocks, types)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trainable, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step >= 2:
+            times.append(time.perf_counter() - start)
+    step_s = statistics.median(times)
+    print(json.dumps({
+        "torch": torch.__version__,
+        "method": args.method,
+        "tokens_per_s": args.batch_size * args.seq_len / step_s,
+        "step_s": step_s,
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "trainable": sum(p.numel() for p in trainable),
+    }))
+
+
+if __name__ == "__main__":
+    main()
