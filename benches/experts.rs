@@ -23,9 +23,9 @@ type Execution = fn(&LoraBank, Tensor<2>, &Routing) -> Tensor<2>;
 
 /// Name, experts, rank, and how they are computed.
 const EXECUTIONS: [(&str, usize, usize, Execution); 3] = [
-    ("fused/E8/r4", 8, 4, |bank, x, routing| bank.forward(x, Some(routing), true)),
+    ("fused/E8/r4", 8, 4, |bank, x, routing| bank.forward(x, Some(routing), Some(0))),
     ("reference/E8/r4", 8, 4, |bank, x, routing| bank.forward_reference(x, Some(routing))),
-    ("single/E1/r32", 1, 32, |bank, x, _| bank.forward(x, None, true)),
+    ("single/E1/r32", 1, 32, |bank, x, _| bank.forward(x, None, Some(0))),
 ];
 
 fn main() -> Result<(), ExpertError> {

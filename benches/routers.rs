@@ -43,7 +43,7 @@ fn strategy(
             let on = |device| -> Result<AnyRouter, RouterError> {
                 config.init(HIDDEN, experts, &mut ChaCha8Rng::seed_from_u64(0), device)
             };
-            let context = BatchContext::new(1, tokens).with_training(true);
+            let context = BatchContext::new(1, tokens).with_training(0);
             let x = normal([tokens, HIDDEN], &device);
             let router = on(&device)?;
             group.bench_function(format!("forward/T{tokens}/E{experts}"), |bencher| {

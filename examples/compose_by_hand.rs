@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
     let mut optimizer = AdamWConfig::new().init();
     println!("step  task loss  balance loss");
     for step in 1..=50 {
-        let mut tape = RoutingTape::recording(tasks.context().with_training(true));
+        let mut tape = RoutingTape::recording(tasks.context().with_training(0));
         let y = layer.forward(tasks.x.clone(), SITE, &mut tape);
         let task = (y - tasks.target.clone()).powi_scalar(2).mean();
         let balance = balancing.loss(&tape)?.context("the layer has no router")?;

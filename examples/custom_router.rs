@@ -77,7 +77,7 @@ fn main() -> anyhow::Result<()> {
     let cross_entropy = CrossEntropyLossConfig::new().init(&device.clone().autodiff());
     let mut optimizer = AdamWConfig::new().init();
     for step in 1..=60 {
-        let mut tape = RoutingTape::new(input.context().with_training(true));
+        let mut tape = RoutingTape::new(input.context().with_training(0));
         let logits = model.logits(model.hidden_states(&input, None, &mut tape));
         let loss = cross_entropy.forward(logits.flatten(0, 1), labels.clone());
         if step == 1 || step % 10 == 0 {

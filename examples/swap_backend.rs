@@ -85,7 +85,7 @@ fn train(device: &Device) -> anyhow::Result<Run> {
     let (mut losses, mut times) = (Vec::new(), Vec::new());
     for _ in 0..STEPS {
         let start = Instant::now();
-        let context = input.context().with_task_types(types.clone()).with_training(true);
+        let context = input.context().with_task_types(types.clone()).with_training(0);
         let mut tape = RoutingTape::recording(context);
         let logits = model.logits(model.hidden_states(&input, None, &mut tape));
         let mut loss = cross_entropy.forward(logits.flatten(0, 1), labels.clone());

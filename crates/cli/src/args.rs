@@ -103,7 +103,7 @@ pub struct EvalArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   lora-moe generate --model llama --prompt 'Once upon a time' --max-new-tokens 100
-  lora-moe generate --model llama --adapter runs/x --prompt 'Hi' --chat --temperature 0.7 --top-p 0.9
+  lora-moe generate --model llama --adapter runs/x --prompt 'Hi' --template chat --temperature 0.7 --top-p 0.9
 
 The text goes to standard output, everything else to standard error.")]
 pub struct GenerateArgs {
@@ -116,9 +116,10 @@ pub struct GenerateArgs {
     /// The text to continue.
     #[arg(long)]
     pub prompt: String,
-    /// Take the prompt as a user's turn of the tokenizer's chat template, and print the reply only.
+    /// Take the prompt as an instruction in the template that the adapter was trained with (alpaca,
+    /// plain, chat, or a text with {instruction}), and print the answer only.
     #[arg(long)]
-    pub chat: bool,
+    pub template: Option<String>,
     /// Print the continuation without the prompt.
     #[arg(long)]
     pub skip_prompt: bool,

@@ -12,6 +12,7 @@
 //! element types, a build without the feature) takes the composed formula, whose values and
 //! gradients are equal up to rounding. So no combination of features and devices fails.
 
+mod dropout;
 mod norm;
 mod rope;
 mod silu;
@@ -22,6 +23,7 @@ mod flex;
 #[cfg(feature = "flex")]
 mod kernel;
 
+pub use dropout::{dropout_linear, dropout_linear_composed};
 pub use norm::{rms_norm, rms_norm_composed};
 pub use rope::{RotaryTables, rope_heads, rope_heads_composed};
 pub use silu::{silu_mul, silu_mul_composed};

@@ -13,7 +13,7 @@
 //! let b = Tensor::ones([4, 24, 2], &device); // 24 outputs
 //! let bank = LoraBankConfig::new(2.0).init(a, b)?;
 //! let x = Tensor::ones([6, 16], &device);
-//! assert_eq!(bank.forward(x, None, false).dims(), [6, 24]);
+//! assert_eq!(bank.forward(x, None, None).dims(), [6, 24]);
 //! # Ok(())
 //! # }
 //! ```
@@ -39,11 +39,17 @@ pub trait ExpertBank: Module + ModuleDisplay {
 
     /// The weighted sum of the experts' outputs, `sum_e weights[t, e] * f_e(x[t])`.
     ///
-    /// Without a routing every weight is 1. Dropout is active only where `training` is true.
+    /// Without a routing every weight is 1. Dropout is active only with a seed, from which its mask
+    /// follows.
     ///
     /// # Shapes
     ///
     /// - `x`: `[tokens, in_features]`, of the tokens that `routing` is about
     /// - result: `[tokens, out_features]`
-    fn forward(&self, x: Tensor<2>, routing: Option<&Routing>, training: bool) -> Tensor<2>;
+    fn forward(
+        &self,
+        x: Tensor<2>,
+        routing: Option<&Routing>,
+        dropout_seed: Option<u64>,
+    ) -> Tensor<2>;
 }

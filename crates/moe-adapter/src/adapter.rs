@@ -39,7 +39,8 @@ impl<R: Router, E: ExpertBank> MoeAdapter<R, E> {
         if let Some(routing) = &routing {
             tape.push(site, routing);
         }
-        let y = self.experts.forward(x, routing.as_ref(), tape.context().training);
+        let dropout_seed = tape.context().training_seed.map(|pass| site.seed(pass));
+        let y = self.experts.forward(x, routing.as_ref(), dropout_seed);
         let out_features = y.dims()[1];
         y.reshape([batch, seq, out_features])
     }

@@ -93,7 +93,7 @@ fn trained(model: Pair<AdaptedLinear>, x: &Tensor<3>) -> Pair<AdaptedLinear> {
     let types = Tensor::<1, Int>::from_data([0, 1], &x.device());
     let mut optimizer = AdamWConfig::new().with_weight_decay(0.1).init();
     for _ in 0..3 {
-        let context = BatchContext::new(2, 3).with_task_types(types.clone()).with_training(true);
+        let context = BatchContext::new(2, 3).with_task_types(types.clone()).with_training(0);
         let mut tape = RoutingTape::recording(context);
         let difference = model.forward(x.clone(), &mut tape) - target.clone();
         let mut loss = difference.powi_scalar(2).mean();

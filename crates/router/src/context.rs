@@ -12,15 +12,15 @@ pub struct BatchContext {
     /// `[B]`, the task type of each sample (LoRAMoE: 1 for world knowledge, 0 for other tasks);
     /// `None` where it is unknown, as at generation.
     pub task_types: Option<Tensor<1, Int>>,
-    /// Whether the pass is part of training: routers that explore or keep running statistics do
-    /// so only then.
-    pub training: bool,
+    /// The seed of what is random in a training pass, such as dropout; `None` outside of training,
+    /// when nothing is random and no running statistic moves.
+    pub training_seed: Option<u64>,
 }
 
 impl BatchContext {
     /// A batch of `batch_size` samples of `seq_len` real tokens, outside training.
     pub fn new(batch_size: usize, seq_len: usize) -> Self {
-        Self { batch_size, seq_len, token_mask: None, task_types: None, training: false }
+        Self { batch_size, seq_len, token_mask: None, task_types: None, training_seed: None }
     }
 
     /// Marks padding: `mask` is `[B, S]`, true for a real token.
@@ -35,10 +35,15 @@ impl BatchContext {
         self
     }
 
-    /// Says whether the pass is part of training.
-    pub fn with_training(mut self, training: bool) -> Self {
-        self.training = training;
+    /// Makes the pass part of training; what is random in it follows from `seed`.
+    pub fn with_training(mut self, seed: u64) -> Self {
+        self.training_seed = Some(seed);
         self
+    }
+
+    /// Whether the pass is part of training.
+    pub fn is_training(&self) -> bool {
+        self.training_seed.is_some()
     }
 
     /// The number of token positions, `B * S`.

@@ -12,6 +12,16 @@ pub struct Site {
 }
 
 impl Site {
+    /// A seed for this place, different from those of others, that follows from the seed of the
+    /// pass.
+    pub fn seed(&self, pass: u64) -> u64 {
+        // FNV-1a, which unlike the standard library's hash is the same in every build.
+        let bytes = self.module.bytes().chain(self.layer.to_le_bytes()).chain(pass.to_le_bytes());
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    }
+
     /// The place `module` of layer `layer`.
     pub const fn new(layer: usize, module: &'static str) -> Self {
         Self { layer, module }

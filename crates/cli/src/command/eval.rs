@@ -1,12 +1,13 @@
 use anyhow::Result;
 use lora_moe::device::parse_device;
-use lora_moe::finetune::data::{DataFile, PromptTemplate, encode_prompt, read_records};
+use lora_moe::finetune::data::{DataFile, encode_prompt, read_records};
 use lora_moe::finetune::run::{DataConfig, load_model, load_samples};
 use lora_moe::finetune::train::evaluate;
 use lora_moe::model_zoo::{CausalLm, Llama, TextTokenizer, generate_batch};
 use serde_json::json;
 
 use crate::args::EvalArgs;
+use crate::command::template::template;
 
 /// Runs `lora-moe eval`: one JSON object on standard output.
 #[allow(clippy::print_stdout)]
@@ -37,15 +38,6 @@ pub fn run(args: &EvalArgs, device: &str) -> Result<()> {
     }
     println!("{result}");
     Ok(())
-}
-
-fn template(name: &str) -> PromptTemplate {
-    match name {
-        "alpaca" => PromptTemplate::Alpaca,
-        "plain" => PromptTemplate::Plain,
-        "chat" => PromptTemplate::Chat,
-        custom => PromptTemplate::Custom(custom.to_owned()),
-    }
 }
 
 /// The share of records whose greedy answer is the reference's, apart from white space around it.

@@ -1,12 +1,15 @@
 use std::io::Write;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use lora_moe::device::parse_device;
+use lora_moe::finetune::data::{Origin, Record, RecordContent, encode_prompt};
 use lora_moe::finetune::run::load_model;
-use lora_moe::model_zoo::{ChatMessage, GenerationConfig, TextTokenizer, generate};
+use lora_moe::model_zoo::{GenerationConfig, TextTokenizer, generate};
 
 use crate::args::GenerateArgs;
+use crate::command::template::template;
 
 /// Runs `lora-moe generate`.
 pub fn run(args: &GenerateArgs, device: &str) -> Result<()> {
@@ -23,12 +26,9 @@ pub fn run(args: &GenerateArgs, device: &str) -> Result<()> {
     };
     config.check()?;
     let tokenizer = TextTokenizer::from_folder(&args.model)?;
-    let prompt = if args.chat {
-        let messages = [ChatMessage::new("user", &args.prompt)];
-        // The template writes the special tokens itself.
-        tokenizer.encode(&tokenizer.apply_chat_template(&messages, true)?, false)?
-    } else {
-        tokenizer.encode(&args.prompt, true)?
+    let prompt = match &args.template {
+        Some(name) => encode_prompt(&instruction(&args.prompt), &tokenizer, &template(name))?,
+        None => tokenizer.encode(&args.prompt, true)?,
     };
     let model = load_model(&args.model, args.adapter.as_deref(), &device)?;
 
@@ -42,7 +42,7 @@ pub fn run(args: &GenerateArgs, device: &str) -> Result<()> {
             failed = Some(error);
         }
     };
-    if !args.chat && !args.skip_prompt {
+    if args.template.is_none() && !args.skip_prompt {
         write(&args.prompt);
     }
     let started = Instant::now();
@@ -57,4 +57,17 @@ pub fn run(args: &GenerateArgs, device: &str) -> Result<()> {
         tokens as f64 / started.elapsed().as_secs_f64()
     );
     Ok(())
+}
+
+/// A record of an instruction without an answer.
+fn instruction(text: &str) -> Record {
+    Record {
+        content: RecordContent::Instruction {
+            instruction: text.to_owned(),
+            input: String::new(),
+            output: String::new(),
+        },
+        task_type: None,
+        origin: Origin { file: Path::new("--prompt").into(), record: 0, line: None },
+    }
 }

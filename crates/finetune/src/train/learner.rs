@@ -114,9 +114,10 @@ impl<M: CausalLm> Learner<M> {
         batches: &[DeviceBatch],
         learning_rate: f64,
     ) -> Result<StepReport, TrainError> {
-        // Dropout draws from the device's generator: with a seed for each step, a resumed run
-        // draws the same numbers.
-        self.model.device().seed(self.config.seed.wrapping_add(self.steps as u64));
+        // With a seed for each step, a resumed run draws the same numbers. Backends without a
+        // dropout of ours draw from the device's generator.
+        let step_seed = self.config.seed.wrapping_add(self.steps as u64);
+        self.model.device().seed(step_seed);
         let targets: usize = batches.iter().map(|batch| batch.targets.len()).sum();
         let scale = 1.0 / targets.max(1) as f64;
 
@@ -124,12 +125,12 @@ impl<M: CausalLm> Learner<M> {
         let mut loss = 0.0;
         let mut balance_loss = None;
         let mut tokens = 0;
-        for batch in batches {
+        for (micro, batch) in batches.iter().enumerate() {
             let mut input = TokenInput::new(batch.input_ids.clone());
             if let Some(mask) = &batch.token_mask {
                 input = input.with_attention_mask(mask.clone());
             }
-            let mut context = input.context().with_training(true);
+            let mut context = input.context().with_training(step_seed.rotate_left(32) ^ micro as u64);
             context.task_types = batch.task_types.clone();
             tokens += batch.token_count;
             let mut tape = match self.balance {

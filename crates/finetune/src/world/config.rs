@@ -6,7 +6,7 @@ use super::{WorldError, names};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorldConfig {
-    /// Entities, each with one fact per attribute. Default 160, which gives 640 facts.
+    /// Entities, each with one fact per attribute. Default 120, which gives 480 facts.
     pub entities: usize,
     /// Seed of the facts and of all sets. Default 0.
     pub seed: u64,
@@ -14,9 +14,9 @@ pub struct WorldConfig {
     pub rehearsed: f64,
     /// Share of knowledge questions in the tuning data. Default 0.10.
     pub knowledge_share: f64,
-    /// Share of general text in the pre-training data. Default 0.20.
+    /// Share of general text in the pre-training data. Default 0.15.
     pub text_share: f64,
-    /// Share of runs of letters in the pre-training data. Default 0.05.
+    /// Share of runs of letters in the pre-training data. Default 0.15.
     ///
     /// Without them the letters' embeddings stay as they were drawn, and tuning, which leaves embeddings frozen,
     /// would have to work around noise.
@@ -26,12 +26,12 @@ pub struct WorldConfig {
 impl Default for WorldConfig {
     fn default() -> Self {
         Self {
-            entities: 160,
+            entities: 120,
             seed: 0,
             rehearsed: 0.25,
             knowledge_share: 0.10,
-            text_share: 0.20,
-            letters_share: 0.05,
+            text_share: 0.15,
+            letters_share: 0.15,
         }
     }
 }

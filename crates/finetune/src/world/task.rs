@@ -13,7 +13,7 @@ const CAPITALS: [&str; 16] =
 /// One input in this many is kept for evaluation.
 const RESERVED: u64 = 8;
 
-/// A task on three to five letters, such as `reverse : a f k -> k f a`.
+/// A task on three or four letters, such as `reverse : a f k -> k f a`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
@@ -95,7 +95,7 @@ impl Task {
     /// Draws letters, either among the inputs kept for evaluation or among all others.
     pub(super) fn draw(self, evaluation: bool, rng: &mut impl Rng) -> Exchange {
         loop {
-            let length = rng.random_range(3..=5);
+            let length = rng.random_range(3..=4);
             let letters: Vec<usize> =
                 (0..length).map(|_| rng.random_range(0..ALPHABET.len())).collect();
             if self.is_reserved(&letters) == evaluation {
@@ -114,12 +114,21 @@ impl Task {
     }
 }
 
-/// A run of the alphabet, in either case: what pre-training shows of letters.
+/// What pre-training shows of letters, in either case: a run of the alphabet, or a few letters and
+/// then the same again, so that the model can look back when it is tuned.
 pub(super) fn run_of_letters(rng: &mut impl Rng) -> String {
     let case = if rng.random_bool(0.5) { &ALPHABET } else { &CAPITALS };
-    let start = rng.random_range(0..case.len());
-    let run: Vec<usize> = (0..rng.random_range(4..=8)).map(|i| (start + i) % case.len()).collect();
-    format!("alphabet : {}", spell(case, &run))
+    if rng.random_bool(0.5) {
+        let start = rng.random_range(0..case.len());
+        let run: Vec<usize> =
+            (0..rng.random_range(4..=8)).map(|i| (start + i) % case.len()).collect();
+        format!("alphabet : {}", spell(case, &run))
+    } else {
+        let letters: Vec<usize> =
+            (0..rng.random_range(3..=5)).map(|_| rng.random_range(0..case.len())).collect();
+        let letters = spell(case, &letters);
+        format!("echo : {letters} : {letters}")
+    }
 }
 
 /// Every word of tasks and runs of letters.
@@ -127,7 +136,7 @@ pub(super) fn words() -> impl Iterator<Item = &'static str> {
     Task::ALL
         .into_iter()
         .map(Task::name)
-        .chain(["alphabet", ":", "->"])
+        .chain(["alphabet", "echo", ":", "->"])
         .chain(ALPHABET)
         .chain(CAPITALS)
 }

@@ -73,6 +73,34 @@ impl<B: FusedGradients> Backward<B, 2> for RmsNorm {
 }
 
 #[derive(Debug)]
+struct DropoutLinear;
+
+impl<B: FusedGradients> Backward<B, 2> for DropoutLinear {
+    type State = ([NodeId; 2], f64, u64);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let grad = grads.consume::<B>(&ops.node);
+        let (nodes, p, seed) = ops.state;
+        let [x, weight] = nodes.map(|node| checkpointer.retrieve_node_output(node));
+        let [x_parent, weight_parent] = ops.parents;
+        if let Some(parent) = weight_parent {
+            let dropped = B::dropout(x, p, seed);
+            let weight_grad = B::float_matmul(B::float_transpose(grad.clone()), dropped);
+            grads.register::<B>(parent.id, weight_grad);
+        }
+        if let Some(parent) = x_parent {
+            let x_grad = B::dropout(B::float_matmul(grad, weight), p, seed);
+            grads.register::<B>(parent.id, x_grad);
+        }
+    }
+}
+
+#[derive(Debug)]
 struct RopeHeads;
 
 impl<B: FusedGradients> Backward<B, 1> for RopeHeads {
@@ -117,6 +145,25 @@ impl<B: FusedGradients, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
             }
             OpsKind::UnTracked(prep) => {
                 prep.finish(B::rms_norm(x.into_primitive(), weight.into_primitive(), eps))
+            }
+        }
+    }
+
+    fn dropout_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        p: f64,
+        seed: u64,
+    ) -> FloatTensor<Self> {
+        match DropoutLinear.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = ([prep.checkpoint(&x), prep.checkpoint(&weight)], p, seed);
+                let y = B::dropout_linear(x.into_primitive(), weight.into_primitive(), p, seed);
+                prep.finish(state, y)
+            }
+            OpsKind::UnTracked(prep) => {
+                let y = B::dropout_linear(x.into_primitive(), weight.into_primitive(), p, seed);
+                prep.finish(y)
             }
         }
     }

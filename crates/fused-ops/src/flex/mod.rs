@@ -26,6 +26,14 @@ pub(crate) trait FusedOps: Backend {
     /// See [`rms_norm`](crate::rms_norm).
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
 
+    /// See [`dropout_linear`](crate::dropout_linear).
+    fn dropout_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        p: f64,
+        seed: u64,
+    ) -> FloatTensor<Self>;
+
     /// See [`rope_heads`](crate::rope_heads).
     fn rope_heads(
         x: FloatTensor<Self>,
@@ -54,6 +62,9 @@ pub(crate) trait FusedGradients: FusedOps {
         grad: FloatTensor<Self>,
         weight_too: bool,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>);
+
+    /// `x` with its mask, as it entered the linear map.
+    fn dropout(x: FloatTensor<Self>, p: f64, seed: u64) -> FloatTensor<Self>;
 
     /// The gradient of `x`.
     fn rope_heads_backward(

@@ -1,3 +1,4 @@
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Shape, TensorData};
@@ -51,6 +52,10 @@ impl FusedOps for Flex {
                     .for_each(|(out, x)| kernel::rms_norm(x, weight, eps, out));
             })
         }
+    }
+
+    fn dropout_linear(x: Floats, weight: Floats, p: f64, seed: u64) -> Floats {
+        Self::float_matmul(Self::dropout(x, p, seed), Self::float_transpose(weight))
     }
 
     fn rope_heads(x: Floats, cos: Floats, sin: Floats) -> Floats {
@@ -141,6 +146,27 @@ impl FusedGradients for Flex {
             sums.iter_mut().zip(partial).for_each(|(sum, part)| *sum += part);
         }
         (grad, Some(Floats::from_data(TensorData::new(sums, [width]))))
+    }
+
+    fn dropout(x: Floats, p: f64, seed: u64) -> Floats {
+        let mask = kernel::DropoutMask::new(p, seed);
+        let task = rows_per_task(1);
+        let first = |chunk: usize| (chunk * task) as u32;
+        let mut x = contiguous(x);
+        if x.is_unique() {
+            let chunks = x.storage_mut::<f32>().par_chunks_mut(task).enumerate();
+            chunks.for_each(|(chunk, x)| kernel::dropout_in_place(x, first(chunk), mask));
+            return x;
+        }
+        // SAFETY: `x` is as long as the result, so the kernel writes all of each chunk.
+        unsafe {
+            filled(x.shape(), |out| {
+                (out.par_chunks_mut(task), x.storage::<f32>().par_chunks(task))
+                    .into_par_iter()
+                    .enumerate()
+                    .for_each(|(chunk, (out, x))| kernel::dropout(x, first(chunk), mask, out));
+            })
+        }
     }
 
     fn rope_heads_backward(cos: Floats, sin: Floats, grad: Floats) -> FloatTensor<Self> {

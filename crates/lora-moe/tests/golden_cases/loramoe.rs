@@ -25,7 +25,7 @@ pub fn compute(case: &Case) -> Result<Results, String> {
     let [batch, seq, in_features] = x.dims();
     let context = BatchContext::new(batch, seq)
         .with_task_types(case.int("in.task_type", &device)?)
-        .with_training(true);
+        .with_training(0);
     let mut tape = RoutingTape::recording(context);
     let y = layer.forward(x.clone(), Site::new(0, "linear"), &mut tape);
 

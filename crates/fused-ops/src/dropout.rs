@@ -1,0 +1,35 @@
+use burn::tensor::{Distribution, Tensor};
+
+/// The product of a dropout with a weight, `drop(x) W^T`: `[T, I]`, `[O, I] -> [T, O]`.
+///
+/// `drop` zeroes each entry with probability `p`, `0 <= p < 1`, and scales the others by
+/// `1 / (1 - p)`; the seed decides which. With `g` for the gradient of the result, those of `x`
+/// and `W` are `drop(g W)` and `g^T drop(x)`, each computed only where it is tracked. Neither the
+/// mask nor `drop(x)` is kept for them: an entry is decided by a hash of its index and the seed,
+/// which is computed again.
+pub fn dropout_linear(x: Tensor<2>, weight: Tensor<2>, p: f64, seed: u64) -> Tensor<2> {
+    #[cfg(feature = "flex")]
+    {
+        use crate::flex::{FusedOps, applies};
+        use burn::backend::Dispatch;
+        let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+        if applies(&[&x, &weight]) {
+            return Tensor::from_dispatch(Dispatch::dropout_linear(x, weight, p, seed));
+        }
+        dropout_linear_composed(Tensor::from_dispatch(x), Tensor::from_dispatch(weight), p, seed)
+    }
+    #[cfg(not(feature = "flex"))]
+    dropout_linear_composed(x, weight, p, seed)
+}
+
+/// [`dropout_linear`] composed of Burn's operations.
+///
+/// It seeds the generator of the device and draws the mask there, so the same seed drops other
+/// entries.
+pub fn dropout_linear_composed(x: Tensor<2>, weight: Tensor<2>, p: f64, seed: u64) -> Tensor<2> {
+    let keep = 1.0 - p;
+    x.device().seed(seed);
+    let mask = x.random_like(Distribution::Bernoulli(keep)) * (1.0 / keep);
+    // The mask is a constant, whatever device the activations live on.
+    (x * mask.detach()).matmul(weight.transpose())
+}
