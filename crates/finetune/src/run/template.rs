@@ -82,6 +82,8 @@ eval_steps = 0
 save_steps = 0
 # The newest checkpoints that are kept, besides the best.
 save_total_limit = {limit}
+# Also evaluate the untrained model.
+eval_on_start = false
 "#,
         summary = preset.summary(),
         adapter = adapter_section(&adapter),
@@ -108,12 +110,18 @@ fn adapter_section(adapter: &AdapterConfig) -> String {
     };
     let mut keys = String::new();
     let mut tables = String::new();
+    let place = |key: &str| COMMENTS.iter().position(|(known, _)| *known == key);
+    let mut fields: Vec<_> = fields.into_iter().collect();
+    fields.sort_by_key(|(key, _)| place(key));
     for (key, value) in &fields {
-        let comment = comment(key);
+        let comment = place(key).map_or("", |at| COMMENTS[at].1);
         match value {
             Value::Object(table) => {
                 tables += &format!("\n# {comment}\n[adapter.{key}]\n");
-                for (key, value) in table {
+                if let Some(kind) = table.get("type") {
+                    tables += &format!("type = {kind}\n");
+                }
+                for (key, value) in table.iter().filter(|(key, _)| *key != "type") {
                     tables += &format!("{key} = {value}\n");
                 }
             }
@@ -126,21 +134,19 @@ fn adapter_section(adapter: &AdapterConfig) -> String {
     keys + &tables
 }
 
-fn comment(key: &str) -> &'static str {
-    match key {
-        "r" => "The rank of each expert.",
-        "lora_alpha" => "The scaling is lora_alpha / r.",
-        "use_rslora" => "Scale by lora_alpha / sqrt(r) instead.",
-        "lora_dropout" => "The probability that an input of the experts is dropped in training.",
-        "dropout_mask" => "\"shared\" by the experts of a layer, or \"per_expert\".",
-        "num_experts" => "The experts of each adapted linear; 1 is a plain LoRA.",
-        "target_modules" => "A list of names, a regular expression, or \"all-linear\".",
-        "init" => "Where the experts start.",
-        "router" => "How experts are chosen.",
-        "balance_loss" => "What keeps the experts in balance.",
-        _ => "",
-    }
-}
+/// What each key means, in the order of the file.
+const COMMENTS: [(&str, &str); 10] = [
+    ("num_experts", "The experts of each adapted linear; 1 is a plain LoRA."),
+    ("r", "The rank of each expert."),
+    ("lora_alpha", "The scaling is lora_alpha / r."),
+    ("use_rslora", "Scale by lora_alpha / sqrt(r) instead."),
+    ("lora_dropout", "The probability that an input of the experts is dropped in training."),
+    ("dropout_mask", "\"shared\" by the experts of a layer, or \"per_expert\"."),
+    ("target_modules", "A list of names, a regular expression, or \"all-linear\"."),
+    ("router", "How experts are chosen."),
+    ("init", "Where the experts start."),
+    ("balance_loss", "What keeps the experts in balance."),
+];
 
 #[cfg(test)]
 mod tests {

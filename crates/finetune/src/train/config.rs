@@ -43,6 +43,8 @@ pub struct TrainingConfig {
     pub logging_steps: usize,
     /// An evaluation every so many steps; 0 evaluates at the end only. Default 0.
     pub eval_steps: usize,
+    /// Whether the untrained model is evaluated too. Default false.
+    pub eval_on_start: bool,
     /// A checkpoint every so many steps; 0 saves at the end only. Default 0.
     pub save_steps: usize,
     /// How many checkpoints are kept, the newest; the best by validation loss is kept besides.
@@ -71,6 +73,7 @@ impl Default for TrainingConfig {
             group_by_length: true,
             logging_steps: 10,
             eval_steps: 0,
+            eval_on_start: false,
             save_steps: 0,
             save_total_limit: 2,
         }
@@ -79,7 +82,8 @@ impl Default for TrainingConfig {
 
 impl TrainingConfig {
     /// Keys that may differ when a run is resumed: they do not change what is learned.
-    pub(super) const FREE_ON_RESUME: [&'static str; 5] = [
+    pub(super) const FREE_ON_RESUME: [&'static str; 6] = [
+        "eval_on_start",
         "logging_steps",
         "eval_steps",
         "save_steps",

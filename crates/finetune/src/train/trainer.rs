@@ -145,6 +145,11 @@ where
         let mut order = (u64::MAX, Vec::new());
         let mut last = None;
         let mut evaluation = None;
+        if config.eval_on_start && state.step == 0 && !self.validation.is_empty() {
+            let result = self.evaluate()?;
+            metrics.write(&evaluation_line(0, &result))?;
+            observer.on_evaluation(0, &result);
+        }
         while state.step < state.total_steps {
             let accumulation = config.gradient_accumulation_steps;
             let mut batches = Vec::with_capacity(accumulation);
@@ -175,12 +180,7 @@ where
             }
             if !self.validation.is_empty() && (end || due(state.step, config.eval_steps)) {
                 let result = self.evaluate()?;
-                metrics.write(&json!({
-                    "step": state.step,
-                    "eval_loss": result.loss,
-                    "eval_perplexity": result.perplexity(),
-                    "eval_targets": result.targets,
-                }))?;
+                metrics.write(&evaluation_line(state.step, &result))?;
                 observer.on_evaluation(state.step, &result);
                 if state.best.is_none_or(|(_, loss)| result.loss < loss) {
                     state.best = Some((state.step, result.loss));
@@ -230,6 +230,15 @@ where
 
 fn due(step: usize, every: usize) -> bool {
     every > 0 && step.is_multiple_of(every)
+}
+
+fn evaluation_line(step: usize, evaluation: &Evaluation) -> serde_json::Value {
+    json!({
+        "step": step,
+        "eval_loss": evaluation.loss,
+        "eval_perplexity": evaluation.perplexity(),
+        "eval_targets": evaluation.targets,
+    })
 }
 
 fn step_line(progress: &Progress, report: &StepReport) -> serde_json::Value {

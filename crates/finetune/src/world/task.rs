@@ -104,13 +104,16 @@ impl Task {
         }
     }
 
-    /// Decides by a hash of the input (FNV-1a), so that tuning and evaluation are disjoint however many are drawn.
+    /// Decides by a hash of the input, so that tuning and evaluation are disjoint however many are
+    /// drawn.
     fn is_reserved(self, letters: &[usize]) -> bool {
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        for part in std::iter::once(self as usize).chain(letters.iter().copied()) {
-            hash = (hash ^ part as u64).wrapping_mul(0x0100_0000_01b3);
-        }
-        (hash >> 32).is_multiple_of(RESERVED)
+        let parts = std::iter::once(self as usize).chain(letters.iter().copied());
+        // FNV-1a, then mixed, because its bits depend little on so few parts.
+        let hash = parts.fold(0xcbf2_9ce4_8422_2325_u64, |hash, part| {
+            (hash ^ part as u64).wrapping_mul(0x0100_0000_01b3)
+        });
+        let mixed = (hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        (mixed >> 32).is_multiple_of(RESERVED)
     }
 }
 

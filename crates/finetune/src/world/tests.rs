@@ -152,3 +152,16 @@ fn impossible_worlds_are_refused() {
     assert!(refused(WorldConfig { rehearsed: 1.0, ..config() }).contains("all entities"));
     assert!(refused(WorldConfig { rehearsed: 0.0, ..config() }).contains("no entity"));
 }
+
+#[test]
+fn every_task_has_inputs_for_tuning_and_for_evaluation() {
+    let world = World::new(&WorldConfig::default()).unwrap();
+    let per_task = 50;
+    let inputs = world.tasks_eval(per_task);
+    for task in Task::ALL {
+        let of_task = inputs.iter().filter(|exchange| exchange.kind == ExchangeKind::Task(task));
+        let distinct: std::collections::BTreeSet<_> = of_task.map(|e| &e.prompt).collect();
+        // Inputs are drawn with replacement, so a few may recur.
+        assert!(distinct.len() > 45, "{}: {}", task.name(), distinct.len());
+    }
+}
