@@ -213,7 +213,7 @@ pub struct DemoArgs {
     #[arg(long)]
     pub search: bool,
     /// The learning rates that the search tries.
-    #[arg(long, value_delimiter = ',', default_value = "5e-4,1e-3,2e-3,4e-3,8e-3")]
+    #[arg(long, value_delimiter = ',', default_value = "5e-4,1e-3,2e-3,4e-3")]
     pub grid: Vec<f64>,
     /// Where the pre-trained world is cached (default: the user's cache folder).
     #[arg(long)]

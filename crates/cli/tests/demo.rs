@@ -19,7 +19,12 @@ fn the_demo_writes_its_report_and_the_same_seed_gives_the_same_table() {
     let rows = |name: &str| -> Vec<Value> {
         let output = folder.path().join(name);
         let table = succeeds(&[
-            "demo", "--config", arg(&config), "--output", arg(&output), "--cache",
+            "demo",
+            "--config",
+            arg(&config),
+            "--output",
+            arg(&output),
+            "--cache",
             arg(&folder.path().join("cache")),
         ]);
         assert!(table.contains("LoRAMoE"), "{table}");
@@ -54,16 +59,35 @@ fn the_benchmark_reports_its_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let (model, _) = support::tiny_model(folder.path());
     let text = succeeds(&[
-        "bench", "train", "--config", arg(&model.join("config.json")), "--random-init",
-        "--preset", "loramoe-paper", "--set", "adapter.num_experts=8", "--steps", "1",
-        "--warmup", "0", "--seq-len", "8", "--json",
+        "bench",
+        "train",
+        "--config",
+        arg(&model.join("config.json")),
+        "--random-init",
+        "--preset",
+        "loramoe-paper",
+        "--set",
+        "adapter.num_experts=8",
+        "--steps",
+        "1",
+        "--warmup",
+        "0",
+        "--seq-len",
+        "8",
+        "--json",
     ]);
     let result: Value = serde_json::from_str(&text).unwrap();
     for key in ["tokens_per_s", "step_s", "peak_rss_mb", "trainable"] {
         assert!(result[key].as_f64().unwrap() > 0.0, "{key}: {text}");
     }
     let error = fails(&[
-        "bench", "train", "--config", arg(&model), "--random-init", "--set", "training.seed=1",
+        "bench",
+        "train",
+        "--config",
+        arg(&model),
+        "--random-init",
+        "--set",
+        "training.seed=1",
     ]);
     assert!(error.contains("training"), "{error}");
 }

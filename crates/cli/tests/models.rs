@@ -26,7 +26,13 @@ fn error(model: &Path, reference: &Path) -> f32 {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("out.safetensors");
     succeeds(&[
-        "logits", "--model", arg(model), "--inputs", arg(reference), "--output", arg(&output),
+        "logits",
+        "--model",
+        arg(model),
+        "--inputs",
+        arg(reference),
+        "--output",
+        arg(&output),
     ]);
     let ((shape, ours), (expected, theirs)) = (logits(&output), logits(reference));
     assert_eq!(shape, expected);
@@ -60,8 +66,15 @@ fn stories260k_gives_the_reference_logits_and_text() {
     let generate = |more: &[&str]| {
         let prompt = reference["prompt"].as_str().unwrap();
         let mut arguments = vec![
-            "generate", "--model", arg(&folder), "--prompt", prompt, "--max-new-tokens", &tokens,
-            "--temperature", "0",
+            "generate",
+            "--model",
+            arg(&folder),
+            "--prompt",
+            prompt,
+            "--max-new-tokens",
+            &tokens,
+            "--temperature",
+            "0",
         ];
         arguments.extend(more);
         succeeds(&arguments)
@@ -92,7 +105,13 @@ fn inputs_that_cannot_be_used_are_refused() {
         std::fs::write(&input, bytes).unwrap();
         let output = folder.path().join("out.safetensors");
         let error = fails(&[
-            "logits", "--model", arg(&model), "--inputs", arg(&input), "--output", arg(&output),
+            "logits",
+            "--model",
+            arg(&model),
+            "--inputs",
+            arg(&input),
+            "--output",
+            arg(&output),
         ]);
         assert!(error.contains("in.safetensors"), "{error}");
         assert!(!output.exists());

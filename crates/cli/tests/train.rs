@@ -106,8 +106,15 @@ fn a_trained_adapter_lowers_the_loss_and_generates() {
 
     let generate = || {
         succeeds(&[
-            "generate", "--model", &run.model, "--adapter", arg(&output), "--prompt", "copy :",
-            "--max-new-tokens", "4",
+            "generate",
+            "--model",
+            &run.model,
+            "--adapter",
+            arg(&output),
+            "--prompt",
+            "copy :",
+            "--max-new-tokens",
+            "4",
         ])
     };
     let text = generate();
@@ -121,10 +128,7 @@ fn a_trained_adapter_lowers_the_loss_and_generates() {
 fn the_newest_checkpoints_are_kept() {
     let run = Run::new();
     let output = run.output("out");
-    run.train(
-        &output,
-        &["--set", "training.save_steps=2", "--set", "training.save_total_limit=2"],
-    );
+    run.train(&output, &["--set", "training.save_steps=2", "--set", "training.save_total_limit=2"]);
     let mut steps: Vec<_> = std::fs::read_dir(&output)
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().into_string().ok())

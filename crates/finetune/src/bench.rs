@@ -63,8 +63,7 @@ where
         None => None,
     };
     let vocabulary = model.vocab_size() as u32;
-    let mut learner =
-        Learner::new(model, balance, LearnerConfig::from(&TrainingConfig::default()));
+    let mut learner = Learner::new(model, balance, LearnerConfig::from(&TrainingConfig::default()));
     let device = learner.model().device();
     let mut rng = ChaCha8Rng::seed_from_u64(bench.seed);
     let mut times = Vec::with_capacity(bench.steps);

@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
 use fused_ops::{
-    RotaryTables, rms_norm, rms_norm_composed, rope_heads, rope_heads_composed, silu_mul,
-    silu_mul_composed, softmax_masked, softmax_masked_composed,
+    RotaryTables, linear, linear_add, linear_add_composed, linear_composed, rms_norm,
+    rms_norm_composed, rope_heads, rope_heads_composed, silu_mul, silu_mul_composed,
+    softmax_masked, softmax_masked_composed,
 };
 
 #[global_allocator]
@@ -80,6 +81,24 @@ fn main() {
     compare::<1>("rms_norm", [1, 4, 256, 512], &|[x]| rms_norm(x, weight.clone(), 1e-5), &|[x]| {
         rms_norm_composed(x, weight.clone(), 1e-5)
     });
+
+    let random = |shape| Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), &device);
+    let (weight, b) = (random([512, 1376]), random([32, 1376]));
+    let op = |[x]: [Tensor<4>; 1]| linear(x, weight.clone(), None);
+    compare::<1>("linear", [1, 4, 256, 512], &op, &|[x]| linear_composed(x, weight.clone(), None));
+
+    // A base and its adapter.
+    type Add = fn(Tensor<2>, Tensor<2>, Option<Tensor<1>>, Tensor<2>, Tensor<2>) -> Tensor<2>;
+    let adapted = |op: Add| {
+        let (weight, b) = (weight.clone(), b.clone());
+        move |[x]: [Tensor<4>; 1]| {
+            let x = x.reshape([1024, 512]);
+            let h = x.clone().narrow(1, 0, 32);
+            op(x, weight.clone(), None, h, b.clone()).reshape([1, 4, 256, 1376])
+        }
+    };
+    let (fused, composed) = (adapted(linear_add), adapted(linear_add_composed));
+    compare::<1>("adapted", [1, 4, 256, 512], &fused, &composed);
 
     let angles = Tensor::<2>::random([256, 64], Distribution::Uniform(0.0, 6.0), &device);
     let tables = RotaryTables::new(angles.clone().cos(), angles.sin());

@@ -1,9 +1,9 @@
-//! The operations of a Llama decoder that are not matrix products, each as one operation with a
-//! hand-written backward pass.
+//! The operations of a Llama decoder, each as one operation with a hand-written backward pass.
 //!
 //! Composed of elementwise operations they are bound by memory: each step reads and writes whole
 //! activations, and the backward pass keeps all of them. Here a pass reads its inputs once, writes
-//! its outputs once and keeps the least it can.
+//! its outputs once and keeps the least it can. Matrix products are those of Burn's Flex, but
+//! written straight into the memory of the result, where a second product can be added.
 //!
 //! # Where the kernels run
 //!
@@ -13,6 +13,7 @@
 //! gradients are equal up to rounding. So no combination of features and devices fails.
 
 mod dropout;
+mod linear;
 mod norm;
 mod rope;
 mod silu;
@@ -24,6 +25,7 @@ mod flex;
 mod kernel;
 
 pub use dropout::{dropout_linear, dropout_linear_composed};
+pub use linear::{linear, linear_add, linear_add_composed, linear_composed};
 pub use norm::{rms_norm, rms_norm_composed};
 pub use rope::{RotaryTables, rope_heads, rope_heads_composed};
 pub use silu::{silu_mul, silu_mul_composed};

@@ -27,7 +27,9 @@ pub use error::ExpertError;
 pub use lora::{LoraBank, LoraBankConfig};
 
 use burn::module::{Module, ModuleDisplay};
+use burn::nn::Linear;
 use burn::tensor::Tensor;
+use fused_ops::linear;
 use router::Routing;
 
 /// All experts of one layer.
@@ -52,4 +54,24 @@ pub trait ExpertBank: Module + ModuleDisplay {
         routing: Option<&Routing>,
         dropout_seed: Option<u64>,
     ) -> Tensor<2>;
+
+    /// What [`forward`](Self::forward) returns, added to the output of `base` for the same `x`.
+    ///
+    /// Provided as that sum. Override it where a bank can add its last product to the base output
+    /// in place; values and gradients must stay those of the sum, up to rounding.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[tokens, in_features]`, of the tokens that `routing` is about
+    /// - result: `[tokens, out_features]`
+    fn forward_onto(
+        &self,
+        base: &Linear,
+        x: Tensor<2>,
+        routing: Option<&Routing>,
+        dropout_seed: Option<u64>,
+    ) -> Tensor<2> {
+        let bias = base.bias.as_ref().map(|bias| bias.val());
+        linear(x.clone(), base.weight.val(), bias) + self.forward(x, routing, dropout_seed)
+    }
 }

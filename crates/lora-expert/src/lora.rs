@@ -1,6 +1,7 @@
 use burn::module::{Module, Param};
+use burn::nn::Linear;
 use burn::tensor::Tensor;
-use fused_ops::dropout_linear;
+use fused_ops::{dropout_linear, linear, linear_add};
 use router::Routing;
 
 use crate::{DropoutMask, ExpertBank, ExpertError};
@@ -110,7 +111,7 @@ impl LoraBank {
         let [experts, rank, in_features] = self.lora_a.dims();
         let a = self.lora_a.val();
         match dropout_seed.filter(|_| self.lora_dropout > 0.0) {
-            None => x.matmul(a.reshape([experts * rank, in_features]).transpose()),
+            None => linear(x, a.reshape([experts * rank, in_features]).transpose(), None),
             Some(seed) if self.dropout_per_expert => {
                 let parts = (0..experts).map(|e| {
                     let a = a.clone().narrow(0, e, 1).reshape([rank, in_features]);
@@ -123,6 +124,30 @@ impl LoraBank {
                 dropout_linear(x, a, self.lora_dropout, seed)
             }
         }
+    }
+
+    /// `weights_e * (drop(x) A^T)_e`, `[T, E r]`.
+    fn gated(
+        &self,
+        x: Tensor<2>,
+        routing: Option<&Routing>,
+        dropout_seed: Option<u64>,
+    ) -> Tensor<2> {
+        let tokens = x.dims()[0];
+        let [experts, rank, _] = self.lora_a.dims();
+        let hidden = self.down(x, dropout_seed);
+        let Some(routing) = routing else { return hidden };
+        let weights = routing.weights.clone().cast(hidden.dtype());
+        let weights = weights.reshape([tokens, experts, 1]);
+        let gated = hidden.reshape([tokens, experts, rank]) * weights;
+        gated.reshape([tokens, experts * rank])
+    }
+
+    /// `s * B^T`, `[E r, O]`: the scaling is applied to the smallest of the operands.
+    fn up(&self) -> Tensor<2> {
+        let [experts, out_features, rank] = self.lora_b.dims();
+        let b = self.lora_b.val().swap_dims(1, 2).reshape([experts * rank, out_features]);
+        b * self.scaling
     }
 }
 
@@ -137,24 +162,26 @@ impl ExpertBank for LoraBank {
         routing: Option<&Routing>,
         dropout_seed: Option<u64>,
     ) -> Tensor<2> {
-        let tokens = x.dims()[0];
-        let [experts, out_features, rank] = self.lora_b.dims();
-        let mut hidden = self.down(x, dropout_seed);
-        if let Some(routing) = routing {
-            let weights = routing.weights.clone().cast(hidden.dtype());
-            let weights = weights.reshape([tokens, experts, 1]);
-            let gated = hidden.reshape([tokens, experts, rank]) * weights;
-            hidden = gated.reshape([tokens, experts * rank]);
-        }
-        // The scaling is applied to the smallest of the operands.
-        let b = self.lora_b.val().swap_dims(1, 2).reshape([experts * rank, out_features]);
-        hidden.matmul(b * self.scaling)
+        linear(self.gated(x, routing, dropout_seed), self.up(), None)
+    }
+
+    fn forward_onto(
+        &self,
+        base: &Linear,
+        x: Tensor<2>,
+        routing: Option<&Routing>,
+        dropout_seed: Option<u64>,
+    ) -> Tensor<2> {
+        let bias = base.bias.as_ref().map(|bias| bias.val());
+        let gated = self.gated(x.clone(), routing, dropout_seed);
+        linear_add(x, base.weight.val(), bias, gated, self.up())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::nn::LinearConfig;
     use burn::tensor::activation::softmax;
     use burn::tensor::{Device, Distribution, Tolerance};
 
@@ -206,6 +233,63 @@ mod tests {
         };
         for (fused, plain) in run(true).iter().zip(run(false)) {
             fused.assert_approx_eq::<f32>(&plain, Tolerance::rel_abs(1e-5, 1e-5));
+        }
+    }
+
+    /// The provided sum.
+    #[derive(Module, Debug)]
+    struct Plain {
+        bank: LoraBank,
+    }
+
+    impl ExpertBank for Plain {
+        fn num_experts(&self) -> usize {
+            self.bank.num_experts()
+        }
+
+        fn forward(
+            &self,
+            x: Tensor<2>,
+            routing: Option<&Routing>,
+            dropout_seed: Option<u64>,
+        ) -> Tensor<2> {
+            self.bank.forward(x, routing, dropout_seed)
+        }
+    }
+
+    #[test]
+    fn the_experts_are_added_to_the_base() {
+        let device = Device::flex().autodiff();
+        for (bias, dropout_seed) in [(false, None), (true, None), (true, Some(3))] {
+            let base = LinearConfig::new(I, O).with_bias(bias).init(&device);
+            let plain = Plain { bank: bank(0.3, DropoutMask::Shared, &device) };
+            let x = random([T, I], &device).require_grad();
+            let logits = random([T, E], &device).require_grad();
+            let out_weights = random([T, O], &device);
+            let run = |result: &dyn Fn(Tensor<2>, &Routing) -> Tensor<2>| {
+                let y = result(x.clone(), &routing(logits.clone()));
+                let grads = (y.clone() * out_weights.clone()).sum().backward();
+                let bias = base.bias.as_ref().map(|bias| bias.val().grad(&grads).unwrap());
+                let mut all = vec![
+                    y.into_data(),
+                    x.grad(&grads).unwrap().into_data(),
+                    logits.grad(&grads).unwrap().into_data(),
+                    base.weight.val().grad(&grads).unwrap().into_data(),
+                    plain.bank.lora_a.val().grad(&grads).unwrap().into_data(),
+                    plain.bank.lora_b.val().grad(&grads).unwrap().into_data(),
+                ];
+                all.extend(bias.map(Tensor::into_data));
+                all
+            };
+            let sum = run(&|x, routing| {
+                base.forward(x.clone()) + plain.forward(x, Some(routing), dropout_seed)
+            });
+            let provided = run(&|x, r| plain.forward_onto(&base, x, Some(r), dropout_seed));
+            let own = run(&|x, r| plain.bank.forward_onto(&base, x, Some(r), dropout_seed));
+            for (i, sum) in sum.iter().enumerate() {
+                provided[i].assert_approx_eq::<f32>(sum, Tolerance::rel_abs(1e-5, 1e-5));
+                own[i].assert_approx_eq::<f32>(sum, Tolerance::rel_abs(1e-5, 1e-5));
+            }
         }
     }
 

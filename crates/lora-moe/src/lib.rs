@@ -65,3 +65,8 @@ pub use model_zoo;
 pub use moe_adapter;
 pub use router;
 pub use svd_init;
+
+/// The example of the README is a test too.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -72,8 +72,7 @@ where
 }
 
 /// The adapter of a projection, and the weight that replaces its linear's.
-type Built<M> =
-    (<<M as Adaptable>::Projection as AdaptedProjection>::Adapter, Option<Tensor<2>>);
+type Built<M> = (<<M as Adaptable>::Projection as AdaptedProjection>::Adapter, Option<Tensor<2>>);
 
 /// Puts the adapters of a configuration on a model, initialised from `seed`; returns how many.
 ///
@@ -86,12 +85,9 @@ where
 {
     config.check()?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    adapt(
-        model,
-        &config.target_modules,
-        config.layers_to_transform.as_ref(),
-        |_, linear| config.init_adapter(linear, &mut rng),
-    )
+    adapt(model, &config.target_modules, config.layers_to_transform.as_ref(), |_, linear| {
+        config.init_adapter(linear, &mut rng)
+    })
 }
 
 /// Takes all adapters off a model.
@@ -129,8 +125,7 @@ fn select<M: Adaptable>(
     let unused = matcher.unused();
     if selected.is_empty() || !unused.is_empty() {
         let available: Vec<_> = available.into_iter().collect();
-        let targets =
-            if unused.is_empty() { "as given".to_owned() } else { format!("{unused:?}") };
+        let targets = if unused.is_empty() { "as given".to_owned() } else { format!("{unused:?}") };
         return Err(AdapterError::TargetNotFound { targets, available: available.join(", ") });
     }
     Ok(selected)

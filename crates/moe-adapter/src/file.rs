@@ -13,7 +13,8 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder)?;
-    let mut file = tempfile::Builder::new().prefix(".writing-").suffix(".tmp").tempfile_in(folder)?;
+    let mut file =
+        tempfile::Builder::new().prefix(".writing-").suffix(".tmp").tempfile_in(folder)?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
     #[cfg(unix)]

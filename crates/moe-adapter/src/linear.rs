@@ -1,6 +1,7 @@
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
+use fused_ops::linear;
 use lora_expert::{ExpertBank, LoraBank};
 use router::{AnyRouter, Router, RoutingTape, Site};
 
@@ -26,11 +27,11 @@ impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
 
     fn forward(&self, x: Tensor<3>, site: Site, tape: &mut RoutingTape) -> Tensor<3> {
         match &self.adapter {
-            None => self.base.forward(x),
-            Some(adapter) => {
-                let base = self.base.forward(x.clone());
-                base + adapter.forward(x, site, tape)
+            None => {
+                let bias = self.base.bias.as_ref().map(|bias| bias.val());
+                linear(x, self.base.weight.val(), bias)
             }
+            Some(adapter) => adapter.forward_onto(&self.base, x, site, tape),
         }
     }
 }

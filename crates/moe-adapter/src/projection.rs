@@ -48,10 +48,7 @@ pub trait Adaptable: Module + ModuleDisplay {
     fn visit_projections(&self, visit: &mut dyn FnMut(&str, Site, &Self::Projection));
 
     /// As [`visit_projections`](Self::visit_projections), to change them.
-    fn visit_projections_mut(
-        &mut self,
-        visit: &mut dyn FnMut(&str, Site, &mut Self::Projection),
-    );
+    fn visit_projections_mut(&mut self, visit: &mut dyn FnMut(&str, Site, &mut Self::Projection));
 }
 
 /// A projection that can carry an adapter.

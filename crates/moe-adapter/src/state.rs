@@ -61,10 +61,7 @@ fn check_state(
 ) -> Result<(), AdapterError> {
     for (name, data) in expected {
         let Some(given) = found.get(name) else {
-            return Err(AdapterError::MissingTensor {
-                origin: origin.into(),
-                name: name.clone(),
-            });
+            return Err(AdapterError::MissingTensor { origin: origin.into(), name: name.clone() });
         };
         if given.shape() != data.shape() || given.dtype() != DType::F32 {
             return Err(AdapterError::TensorMismatch {

@@ -23,8 +23,7 @@ impl Pair<AdaptedLinear> {
     fn new(device: &Device) -> Self {
         let linear = |input, output| {
             let linear = LinearConfig::new(input, output).with_bias(false).init(device);
-            let weight =
-                Tensor::random([input, output], Distribution::Normal(0.0, 0.3), device);
+            let weight = Tensor::random([input, output], Distribution::Normal(0.0, 0.3), device);
             AdaptedLinear::from_linear(
                 Linear { weight: Param::from_tensor(weight), ..linear }.no_grad(),
             )
@@ -50,10 +49,7 @@ impl Adaptable for Pair<AdaptedLinear> {
         visit("layers.0.down_proj", Site::new(0, "down_proj"), &self.down_proj);
     }
 
-    fn visit_projections_mut(
-        &mut self,
-        visit: &mut dyn FnMut(&str, Site, &mut AdaptedLinear),
-    ) {
+    fn visit_projections_mut(&mut self, visit: &mut dyn FnMut(&str, Site, &mut AdaptedLinear)) {
         visit("layers.0.up_proj", Site::new(0, "up_proj"), &mut self.up_proj);
         visit("layers.0.down_proj", Site::new(0, "down_proj"), &mut self.down_proj);
     }
@@ -61,8 +57,7 @@ impl Adaptable for Pair<AdaptedLinear> {
 
 fn loramoe() -> AdapterConfig {
     let mut config = Preset::LoramoePaper.config();
-    config.target_modules =
-        TargetModules::Names(vec!["up_proj".into(), "down_proj".into()]);
+    config.target_modules = TargetModules::Names(vec!["up_proj".into(), "down_proj".into()]);
     config.lora_dropout = 0.0;
     config
 }

@@ -101,8 +101,7 @@ mod tests {
     fn routed(temperature: f64) -> Vec<f32> {
         let device = Device::flex();
         let mut router = init(DenseRouterConfig::new(2, 3).with_temperature(temperature)).unwrap();
-        router.weight =
-            Param::from_data([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], &device);
+        router.weight = Param::from_data([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], &device);
         let x = Tensor::from_data([[0.5, -1.0]], &device);
         let weights = router.route(x, &BatchContext::new(1, 1)).weights;
         weights.into_data().try_to_vec::<f32>().unwrap()

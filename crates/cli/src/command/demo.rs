@@ -64,8 +64,10 @@ fn default_cache() -> PathBuf {
 }
 
 fn search_table(rows: &[SearchRow]) -> String {
-    let mut table =
-        format!("{:10} {:>13} {:>6} {:>9} {:>6}\n", "method", "learning rate", "tasks", "knowledge", "mean");
+    let mut table = format!(
+        "{:10} {:>13} {:>6} {:>9} {:>6}\n",
+        "method", "learning rate", "tasks", "knowledge", "mean"
+    );
     for row in rows {
         table += &format!(
             "{:10} {:>13} {:>6.3} {:>9.3} {:>6.3}\n",

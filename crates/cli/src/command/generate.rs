@@ -52,10 +52,7 @@ pub fn run(args: &GenerateArgs, device: &str) -> Result<()> {
         return Err(error).context("cannot write to standard output");
     }
     let tokens = generation.token_ids.len();
-    eprintln!(
-        "{tokens} tokens, {:.1} tokens/s",
-        tokens as f64 / started.elapsed().as_secs_f64()
-    );
+    eprintln!("{tokens} tokens, {:.1} tokens/s", tokens as f64 / started.elapsed().as_secs_f64());
     Ok(())
 }
 

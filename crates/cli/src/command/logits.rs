@@ -32,7 +32,10 @@ pub fn run(args: &LogitsArgs, device: &str) -> Result<()> {
             [batch, seq]
         );
         if let Some(value) = mask.iter().find(|value| !(0..=1).contains(*value)) {
-            bail!("{}: `attention_mask` holds {value}, but only 0 and 1 are allowed", path.display());
+            bail!(
+                "{}: `attention_mask` holds {value}, but only 0 and 1 are allowed",
+                path.display()
+            );
         }
     }
     let model = load_model(&args.model, args.adapter.as_deref(), &device)?;
@@ -97,7 +100,10 @@ fn int64(
         return Ok(None);
     };
     let (dtype, shape) = (view.dtype(), view.shape());
-    let expected = format!("{}: `{name}` is {dtype:?} {shape:?}, but must be I64 [batch, seq]", path.display());
+    let expected = format!(
+        "{}: `{name}` is {dtype:?} {shape:?}, but must be I64 [batch, seq]",
+        path.display()
+    );
     ensure!(dtype == Dtype::I64, "{expected}");
     let &[batch, seq] = shape else { bail!("{expected}") };
     ensure!(batch > 0 && seq > 0, "{expected}, neither of them 0");

@@ -15,8 +15,7 @@ pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
     let device = parse_device(device)?;
     let config = RunConfig::from_file(&args.config, &args.set)?;
     let run = PreparedRun::new(&config, &device)?;
-    let trainable: usize =
-        adapter_state(&run.model).values().map(|data| data.num_elements()).sum();
+    let trainable: usize = adapter_state(&run.model).values().map(|data| data.num_elements()).sum();
     eprintln!("data: {}", run.train_report);
     eprintln!(
         "{} samples to train on, {} to validate on; {trainable} trainable parameters on {} linears",

@@ -57,7 +57,7 @@ impl DemoMethod {
     /// LoRA with alpha twice the rank, the usual choice.
     pub fn lora() -> Self {
         let adapter = AdapterConfig { lora_dropout: 0.0, ..Preset::Lora.config() };
-        Self { name: "LoRA".into(), adapter, learning_rate: 2e-3 }
+        Self { name: "LoRA".into(), adapter, learning_rate: 1e-3 }
     }
 
     /// LoRAMoE with 8 experts, otherwise as in its paper.
@@ -70,7 +70,7 @@ impl DemoMethod {
             )),
             ..Preset::LoramoePaper.config()
         };
-        Self { name: "LoRAMoE".into(), adapter, learning_rate: 3e-3 }
+        Self { name: "LoRAMoE".into(), adapter, learning_rate: 1e-3 }
     }
 }
 

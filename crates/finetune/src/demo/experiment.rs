@@ -82,10 +82,9 @@ pub fn run_demo(
             observer.on_result(&row);
             report.rows.push(row);
             report.statements.push(Some(measured.statements));
-            report.curves.push(LossCurve {
-                name: format!("{} {amount}", method.name),
-                points: tuned.curve,
-            });
+            report
+                .curves
+                .push(LossCurve { name: format!("{} {amount}", method.name), points: tuned.curve });
             if method.adapter.is_mixture() {
                 report.routing.push(shares(&base, &sets, method, amount, &tuned.model)?);
             }
@@ -113,8 +112,7 @@ pub(super) fn tune(
 ) -> Result<Tuned, TrainError> {
     let mut model = base.model.clone();
     attach(&mut model, &method.adapter, config.seed)?;
-    let trainable_parameters =
-        adapter_state(&model).values().map(|data| data.num_elements()).sum();
+    let trainable_parameters = adapter_state(&model).values().map(|data| data.num_elements()).sum();
     let balance = match &method.adapter.balance_loss {
         Some(loss) => Some(loss.init().map_err(AdapterError::from)?),
         None => None,

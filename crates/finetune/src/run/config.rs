@@ -67,11 +67,7 @@ impl RunConfig {
     /// # Errors
     ///
     /// [`TrainError::Config`] naming the key, what was found and what is allowed.
-    pub fn from_toml(
-        text: &str,
-        origin: &str,
-        overrides: &[String],
-    ) -> Result<Self, TrainError> {
+    pub fn from_toml(text: &str, origin: &str, overrides: &[String]) -> Result<Self, TrainError> {
         let config = |message: String| TrainError::Config { origin: origin.into(), message };
         let mut table: Table =
             text.parse().map_err(|error: toml::de::Error| config(error.to_string()))?;

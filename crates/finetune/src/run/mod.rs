@@ -8,6 +8,8 @@ mod config;
 mod prepare;
 mod template;
 
-pub use config::{DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table};
+pub use config::{
+    DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table,
+};
 pub use prepare::{PreparedRun, load_model, load_samples};
 pub use template::run_template;

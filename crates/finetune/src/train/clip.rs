@@ -49,3 +49,33 @@ impl ModuleVisitor for Scale<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::nn::{Linear, LinearConfig};
+    use burn::tensor::Device;
+
+    fn clipped(max_norm: f64) -> (f64, f64) {
+        let linear: Linear = LinearConfig::new(3, 4).init(&Device::flex()).train();
+        let x: Tensor<2> = Tensor::from_inner(Tensor::ones([2, 3], &Device::flex()));
+        let loss = linear.forward(x).sum();
+        // Each of the 12 weights and 4 biases has the gradient 2.
+        let mut grads = GradientsParams::from_grads(loss.backward(), &linear);
+        let norm = clip_grad_norm(&linear, &mut grads, max_norm);
+        (norm, clip_grad_norm(&linear, &mut grads, 0.0))
+    }
+
+    #[test]
+    fn the_norm_of_all_parameters_together_is_limited() {
+        let (before, after) = clipped(1.0);
+        assert!((before - 8.0).abs() < 1e-5, "{before}");
+        assert!((after - 1.0).abs() < 1e-5, "{after}");
+    }
+
+    #[test]
+    fn small_gradients_stay() {
+        let (before, after) = clipped(10.0);
+        assert_eq!(before, after);
+    }
+}

@@ -77,9 +77,7 @@ pub enum TrainError {
         path: PathBuf,
     },
     /// The loss left the range of numbers.
-    #[error(
-        "step {step}: the loss is {loss}; lower `training.learning_rate` or raise the warm-up"
-    )]
+    #[error("step {step}: the loss is {loss}; lower `training.learning_rate` or raise the warm-up")]
     Diverged {
         /// The step.
         step: usize,

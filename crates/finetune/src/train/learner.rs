@@ -130,7 +130,8 @@ impl<M: CausalLm> Learner<M> {
             if let Some(mask) = &batch.token_mask {
                 input = input.with_attention_mask(mask.clone());
             }
-            let mut context = input.context().with_training(step_seed.rotate_left(32) ^ micro as u64);
+            let mut context =
+                input.context().with_training(step_seed.rotate_left(32) ^ micro as u64);
             context.task_types = batch.task_types.clone();
             tokens += batch.token_count;
             let mut tape = match self.balance {

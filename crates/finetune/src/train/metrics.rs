@@ -24,11 +24,10 @@ impl MetricsLog {
     pub fn open(path: &Path, steps: usize) -> Result<Self, TrainError> {
         if path.exists() {
             let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
-            let kept: String =
-                text.lines().filter(|line| step_of(line) <= steps).fold(
-                    String::new(),
-                    |kept, line| kept + line + "\n",
-                );
+            let kept: String = text
+                .lines()
+                .filter(|line| step_of(line) <= steps)
+                .fold(String::new(), |kept, line| kept + line + "\n");
             write_atomically(path, kept.as_bytes()).map_err(TrainError::io(path))?;
         } else if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(TrainError::io(folder))?;

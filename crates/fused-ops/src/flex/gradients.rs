@@ -5,6 +5,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 
+use super::product::rows;
 use super::{FusedGradients, FusedOps};
 
 #[derive(Debug)]
@@ -72,6 +73,40 @@ impl<B: FusedGradients> Backward<B, 2> for RmsNorm {
     }
 }
 
+/// A sum of products and a bias. Its parents are the factors in pairs, then the bias where there is
+/// one; a factor is kept where the other one of its pair is tracked.
+#[derive(Debug)]
+struct SumOfProducts;
+
+impl<B: FusedGradients, const N: usize> Backward<B, N> for SumOfProducts {
+    type State = Vec<[Option<NodeId>; 2]>;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, N>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let grad = grads.consume::<B>(&ops.node);
+        let (factors, bias) = ops.parents.as_chunks::<2>();
+        for ([left, right], kept) in factors.iter().zip(ops.state) {
+            let kept = kept.map(|node| node.map(|node| checkpointer.retrieve_node_output(node)));
+            let [left_value, right_value]: [Option<FloatTensor<B>>; 2] = kept;
+            if let Some((left, right)) = left.as_ref().zip(right_value) {
+                let left_grad = B::product(grad.clone(), B::float_transpose(right));
+                grads.register::<B>(left.id, left_grad);
+            }
+            if let Some((right, left)) = right.as_ref().zip(left_value) {
+                let left = B::float_transpose(rows::<B>(left));
+                grads.register::<B>(right.id, B::product(left, rows::<B>(grad.clone())));
+            }
+        }
+        if let [Some(bias)] = bias {
+            grads.register::<B>(bias.id, B::linear_bias_backward(grad));
+        }
+    }
+}
+
 #[derive(Debug)]
 struct DropoutLinear;
 
@@ -90,11 +125,11 @@ impl<B: FusedGradients> Backward<B, 2> for DropoutLinear {
         let [x_parent, weight_parent] = ops.parents;
         if let Some(parent) = weight_parent {
             let dropped = B::dropout(x, p, seed);
-            let weight_grad = B::float_matmul(B::float_transpose(grad.clone()), dropped);
+            let weight_grad = B::product(B::float_transpose(grad.clone()), dropped);
             grads.register::<B>(parent.id, weight_grad);
         }
         if let Some(parent) = x_parent {
-            let x_grad = B::dropout(B::float_matmul(grad, weight), p, seed);
+            let x_grad = B::dropout(B::product(grad, weight), p, seed);
             grads.register::<B>(parent.id, x_grad);
         }
     }
@@ -149,6 +184,33 @@ impl<B: FusedGradients, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
         }
     }
 
+    fn product(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        let parents = [&x, &weight];
+        let [x, weight] = parents.map(|parent| parent.primitive().clone());
+        sum_of_products::<B, C, _>(parents, B::product(x, weight))
+    }
+
+    fn product_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let parents = [&x, &weight, &bias];
+        let [x, weight, bias] = parents.map(|parent| parent.primitive().clone());
+        sum_of_products::<B, C, _>(parents, B::product_bias(x, weight, bias))
+    }
+
+    fn product_add(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        h: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let parents = [&x, &weight, &h, &b];
+        let [x, weight, h, b] = parents.map(|parent| parent.primitive().clone());
+        sum_of_products::<B, C, _>(parents, B::product_add(x, weight, h, b))
+    }
+
     fn dropout_linear(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -180,6 +242,28 @@ impl<B: FusedGradients, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
             OpsKind::Tracked(prep) => prep.finish([cos, sin], y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
+    }
+}
+
+/// The result `y` of [`SumOfProducts`] on its parents.
+fn sum_of_products<B: FusedGradients, C: CheckpointStrategy, const N: usize>(
+    parents: [&FloatTensor<Autodiff<B, C>>; N],
+    y: FloatTensor<B>,
+) -> FloatTensor<Autodiff<B, C>> {
+    let nodes = parents.map(|parent| parent.node());
+    match SumOfProducts.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(mut prep) => {
+            let mut keep = |factor, needed: bool| needed.then(|| prep.checkpoint(factor));
+            let (factors, _) = parents.as_chunks::<2>();
+            let state = factors
+                .iter()
+                .map(|&[left, right]| {
+                    [keep(left, right.is_tracked()), keep(right, left.is_tracked())]
+                })
+                .collect();
+            prep.finish(state, y)
+        }
+        OpsKind::UnTracked(prep) => prep.finish(y),
     }
 }
 

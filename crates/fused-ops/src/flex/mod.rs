@@ -4,6 +4,7 @@ mod buffer;
 mod gradients;
 mod mask;
 mod operations;
+mod product;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{
@@ -25,6 +26,24 @@ pub(crate) trait FusedOps: Backend {
 
     /// See [`rms_norm`](crate::rms_norm).
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
+
+    /// [`linear`](crate::linear) without a bias.
+    fn product(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// [`linear`](crate::linear) with a bias.
+    fn product_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// [`linear_add`](crate::linear_add) without a bias.
+    fn product_add(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        h: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
 
     /// See [`dropout_linear`](crate::dropout_linear).
     fn dropout_linear(

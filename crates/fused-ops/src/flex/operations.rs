@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::buffer::{Floats, contiguous, filled, rows_per_task};
 use super::mask::{Mask, softmax};
+use super::product::sum_of_products;
 use super::{FusedGradients, FusedOps};
 use crate::kernel;
 
@@ -54,8 +55,20 @@ impl FusedOps for Flex {
         }
     }
 
+    fn product(x: Floats, weight: Floats) -> Floats {
+        sum_of_products([(x, weight)], None)
+    }
+
+    fn product_bias(x: Floats, weight: Floats, bias: Floats) -> Floats {
+        sum_of_products([(x, weight)], Some(bias))
+    }
+
+    fn product_add(x: Floats, weight: Floats, h: Floats, b: Floats) -> Floats {
+        sum_of_products([(x, weight), (h, b)], None)
+    }
+
     fn dropout_linear(x: Floats, weight: Floats, p: f64, seed: u64) -> Floats {
-        Self::float_matmul(Self::dropout(x, p, seed), Self::float_transpose(weight))
+        Self::product(Self::dropout(x, p, seed), Self::float_transpose(weight))
     }
 
     fn rope_heads(x: Floats, cos: Floats, sin: Floats) -> Floats {

@@ -1,6 +1,7 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor};
+use fused_ops::linear;
 use moe_adapter::{Adaptable, AdaptedLinear, Projection};
 use router::{RoutingTape, Site};
 
@@ -107,17 +108,11 @@ impl<P: Projection> CausalLm for Llama<P> {
     }
 
     fn logits<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
-        let mut shape = hidden.dims();
-        let logits = match &self.lm_head {
-            Some(head) => head.forward(hidden),
-            None => {
-                let rows = shape[..D - 1].iter().product::<usize>();
-                let flat = hidden.reshape([rows, shape[D - 1]]);
-                shape[D - 1] = self.config.vocab_size;
-                flat.matmul(self.model.embed_tokens.weight.val().transpose()).reshape(shape)
-            }
+        let (weight, bias) = match &self.lm_head {
+            Some(head) => (head.weight.val(), head.bias.as_ref().map(|bias| bias.val())),
+            None => (self.model.embed_tokens.weight.val().transpose(), None),
         };
-        logits.cast(DType::F32)
+        linear(hidden, weight, bias).cast(DType::F32)
     }
 }
 

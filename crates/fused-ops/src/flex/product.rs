@@ -1,0 +1,103 @@
+//! Products of matrices by the crate that Burn's Flex multiplies with, which here writes into fresh
+//! memory: Flex itself fills it with zeros first and copies it.
+
+use std::mem::MaybeUninit;
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Flex, TensorMetadata};
+use burn::tensor::Shape;
+use gemm::{Parallelism, gemm};
+use rayon::prelude::*;
+
+use super::buffer::{Floats, contiguous, filled, rows_per_task};
+
+/// From this many multiplications on, threads share a product. As in Burn's Flex.
+const SHARED: usize = 192 * 192 * 192;
+
+/// `[.., N]` as `[T, N]`; without a copy where the rows are in order.
+pub(super) fn rows<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
+    let shape = tensor.shape();
+    let rank = shape.num_dims();
+    if rank == 2 {
+        return tensor;
+    }
+    let rows = (0..rank - 1).map(|axis| shape[axis]).product();
+    B::float_reshape(tensor, Shape::from([rows, shape[rank - 1]]))
+}
+
+/// The sum of the products of `factors`, `[.., K]` with `[K, N]`, and of `bias` `[N]` in each row.
+///
+/// # Panics
+///
+/// When the factors do not fit each other.
+pub(super) fn sum_of_products<const P: usize>(
+    factors: [(Floats, Floats); P],
+    bias: Option<Floats>,
+) -> Floats {
+    let mut shape = factors[0].0.shape();
+    let last = shape.num_dims() - 1;
+    shape[last] = factors[0].1.shape()[1];
+    let width = shape[last];
+    let bias = bias.map(contiguous);
+    // SAFETY: the bias, or else the first product, writes every element; the others find them.
+    unsafe {
+        filled(shape, |out| {
+            let mut written = false;
+            if let Some(bias) = &bias {
+                let bias = bias.storage::<f32>();
+                assert_eq!(bias.len(), width, "linear: one bias for each output");
+                let chunk = (rows_per_task(width) * width).max(1);
+                out.par_chunks_mut(chunk).for_each(|out| {
+                    for row in out.chunks_exact_mut(width) {
+                        row.write_copy_of_slice(bias);
+                    }
+                });
+                written = true;
+            }
+            for (left, right) in factors {
+                multiply(&rows::<Flex>(left), &right, out, written);
+                written = true;
+            }
+        })
+    }
+}
+
+/// `out = a b`, or with `add` `out += a b`: `[M, K]` with `[K, N]`, both with any strides.
+///
+/// # Safety
+///
+/// With `add`, `out` must be initialised. Without, it is so afterwards.
+unsafe fn multiply(a: &Floats, b: &Floats, out: &mut [MaybeUninit<f32>], add: bool) {
+    let (a_shape, b_shape) = (a.shape(), b.shape());
+    let (m, k, n) = (a_shape[0], a_shape[1], b_shape[1]);
+    assert!(b_shape[0] == k && out.len() == m * n, "linear: factors that fit");
+    let shared = m.saturating_mul(n).saturating_mul(k) >= SHARED;
+    let parallelism = if shared { Parallelism::Rayon(0) } else { Parallelism::None };
+    let (a_strides, b_strides) = (a.layout().strides(), b.layout().strides());
+    let first = |x: &Floats| x.storage::<f32>()[x.layout().start_offset()..].as_ptr();
+    // SAFETY: the layouts stay within their storages, and `out` is `m` rows of `n`. It is read only
+    // where it is added to, which the caller allows.
+    unsafe {
+        gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr().cast::<f32>(),
+            1,
+            n as isize,
+            add,
+            first(a),
+            a_strides[1],
+            a_strides[0],
+            first(b),
+            b_strides[1],
+            b_strides[0],
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
