@@ -1,11 +1,13 @@
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
-use indicatif::ProgressBar;
+use indicatif::{MultiProgress, ProgressBar};
 use lora_moe::device::parse_device;
 use lora_moe::finetune::demo::{DemoConfig, DemoObserver, SearchRow, run_demo, search};
 use lora_moe::finetune::report::{
-    ResultRow, headline, plane_svg, terminal_table, write_report, write_results, write_svg,
+    headline, plane_svg, terminal_table, write_report, write_results, write_svg,
 };
 
 use crate::args::DemoArgs;
@@ -27,19 +29,22 @@ pub fn run(args: &DemoArgs, device: &str) -> Result<()> {
         config.seed = seed;
         config.world.seed = seed;
     }
+    // A GPU is kept busy by one run; on a CPU each thread takes one.
+    let workers = match device {
+        "flex" => available_parallelism().map_or(1, |threads| threads.get()),
+        _ => 1,
+    };
     let device = parse_device(device)?;
     let cache = args.cache.clone().unwrap_or_else(default_cache);
     let mut observer = Bars::default();
     if args.search {
-        let rows = search(&config, &args.grid, &cache, &device, &mut observer)?;
-        observer.finish();
+        let rows = search(&config, &args.grid, &cache, &device, workers, &mut observer)?;
         print!("{}", search_table(&rows));
         return Ok(());
     }
     let command: Vec<_> = std::env::args().skip(1).collect();
     let command = format!("lora-moe {}", command.join(" "));
-    let report = run_demo(&config, &cache, &device, &command, &mut observer)?;
-    observer.finish();
+    let report = run_demo(&config, &cache, &device, workers, &command, &mut observer)?;
     std::fs::create_dir_all(&args.output)
         .with_context(|| format!("cannot make {}", args.output.display()))?;
     let write = |name: &str| args.output.join(name);
@@ -77,37 +82,35 @@ fn search_table(rows: &[SearchRow]) -> String {
     table
 }
 
+/// One bar for each run that goes on.
 #[derive(Default)]
 struct Bars {
-    current: Option<ProgressBar>,
-}
-
-impl Bars {
-    fn finish(&mut self) {
-        if let Some(bar) = self.current.take() {
-            bar.finish_and_clear();
-        }
-    }
+    all: MultiProgress,
+    running: HashMap<String, ProgressBar>,
 }
 
 impl DemoObserver for Bars {
-    fn on_stage(&mut self, name: &str, steps: usize) {
-        self.finish();
-        self.current = Some(bar(steps, name));
+    fn on_start(&mut self, run: &str, steps: usize) {
+        let bar = self.all.add(bar(steps, run));
+        self.running.insert(run.to_owned(), bar);
     }
 
-    fn on_step(&mut self, step: usize, loss: f64) {
-        if let Some(bar) = &self.current {
-            bar.set_position(step as u64);
+    fn on_step(&mut self, run: &str, step: usize, loss: f64) {
+        if let Some(bar) = self.running.get(run) {
             bar.set_message(format!("loss {loss:.3}"));
+            bar.set_position(step as u64);
         }
     }
 
-    fn on_result(&mut self, row: &ResultRow) {
-        self.finish();
-        eprintln!(
-            "{:10} {:>6} samples: tasks {:.3}, knowledge kept {:.3}, loss on text {:.3} ({:.0} s)",
-            row.method, row.samples, row.tasks, row.knowledge, row.text_loss, row.seconds
-        );
+    fn on_end(&mut self, run: &str) {
+        if let Some(bar) = self.running.remove(run) {
+            let seconds = bar.elapsed().as_secs();
+            bar.finish_and_clear();
+            // Where no bars are drawn, this is all there is to see.
+            let line = format!("{run}: done in {seconds} s");
+            if self.all.println(&line).is_err() || bar.is_hidden() {
+                eprintln!("{line}");
+            }
+        }
     }
 }

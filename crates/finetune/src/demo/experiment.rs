@@ -6,24 +6,42 @@ use burn::tensor::Device;
 use model_zoo::{CausalLm, Llama};
 use moe_adapter::{AdapterConfig, AdapterError, adapter_state, attach};
 
+use super::jobs::{Job, run_jobs};
 use super::measure::routing_shares;
-use super::{Base, DemoConfig, DemoMethod, EvaluationSets, Half, measure, pretrained, samples};
+use super::{
+    Base, DemoConfig, DemoMethod, EvaluationSets, Half, Measured, measure, pretrained, samples,
+};
 use crate::data::{Collator, Sample};
 use crate::report::{BASE, DemoReport, LossCurve, ResultRow, RoutingShares, Setting};
 use crate::train::{Learner, LearnerConfig, LrSchedulerType, Schedule, TrainError, TrainingConfig};
 use crate::world::{Exchange, PAD};
 
-/// Watches the demo.
-pub trait DemoObserver {
-    /// A part of the demo begins, of so many steps.
-    fn on_stage(&mut self, name: &str, steps: usize);
+/// Watches the demo; several runs may go on at once.
+pub trait DemoObserver: Send {
+    /// A run begins, of so many steps.
+    fn on_start(&mut self, run: &str, steps: usize);
     /// A step of it is made.
-    fn on_step(&mut self, step: usize, loss: f64);
-    /// A result is there.
-    fn on_result(&mut self, row: &ResultRow);
+    fn on_step(&mut self, run: &str, step: usize, loss: f64);
+    /// It is over.
+    fn on_end(&mut self, run: &str);
 }
 
-/// Runs the experiment and returns what it measured.
+/// Pre-trains under observation.
+pub(super) fn base(
+    config: &DemoConfig,
+    cache: &Path,
+    device: &Device,
+    observer: &mut dyn DemoObserver,
+) -> Result<Base, TrainError> {
+    const NAME: &str = "pre-training";
+    observer.on_start(NAME, config.pretraining_steps);
+    let base =
+        pretrained(config, cache, device, |step, _, loss| observer.on_step(NAME, step, loss))?;
+    observer.on_end(NAME);
+    Ok(base)
+}
+
+/// Runs the experiment on `workers` threads and returns what it measured.
 ///
 /// # Errors
 ///
@@ -32,14 +50,13 @@ pub fn run_demo(
     config: &DemoConfig,
     cache: &Path,
     device: &Device,
+    workers: usize,
     command: &str,
     observer: &mut dyn DemoObserver,
 ) -> Result<DemoReport, TrainError> {
     let started = Instant::now();
-    observer.on_stage("pre-training", config.pretraining_steps);
-    let base = pretrained(config, cache, device, |step, _, loss| observer.on_step(step, loss))?;
+    let base = base(config, cache, device, observer)?;
     let sets = EvaluationSets::new(&base.world, config.inputs_per_task, Half::Test);
-
     let mut report = DemoReport {
         command: command.to_owned(),
         questions: sets.questions.len(),
@@ -47,52 +64,60 @@ pub fn run_demo(
         ..DemoReport::default()
     };
     let measured = measure(&base.model, &base.tokenizer, &sets)?;
-    let row = ResultRow {
-        method: BASE.into(),
-        samples: 0,
-        trainable_parameters: 0,
-        knowledge: measured.knowledge,
-        tasks: measured.tasks,
-        text_loss: measured.text_loss,
-        seconds: started.elapsed().as_secs_f64(),
-    };
-    observer.on_result(&row);
-    report.rows.push(row);
+    let seconds = started.elapsed().as_secs_f64();
+    report.rows.push(row(BASE, 0, 0, &measured, seconds));
     report.statements.push(Some(measured.statements));
 
     let methods = equal_parameters(&base, &config.methods)?;
-    for &amount in &config.samples {
-        for method in &methods {
-            let started = Instant::now();
-            let steps = amount.div_ceil(config.batch_size);
-            observer.on_stage(&format!("{}, {amount} samples", method.name), steps);
-            let tuned = tune(config, &base, method, amount, |step, loss| {
-                observer.on_step(step, loss);
-            })?;
+    let jobs: Vec<_> = config
+        .samples
+        .iter()
+        .flat_map(|amount| methods.iter().map(move |method| (*amount, method)))
+        .map(|(amount, method)| Job {
+            method: method.clone(),
+            amount,
+            name: format!("{}, {amount} samples", method.name),
+        })
+        .collect();
+    let results =
+        run_jobs(config, &base, &jobs, workers, observer, |base, job, tuned, seconds| {
             let measured = measure(&tuned.model, &base.tokenizer, &sets)?;
-            let row = ResultRow {
-                method: method.name.clone(),
-                samples: amount,
-                trainable_parameters: tuned.trainable_parameters,
-                knowledge: measured.knowledge,
-                tasks: measured.tasks,
-                text_loss: measured.text_loss,
-                seconds: started.elapsed().as_secs_f64(),
+            let shares = match job.method.adapter.is_mixture() {
+                true => Some(shares(base, &sets, &job.method, job.amount, &tuned.model)?),
+                false => None,
             };
-            observer.on_result(&row);
-            report.rows.push(row);
-            report.statements.push(Some(measured.statements));
-            report
-                .curves
-                .push(LossCurve { name: format!("{} {amount}", method.name), points: tuned.curve });
-            if method.adapter.is_mixture() {
-                report.routing.push(shares(&base, &sets, method, amount, &tuned.model)?);
-            }
-        }
+            let (name, amount) = (&job.method.name, job.amount);
+            let row = row(name, amount, tuned.trainable_parameters, &measured, seconds);
+            let curve = LossCurve { name: format!("{name} {amount}"), points: tuned.curve };
+            Ok((row, measured.statements, curve, shares))
+        })?;
+    for (row, statements, curve, shares) in results {
+        report.rows.push(row);
+        report.statements.push(Some(statements));
+        report.curves.push(curve);
+        report.routing.extend(shares);
     }
     report.settings = settings(config, &base, &methods);
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
+}
+
+fn row(
+    method: &str,
+    samples: usize,
+    trainable_parameters: usize,
+    measured: &Measured,
+    seconds: f64,
+) -> ResultRow {
+    ResultRow {
+        method: method.to_owned(),
+        samples,
+        trainable_parameters,
+        knowledge: measured.knowledge,
+        tasks: measured.tasks,
+        text_loss: measured.text_loss,
+        seconds,
+    }
 }
 
 /// A model after tuning.

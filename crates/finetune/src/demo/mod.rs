@@ -10,6 +10,7 @@
 
 mod config;
 mod experiment;
+mod jobs;
 mod measure;
 mod pretrain;
 mod samples;

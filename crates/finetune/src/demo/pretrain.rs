@@ -12,6 +12,7 @@ use crate::train::{Head, Learner, LearnerConfig, LrSchedulerType, Schedule, Trai
 use crate::world::{BOS, EOS, PAD, World};
 
 /// The pre-trained model of the demo, frozen, with its world.
+#[derive(Clone)]
 pub struct Base {
     /// The facts and tasks.
     pub world: World,

@@ -3,9 +3,9 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde::Serialize;
 
-use super::experiment::{equal_parameters, tune};
-use super::{DemoConfig, DemoMethod, DemoObserver, EvaluationSets, Half, measure, pretrained};
-use crate::report::ResultRow;
+use super::experiment::{base, equal_parameters};
+use super::jobs::{Job, run_jobs};
+use super::{DemoConfig, DemoMethod, DemoObserver, EvaluationSets, Half, measure};
 use crate::train::TrainError;
 
 /// One point of the search.
@@ -34,39 +34,28 @@ pub fn search(
     grid: &[f64],
     cache: &Path,
     device: &Device,
+    workers: usize,
     observer: &mut dyn DemoObserver,
 ) -> Result<Vec<SearchRow>, TrainError> {
-    observer.on_stage("pre-training", config.pretraining_steps);
-    let base = pretrained(config, cache, device, |step, _, loss| observer.on_step(step, loss))?;
+    let base = base(config, cache, device, observer)?;
     let sets = EvaluationSets::new(&base.world, config.inputs_per_task, Half::Validation);
     let amount = config.samples.iter().copied().max().unwrap_or(0);
-    let mut rows = Vec::new();
+    let mut jobs = Vec::new();
     for method in equal_parameters(&base, &config.methods)? {
         for &learning_rate in grid {
-            let steps = amount.div_ceil(config.batch_size);
-            observer.on_stage(&format!("{}, learning rate {learning_rate}", method.name), steps);
+            let name = format!("{}, learning rate {learning_rate}", method.name);
             let method = DemoMethod { learning_rate, ..method.clone() };
-            let tuned = tune(config, &base, &method, amount, |step, loss| {
-                observer.on_step(step, loss);
-            })?;
-            let measured = measure(&tuned.model, &base.tokenizer, &sets)?;
-            observer.on_result(&ResultRow {
-                method: format!("{} {learning_rate}", method.name),
-                samples: amount,
-                trainable_parameters: tuned.trainable_parameters,
-                knowledge: measured.knowledge,
-                tasks: measured.tasks,
-                text_loss: measured.text_loss,
-                seconds: 0.0,
-            });
-            rows.push(SearchRow {
-                method: method.name,
-                learning_rate,
-                tasks: measured.tasks,
-                knowledge: measured.knowledge,
-                score: (measured.tasks + measured.knowledge) / 2.0,
-            });
+            jobs.push(Job { method, amount, name });
         }
     }
-    Ok(rows)
+    run_jobs(config, &base, &jobs, workers, observer, |base, job, tuned, _| {
+        let measured = measure(&tuned.model, &base.tokenizer, &sets)?;
+        Ok(SearchRow {
+            method: job.method.name.clone(),
+            learning_rate: job.method.learning_rate,
+            tasks: measured.tasks,
+            knowledge: measured.knowledge,
+            score: (measured.tasks + measured.knowledge) / 2.0,
+        })
+    })
 }
