@@ -1,5 +1,7 @@
 //! `lora-moe demo`, `config` and `bench`, in small.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 mod support;
 
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! Parity with reference implementations, through the command.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! `lora-moe train`, `eval` and `generate --adapter`, through the command.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 mod support;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! What an adapted model promises, on a model of two linears.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use balance_loss::{BalanceLossConfig, LocalizedBalancingConfig};

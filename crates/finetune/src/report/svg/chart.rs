@@ -106,13 +106,14 @@ impl Chart {
         }
     }
 
-    /// A hollow point with a label, for the untuned model.
-    pub(in crate::report) fn ring(&mut self, values: Point, tip: &str, label: &str) {
+    /// A hollow point, for the untuned model, named in the legend.
+    pub(in crate::report) fn ring(&mut self, values: Point, tip: &str, name: &str) {
         if values.0.is_finite() && values.1.is_finite() {
             let at = self.at(values);
             self.placer.block_point(at);
             self.canvas.ring(at, tip);
-            self.label(at, label, "currentColor");
+            let x = self.legend_entry(name, "");
+            self.canvas.ring((x + 10.0, LEGEND - 4.0), name);
         }
     }
 
