@@ -5,7 +5,7 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use router::Site;
+use router::{Site, stable_hash};
 
 use crate::target::Matcher;
 use crate::{
@@ -145,16 +145,9 @@ fn with_stable_ids<A: Module>(adapter: A, path: &str) -> A {
         }
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let (_, tensor, mapper) = param.consume();
-            let id = ParamId::from(fnv1a(&self.path.join(".")));
+            let id = ParamId::from(stable_hash(self.path.join(".").bytes()));
             Param::from_mapped_value(id, tensor, mapper)
         }
     }
     adapter.map(&mut Ids { path: vec![path.to_owned()] })
-}
-
-/// The 64-bit FNV-1a hash, which unlike the standard library's is the same in every build.
-fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }

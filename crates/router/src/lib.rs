@@ -27,6 +27,7 @@ mod any;
 mod context;
 mod dense;
 mod error;
+mod hash;
 mod routing;
 mod tape;
 
@@ -34,6 +35,7 @@ pub use any::{AnyRouter, RouterConfig};
 pub use context::BatchContext;
 pub use dense::{DenseRouter, DenseRouterConfig};
 pub use error::RouterError;
+pub use hash::stable_hash;
 pub use routing::Routing;
 pub use tape::{RoutingRecord, RoutingTape, Site};
 

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{BatchContext, Routing};
+use crate::{BatchContext, Routing, stable_hash};
 
 /// The place of a projection in a model: which layer, and which module of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,11 +15,8 @@ impl Site {
     /// A seed for this place, different from those of others, that follows from the seed of the
     /// pass.
     pub fn seed(&self, pass: u64) -> u64 {
-        // FNV-1a, which unlike the standard library's hash is the same in every build.
         let bytes = self.module.bytes().chain(self.layer.to_le_bytes()).chain(pass.to_le_bytes());
-        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+        stable_hash(bytes)
     }
 
     /// The place `module` of layer `layer`.

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use model_zoo::{CausalLm, Llama, LlamaConfig, LoadOptions, TextTokenizer};
 use moe_adapter::write_atomically;
+use router::stable_hash;
 use serde_json::json;
 
 use super::{DemoConfig, samples};
@@ -148,7 +149,5 @@ fn fingerprint(config: &DemoConfig) -> u64 {
         config.pretraining_learning_rate,
     ])
     .to_string();
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    stable_hash(text.bytes())
 }
