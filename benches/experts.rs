@@ -1,4 +1,4 @@
-//! LoRA experts: the fused execution, the plain one, and a single LoRA of the same total rank.
+//! LoRA experts on their frozen linear: the fused execution, the plain one, and a single LoRA of the same total rank.
 //!
 //! ```text
 //! cargo bench --bench experts
@@ -9,6 +9,8 @@ mod common;
 
 use common::{criterion, device, normal, wait};
 use criterion::Throughput;
+use lora_moe::burn::module::Module;
+use lora_moe::burn::nn::{Linear, LinearConfig};
 use lora_moe::burn::tensor::activation::softmax;
 use lora_moe::burn::tensor::{Device, Tensor};
 use lora_moe::lora_expert::{ExpertBank, ExpertError, LoraBank, LoraBankConfig};
@@ -19,13 +21,15 @@ const IN: usize = 512;
 const OUT: usize = 1376;
 
 /// One way to compute the experts' part of the output.
-type Execution = fn(&LoraBank, Tensor<2>, &Routing) -> Tensor<2>;
+type Execution = fn(&LoraBank, &Linear, Tensor<2>, &Routing) -> Tensor<2>;
 
 /// Name, experts, rank, and how they are computed.
 const EXECUTIONS: [(&str, usize, usize, Execution); 3] = [
-    ("fused/E8/r4", 8, 4, |bank, x, routing| bank.forward(x, Some(routing), Some(0))),
-    ("reference/E8/r4", 8, 4, |bank, x, routing| bank.forward_reference(x, Some(routing))),
-    ("single/E1/r32", 1, 32, |bank, x, _| bank.forward(x, None, Some(0))),
+    ("fused/E8/r4", 8, 4, |bank, base, x, routing| bank.forward(base, x, Some(routing), Some(0))),
+    ("reference/E8/r4", 8, 4, |bank, base, x, routing| {
+        base.forward(x.clone()) + bank.forward_reference(x, Some(routing))
+    }),
+    ("single/E1/r32", 1, 32, |bank, base, x, _| bank.forward(base, x, None, Some(0))),
 ];
 
 fn main() -> Result<(), ExpertError> {
@@ -37,9 +41,10 @@ fn main() -> Result<(), ExpertError> {
     for (name, experts, rank, execute) in EXECUTIONS {
         let (bank, routing) = (bank(experts, rank, &device)?, routing(experts, &device));
         let x = normal([TOKENS, IN], &device);
+        let base = base(&device);
         group.bench_function(format!("forward/{name}"), |bencher| {
             bencher.iter(|| {
-                let y = execute(&bank, x.clone(), &routing);
+                let y = execute(&bank, &base, x.clone(), &routing);
                 wait(&device);
                 y
             });
@@ -50,9 +55,10 @@ fn main() -> Result<(), ExpertError> {
         // In training the router wants its gradient, so computing it belongs to the time.
         routing.weights = routing.weights.require_grad();
         let x = normal([TOKENS, IN], &autodiff).require_grad();
+        let base = base(&autodiff);
         group.bench_function(format!("forward+backward/{name}"), |bencher| {
             bencher.iter(|| {
-                let grads = execute(&bank, x.clone(), &routing).sum().backward();
+                let grads = execute(&bank, &base, x.clone(), &routing).sum().backward();
                 wait(&device);
                 grads
             });
@@ -61,6 +67,11 @@ fn main() -> Result<(), ExpertError> {
     group.finish();
     criterion.final_summary();
     Ok(())
+}
+
+/// The frozen linear that the experts adapt.
+fn base(device: &Device) -> Linear {
+    LinearConfig::new(IN, OUT).with_bias(false).init(device).no_grad()
 }
 
 fn bank(experts: usize, rank: usize, device: &Device) -> Result<LoraBank, ExpertError> {
@@ -73,5 +84,5 @@ fn bank(experts: usize, rank: usize, device: &Device) -> Result<LoraBank, Expert
 fn routing(experts: usize, device: &Device) -> Routing {
     let logits = normal([TOKENS, experts], device);
     let probabilities = softmax(logits.clone(), 1);
-    Routing { logits, weights: probabilities.clone(), probabilities, selection: None }
+    Routing::dense(logits, probabilities.clone(), probabilities)
 }

@@ -19,7 +19,7 @@ use lora_moe::device::default_device;
 use lora_moe::lora_expert::{LoraBank, LoraBankConfig};
 use lora_moe::moe_adapter::{AdaptedLinear, AdaptedProjection, MoeAdapter, Projection};
 use lora_moe::router::{BatchContext, DenseRouter, DenseRouterConfig, RoutingTape, Site};
-use lora_moe::svd_init::{BankShape, ExpertInit, LoraInit};
+use lora_moe::svd_init::{BankShape, ExpertInit, LayerStatistics, LoraInit};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -69,7 +69,8 @@ fn compose(device: &Device) -> anyhow::Result<Layer> {
         out_features: OUT,
         scaling: 2.0,
     };
-    let start = LoraInit.start(&linear.weight.val(), &shape, &mut rng)?;
+    let start =
+        LoraInit.start(&linear.weight.val(), &shape, &LayerStatistics::default(), &mut rng)?;
     let experts = LoraBankConfig::new(shape.scaling).init(start.lora_a, start.lora_b)?;
     let router = DenseRouterConfig::new(IN, EXPERTS).init(&mut rng, device)?;
     let mut layer = Layer::from_linear(linear);

@@ -25,7 +25,7 @@ use lora_moe::moe_adapter::{
     load_adapter_state,
 };
 use lora_moe::router::{BatchContext, Router, Routing, RoutingTape};
-use lora_moe::svd_init::{BankShape, ExpertInit, LoraInit};
+use lora_moe::svd_init::{BankShape, ExpertInit, LayerStatistics, LoraInit};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -56,7 +56,7 @@ impl Router for CosineRouter {
         let cosines = unit(x).matmul(unit(self.prototypes.val()).transpose());
         let logits = cosines / self.temperature;
         let probabilities = softmax(logits.clone(), 1);
-        Routing { logits, weights: probabilities.clone(), probabilities, selection: None }
+        Routing::dense(logits, probabilities.clone(), probabilities)
     }
 }
 
@@ -108,7 +108,7 @@ fn adapted(device: &Device, seed: u64) -> anyhow::Result<Model> {
         let weight = linear.weight.val();
         let [in_features, out_features] = weight.dims();
         let shape = BankShape { num_experts: 4, rank: 4, in_features, out_features, scaling: 2.0 };
-        let start = LoraInit.start(&weight, &shape, &mut rng)?;
+        let start = LoraInit.start(&weight, &shape, &LayerStatistics::default(), &mut rng)?;
         let experts = LoraBankConfig::new(shape.scaling).init(start.lora_a, start.lora_b)?;
         let router = CosineRouter::init(in_features, 4, &mut rng, device);
         Ok::<_, AdapterError>((MoeAdapter::new(router, experts), None))

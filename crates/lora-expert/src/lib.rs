@@ -29,20 +29,20 @@ pub use lora::{LoraBank, LoraBankConfig};
 use burn::module::{Module, ModuleDisplay};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use fused_ops::linear;
 use router::Routing;
 
-/// All experts of one layer.
+/// All experts of one layer, over the frozen linear that they adapt.
 ///
 /// Implement it in any crate to bring an expert of your own.
 pub trait ExpertBank: Module + ModuleDisplay {
-    /// The number of experts, `E`.
+    /// The number of experts that a router chooses from, `E`.
     fn num_experts(&self) -> usize;
 
-    /// The weighted sum of the experts' outputs, `sum_e weights[t, e] * f_e(x[t])`.
+    /// The output of `base` with the experts' weighted sum added,
+    /// `base(x[t]) + sum_e weights[t, e] * f_e(x[t])`.
     ///
-    /// Without a routing every weight is 1. Dropout is active only with a seed, from which its mask
-    /// follows.
+    /// Without a routing every weight is 1. What is random in training, such as dropout, is active
+    /// only with a seed, from which it follows.
     ///
     /// # Shapes
     ///
@@ -50,28 +50,30 @@ pub trait ExpertBank: Module + ModuleDisplay {
     /// - result: `[tokens, out_features]`
     fn forward(
         &self,
-        x: Tensor<2>,
-        routing: Option<&Routing>,
-        dropout_seed: Option<u64>,
-    ) -> Tensor<2>;
-
-    /// What [`forward`](Self::forward) returns, added to the output of `base` for the same `x`.
-    ///
-    /// Provided as that sum. Override it where a bank can add its last product to the base output
-    /// in place; values and gradients must stay those of the sum, up to rounding.
-    ///
-    /// # Shapes
-    ///
-    /// - `x`: `[tokens, in_features]`, of the tokens that `routing` is about
-    /// - result: `[tokens, out_features]`
-    fn forward_onto(
-        &self,
         base: &Linear,
         x: Tensor<2>,
         routing: Option<&Routing>,
-        dropout_seed: Option<u64>,
-    ) -> Tensor<2> {
-        let bias = base.bias.as_ref().map(|bias| bias.val());
-        linear(x.clone(), base.weight.val(), bias) + self.forward(x, routing, dropout_seed)
-    }
+        training_seed: Option<u64>,
+    ) -> Tensor<2>;
+
+    /// The output of `base` with the one expert `expert` added in full, `base(x[t]) + f_e(x[t])`,
+    /// for blocks whose experts do not share their inputs.
+    ///
+    /// # Shapes
+    ///
+    /// - `base_output`: `[tokens, out_features]`, what `base` gives for `x`
+    /// - `x`: `[tokens, in_features]`
+    /// - result: `[tokens, out_features]`
+    fn expert_forward(
+        &self,
+        expert: usize,
+        base: &Linear,
+        base_output: Tensor<2>,
+        x: Tensor<2>,
+        training_seed: Option<u64>,
+    ) -> Tensor<2>;
+
+    /// The stacked parameters of the experts, each with the experts as its first axis, for
+    /// penalties on them.
+    fn parameters(&self) -> Vec<Tensor<3>>;
 }

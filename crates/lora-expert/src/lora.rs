@@ -87,8 +87,8 @@ impl LoraBank {
         self.lora_a.dims()[1]
     }
 
-    /// What [`forward`](ExpertBank::forward) computes without dropout, expert by expert, as the
-    /// formula reads. It is the reference that the fused execution is tested against.
+    /// The experts' weighted sum without the base and without dropout, `[T, O]`, expert by expert
+    /// as the formula reads. It is the reference that the fused execution is tested against.
     pub fn forward_reference(&self, x: Tensor<2>, routing: Option<&Routing>) -> Tensor<2> {
         let [tokens, in_features] = x.dims();
         let [experts, rank, _] = self.lora_a.dims();
@@ -107,10 +107,10 @@ impl LoraBank {
     }
 
     /// `drop(x) A^T`, `[T, E r]`.
-    fn down(&self, x: Tensor<2>, dropout_seed: Option<u64>) -> Tensor<2> {
+    fn down(&self, x: Tensor<2>, training_seed: Option<u64>) -> Tensor<2> {
         let [experts, rank, in_features] = self.lora_a.dims();
         let a = self.lora_a.val();
-        match dropout_seed.filter(|_| self.lora_dropout > 0.0) {
+        match training_seed.filter(|_| self.lora_dropout > 0.0) {
             None => linear(x, a.reshape([experts * rank, in_features]).transpose(), None),
             Some(seed) if self.dropout_per_expert => {
                 let parts = (0..experts).map(|e| {
@@ -131,11 +131,11 @@ impl LoraBank {
         &self,
         x: Tensor<2>,
         routing: Option<&Routing>,
-        dropout_seed: Option<u64>,
+        training_seed: Option<u64>,
     ) -> Tensor<2> {
         let tokens = x.dims()[0];
         let [experts, rank, _] = self.lora_a.dims();
-        let hidden = self.down(x, dropout_seed);
+        let hidden = self.down(x, training_seed);
         let Some(routing) = routing else { return hidden };
         let weights = routing.weights.clone().cast(hidden.dtype());
         let weights = weights.reshape([tokens, experts, 1]);
@@ -158,23 +158,40 @@ impl ExpertBank for LoraBank {
 
     fn forward(
         &self,
-        x: Tensor<2>,
-        routing: Option<&Routing>,
-        dropout_seed: Option<u64>,
-    ) -> Tensor<2> {
-        linear(self.gated(x, routing, dropout_seed), self.up(), None)
-    }
-
-    fn forward_onto(
-        &self,
         base: &Linear,
         x: Tensor<2>,
         routing: Option<&Routing>,
-        dropout_seed: Option<u64>,
+        training_seed: Option<u64>,
     ) -> Tensor<2> {
         let bias = base.bias.as_ref().map(|bias| bias.val());
-        let gated = self.gated(x.clone(), routing, dropout_seed);
+        let gated = self.gated(x.clone(), routing, training_seed);
         linear_add(x, base.weight.val(), bias, gated, self.up())
+    }
+
+    fn expert_forward(
+        &self,
+        expert: usize,
+        _base: &Linear,
+        base_output: Tensor<2>,
+        x: Tensor<2>,
+        training_seed: Option<u64>,
+    ) -> Tensor<2> {
+        let [_, rank, in_features] = self.lora_a.dims();
+        let out_features = self.lora_b.dims()[1];
+        let a = self.lora_a.val().narrow(0, expert, 1).reshape([rank, in_features]);
+        let b = self.lora_b.val().narrow(0, expert, 1).reshape([out_features, rank]);
+        let hidden = match training_seed.filter(|_| self.lora_dropout > 0.0) {
+            None => linear(x, a.transpose(), None),
+            Some(seed) => {
+                let seed = if self.dropout_per_expert { seed + expert as u64 } else { seed };
+                dropout_linear(x, a, self.lora_dropout, seed)
+            }
+        };
+        base_output + linear(hidden, b.transpose() * self.scaling, None)
+    }
+
+    fn parameters(&self) -> Vec<Tensor<3>> {
+        vec![self.lora_a.val(), self.lora_b.val()]
     }
 }
 
@@ -197,7 +214,7 @@ mod tests {
 
     fn routing(logits: Tensor<2>) -> Routing {
         let probabilities = softmax(logits.clone(), 1);
-        Routing { logits, weights: probabilities.clone(), probabilities, selection: None }
+        Routing::dense(logits, probabilities.clone(), probabilities)
     }
 
     fn bank(dropout: f64, mask: DropoutMask, device: &Device) -> LoraBank {
@@ -207,62 +224,19 @@ mod tests {
             .unwrap()
     }
 
+    /// A base that gives zero, so that only the experts show.
+    fn nothing(device: &Device) -> Linear {
+        let mut base = LinearConfig::new(I, O).with_bias(false).init(device);
+        base.weight = Param::from_tensor(Tensor::zeros([I, O], device));
+        base
+    }
+
     #[test]
     fn fused_execution_equals_the_plain_one_in_values_and_gradients() {
         let device = Device::flex().autodiff();
-        let bank = bank(0.0, DropoutMask::Shared, &device);
-        let x = random([T, I], &device).require_grad();
-        let logits = random([T, E], &device).require_grad();
-        let out_weights = random([T, O], &device);
-
-        let run = |fused: bool| {
-            let routing = routing(logits.clone());
-            let y = if fused {
-                bank.forward(x.clone(), Some(&routing), Some(0))
-            } else {
-                bank.forward_reference(x.clone(), Some(&routing))
-            };
-            let grads = (y.clone() * out_weights.clone()).sum().backward();
-            [
-                y.into_data(),
-                x.grad(&grads).unwrap().into_data(),
-                logits.grad(&grads).unwrap().into_data(),
-                bank.lora_a.val().grad(&grads).unwrap().into_data(),
-                bank.lora_b.val().grad(&grads).unwrap().into_data(),
-            ]
-        };
-        for (fused, plain) in run(true).iter().zip(run(false)) {
-            fused.assert_approx_eq::<f32>(&plain, Tolerance::rel_abs(1e-5, 1e-5));
-        }
-    }
-
-    /// The provided sum.
-    #[derive(Module, Debug)]
-    struct Plain {
-        bank: LoraBank,
-    }
-
-    impl ExpertBank for Plain {
-        fn num_experts(&self) -> usize {
-            self.bank.num_experts()
-        }
-
-        fn forward(
-            &self,
-            x: Tensor<2>,
-            routing: Option<&Routing>,
-            dropout_seed: Option<u64>,
-        ) -> Tensor<2> {
-            self.bank.forward(x, routing, dropout_seed)
-        }
-    }
-
-    #[test]
-    fn the_experts_are_added_to_the_base() {
-        let device = Device::flex().autodiff();
-        for (bias, dropout_seed) in [(false, None), (true, None), (true, Some(3))] {
+        for bias in [false, true] {
             let base = LinearConfig::new(I, O).with_bias(bias).init(&device);
-            let plain = Plain { bank: bank(0.3, DropoutMask::Shared, &device) };
+            let bank = bank(0.0, DropoutMask::Shared, &device);
             let x = random([T, I], &device).require_grad();
             let logits = random([T, E], &device).require_grad();
             let out_weights = random([T, O], &device);
@@ -275,20 +249,25 @@ mod tests {
                     x.grad(&grads).unwrap().into_data(),
                     logits.grad(&grads).unwrap().into_data(),
                     base.weight.val().grad(&grads).unwrap().into_data(),
-                    plain.bank.lora_a.val().grad(&grads).unwrap().into_data(),
-                    plain.bank.lora_b.val().grad(&grads).unwrap().into_data(),
+                    bank.lora_a.val().grad(&grads).unwrap().into_data(),
+                    bank.lora_b.val().grad(&grads).unwrap().into_data(),
                 ];
                 all.extend(bias.map(Tensor::into_data));
                 all
             };
-            let sum = run(&|x, routing| {
-                base.forward(x.clone()) + plain.forward(x, Some(routing), dropout_seed)
+            let plain = run(&|x, r| base.forward(x.clone()) + bank.forward_reference(x, Some(r)));
+            let fused = run(&|x, r| bank.forward(&base, x, Some(r), Some(0)));
+            let one_by_one = run(&|x, r| {
+                let base_output = base.forward(x.clone());
+                let sum = (0..E).map(|e| {
+                    let y = bank.expert_forward(e, &base, base_output.clone(), x.clone(), None);
+                    (y - base_output.clone()) * r.weights.clone().narrow(1, e, 1)
+                });
+                sum.reduce(|a, b| a + b).unwrap() + base_output.clone()
             });
-            let provided = run(&|x, r| plain.forward_onto(&base, x, Some(r), dropout_seed));
-            let own = run(&|x, r| plain.bank.forward_onto(&base, x, Some(r), dropout_seed));
-            for (i, sum) in sum.iter().enumerate() {
-                provided[i].assert_approx_eq::<f32>(sum, Tolerance::rel_abs(1e-5, 1e-5));
-                own[i].assert_approx_eq::<f32>(sum, Tolerance::rel_abs(1e-5, 1e-5));
+            for (i, plain) in plain.iter().enumerate() {
+                fused[i].assert_approx_eq::<f32>(plain, Tolerance::rel_abs(1e-5, 1e-5));
+                one_by_one[i].assert_approx_eq::<f32>(plain, Tolerance::rel_abs(1e-5, 1e-5));
             }
         }
     }
@@ -298,7 +277,7 @@ mod tests {
         let device = Device::flex();
         let bank = bank(0.0, DropoutMask::Shared, &device);
         let x = random([T, I], &device);
-        let fused = bank.forward(x.clone(), None, None).into_data();
+        let fused = bank.forward(&nothing(&device), x.clone(), None, None).into_data();
         let plain = bank.forward_reference(x, None).into_data();
         fused.assert_approx_eq::<f32>(&plain, Tolerance::rel_abs(1e-5, 1e-5));
     }
@@ -306,11 +285,12 @@ mod tests {
     #[test]
     fn dropout_is_active_in_training_only_and_keeps_the_expectation() {
         let device = Device::flex();
+        let base = nothing(&device);
         for mask in [DropoutMask::Shared, DropoutMask::PerExpert] {
             let bank = bank(0.5, mask, &device);
             let x = random([T, I], &device);
             let plain = bank.forward_reference(x.clone(), None);
-            let evaluated = bank.forward(x.clone(), None, None).into_data();
+            let evaluated = bank.forward(&base, x.clone(), None, None).into_data();
             evaluated.assert_approx_eq::<f32>(
                 &plain.clone().into_data(),
                 Tolerance::rel_abs(1e-5, 1e-5),
@@ -318,7 +298,7 @@ mod tests {
             let rounds = 3000;
             let mut sum = Tensor::zeros([T, O], &device);
             for round in 0..rounds {
-                sum = sum + bank.forward(x.clone(), None, Some(97 * round));
+                sum = sum + bank.forward(&base, x.clone(), None, Some(97 * round));
             }
             let scale = plain.clone().abs().max().into_scalar::<f32>();
             let error = (sum / rounds as f64 - plain).abs().max().into_scalar::<f32>();

@@ -31,14 +31,14 @@
 //! use lora_moe::lora_expert::LoraBankConfig;
 //! use lora_moe::moe_adapter::{AdaptedLinear, AdaptedProjection, MoeAdapter, Projection};
 //! use lora_moe::router::{BatchContext, DenseRouter, DenseRouterConfig, RoutingTape, Site};
-//! use lora_moe::svd_init::{BankShape, ExpertInit, LoraInit};
+//! use lora_moe::svd_init::{BankShape, ExpertInit, LayerStatistics, LoraInit};
 //! use rand::{SeedableRng, rngs::SmallRng};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (device, mut rng) = (lora_moe::device::parse_device("flex")?, SmallRng::seed_from_u64(0));
 //! let linear = LinearConfig::new(16, 24).init(&device).no_grad();
 //! let shape = BankShape { num_experts: 4, rank: 2, in_features: 16, out_features: 24, scaling: 2.0 };
-//! let start = LoraInit.start(&linear.weight.val(), &shape, &mut rng)?;
+//! let start = LoraInit.start(&linear.weight.val(), &shape, &LayerStatistics::default(), &mut rng)?;
 //! let experts = LoraBankConfig::new(shape.scaling).init(start.lora_a, start.lora_b)?;
 //! let router = DenseRouterConfig::new(16, 4).init(&mut rng, &device)?;
 //! let mut layer = AdaptedLinear::<DenseRouter>::from_linear(linear);

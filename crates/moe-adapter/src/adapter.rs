@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use lora_expert::{ExpertBank, LoraBank};
-use router::{AnyRouter, Router, Routing, RoutingTape, Site};
+use router::{AnyRouter, Router, RoutingTape, Site};
 
 /// What an adapted linear adds to its frozen one: a bank of experts, and the router that mixes
 /// them.
@@ -27,16 +27,6 @@ impl<R: Router, E: ExpertBank> MoeAdapter<R, E> {
         Self { router: None, experts }
     }
 
-    /// The adapter's part of the output, in the dtype of `x`; the routing goes on the tape.
-    ///
-    /// # Shapes
-    ///
-    /// - `x`: `[batch_size, seq_len, in_features]`
-    /// - result: `[batch_size, seq_len, out_features]`
-    pub fn forward(&self, x: Tensor<3>, site: Site, tape: &mut RoutingTape) -> Tensor<3> {
-        self.routed(x, site, tape, |x, routing, seed| self.experts.forward(x, routing, seed))
-    }
-
     /// The output of the linear that it adapts, with the adapter's part added; the routing goes on
     /// the tape.
     ///
@@ -44,34 +34,21 @@ impl<R: Router, E: ExpertBank> MoeAdapter<R, E> {
     ///
     /// - `x`: `[batch_size, seq_len, in_features]`
     /// - result: `[batch_size, seq_len, out_features]`
-    pub fn forward_onto(
+    pub fn forward(
         &self,
         base: &Linear,
         x: Tensor<3>,
         site: Site,
         tape: &mut RoutingTape,
     ) -> Tensor<3> {
-        self.routed(x, site, tape, |x, routing, seed| {
-            self.experts.forward_onto(base, x, routing, seed)
-        })
-    }
-
-    /// Calls `experts` with the tokens of a batch, their routing and the seed of their dropout.
-    fn routed(
-        &self,
-        x: Tensor<3>,
-        site: Site,
-        tape: &mut RoutingTape,
-        experts: impl FnOnce(Tensor<2>, Option<&Routing>, Option<u64>) -> Tensor<2>,
-    ) -> Tensor<3> {
         let [batch, seq, features] = x.dims();
         let x = x.reshape([batch * seq, features]);
-        let routing = self.router.as_ref().map(|router| router.route(x.clone(), tape.context()));
+        let context = tape.context_at(site);
+        let routing = self.router.as_ref().map(|router| router.route(x.clone(), &context));
         if let Some(routing) = &routing {
-            tape.push(site, routing);
+            tape.push(site, routing, || self.experts.parameters());
         }
-        let dropout_seed = tape.context().training_seed.map(|pass| site.seed(pass));
-        let y = experts(x, routing.as_ref(), dropout_seed);
+        let y = self.experts.forward(base, x, routing.as_ref(), context.training_seed);
         let out_features = y.dims()[1];
         y.reshape([batch, seq, out_features])
     }

@@ -2,9 +2,9 @@ use balance_loss::BalanceLossConfig;
 use burn::nn::Linear;
 use lora_expert::{DropoutMask, LoraBankConfig};
 use rand::Rng;
-use router::RouterConfig;
+use router::{RouterConfig, RouterShape};
 use serde::{Deserialize, Serialize};
-use svd_init::{BankShape, ExpertInit, InitConfig};
+use svd_init::{BankShape, ExpertInit, InitConfig, LayerStatistics};
 
 use crate::{AdapterError, LayersToTransform, MoeAdapter, TargetModules};
 
@@ -111,17 +111,20 @@ impl AdapterConfig {
             out_features,
             scaling: self.scaling(),
         };
-        let start = self.init.start(&weight, &shape, rng)?;
+        let start = self.init.start(&weight, &shape, &LayerStatistics::default(), rng)?;
         let experts = LoraBankConfig::new(start.scaling.unwrap_or(shape.scaling))
             .with_dropout(self.lora_dropout, self.dropout_mask)
             .init(start.lora_a, start.lora_b)?;
         let adapter = if self.is_mixture() {
-            let router = self.router.init(in_features, self.num_experts, rng, &device)?;
+            let router = {
+                let shape = RouterShape::new(in_features, self.num_experts);
+                self.router.init(&shape, rng, &device)?
+            };
             MoeAdapter::new(router, experts)
         } else {
             MoeAdapter::unrouted(experts)
         };
-        Ok((adapter, start.residual))
+        Ok((adapter, None))
     }
 }
 

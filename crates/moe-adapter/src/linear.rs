@@ -31,7 +31,7 @@ impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
                 let bias = self.base.bias.as_ref().map(|bias| bias.val());
                 linear(x, self.base.weight.val(), bias)
             }
-            Some(adapter) => adapter.forward_onto(&self.base, x, site, tape),
+            Some(adapter) => adapter.forward(&self.base, x, site, tape),
         }
     }
 }

@@ -3,7 +3,9 @@ use burn::tensor::{Device, Tensor};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchContext, DenseRouter, DenseRouterConfig, Router, RouterError, Routing};
+use crate::{
+    BatchContext, DenseRouter, DenseRouterConfig, Router, RouterError, RouterShape, Routing,
+};
 
 /// A routing strategy as configuration files name it, apart from the sizes of a layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,16 +37,17 @@ impl RouterConfig {
     /// [`RouterError`] naming the field that cannot work.
     pub fn init<R: Rng + ?Sized>(
         &self,
-        hidden_size: usize,
-        num_experts: usize,
+        shape: &RouterShape,
         rng: &mut R,
         device: &Device,
     ) -> Result<AnyRouter, RouterError> {
         match *self {
-            Self::Dense { temperature } => DenseRouterConfig::new(hidden_size, num_experts)
-                .with_temperature(temperature)
-                .init(rng, device)
-                .map(AnyRouter::Dense),
+            Self::Dense { temperature } => {
+                DenseRouterConfig::new(shape.hidden_size, shape.num_experts)
+                    .with_temperature(temperature)
+                    .init(rng, device)
+                    .map(AnyRouter::Dense)
+            }
         }
     }
 }

@@ -83,7 +83,7 @@ impl Router for DenseRouter {
             logits = logits / self.temperature;
         }
         let probabilities = softmax(logits.clone(), 1);
-        Routing { logits, weights: probabilities.clone(), probabilities, selection: None }
+        Routing::dense(logits, probabilities.clone(), probabilities)
     }
 }
 

@@ -29,6 +29,7 @@ mod dense;
 mod error;
 mod hash;
 mod routing;
+mod shape;
 mod tape;
 
 pub use any::{AnyRouter, RouterConfig};
@@ -36,7 +37,8 @@ pub use context::BatchContext;
 pub use dense::{DenseRouter, DenseRouterConfig};
 pub use error::RouterError;
 pub use hash::stable_hash;
-pub use routing::Routing;
+pub use routing::{Routing, RoutingExtras};
+pub use shape::RouterShape;
 pub use tape::{RoutingRecord, RoutingTape, Site};
 
 use burn::module::{Module, ModuleDisplay};

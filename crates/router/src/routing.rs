@@ -1,4 +1,4 @@
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
 /// What a router decided for `T` tokens and `E` experts, with what it decided from.
 ///
@@ -14,9 +14,52 @@ pub struct Routing {
     pub weights: Tensor<2>,
     /// Which experts were selected; `None` when every expert always is.
     pub selection: Option<Tensor<2, Bool>>,
+    /// How many experts every token selects, where that is the same for all; `None` otherwise.
+    pub top_k: Option<usize>,
+    /// What only some strategies know.
+    pub extras: RoutingExtras,
+}
+
+/// What some strategies know of a routing beyond what all do.
+#[derive(Debug, Clone, Default)]
+pub struct RoutingExtras {
+    /// `[T]`, the normalised entropy of the probabilities that a strategy decided by (DynMoLE).
+    pub entropy: Option<Tensor<1>>,
+    /// `[T]`, the distance to the nearest cluster (SLIM).
+    pub distance: Option<Tensor<1>>,
+    /// `[T]`, the nearest cluster (SLIM).
+    pub cluster: Option<Tensor<1, Int>>,
+    /// `[T, E]`, what a load balancing loss averages in place of the probabilities, where the
+    /// strategy's source says so (AdaMoLE: the probabilities above the threshold).
+    pub balance_scores: Option<Tensor<2>>,
 }
 
 impl Routing {
+    /// A routing in which every expert is selected.
+    pub fn dense(logits: Tensor<2>, probabilities: Tensor<2>, weights: Tensor<2>) -> Self {
+        Self {
+            logits,
+            probabilities,
+            weights,
+            selection: None,
+            top_k: None,
+            extras: RoutingExtras::default(),
+        }
+    }
+
+    /// Says which experts were selected.
+    pub fn with_selection(mut self, selection: Tensor<2, Bool>, top_k: Option<usize>) -> Self {
+        self.selection = Some(selection);
+        self.top_k = top_k;
+        self
+    }
+
+    /// Adds what only some strategies know.
+    pub fn with_extras(mut self, extras: RoutingExtras) -> Self {
+        self.extras = extras;
+        self
+    }
+
     /// The number of tokens `T`.
     pub fn num_tokens(&self) -> usize {
         self.weights.dims()[0]

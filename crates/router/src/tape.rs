@@ -1,5 +1,7 @@
 use std::fmt;
 
+use burn::tensor::Tensor;
+
 use crate::{BatchContext, Routing, stable_hash};
 
 /// The place of a projection in a model: which layer, and which module of it.
@@ -38,6 +40,9 @@ pub struct RoutingRecord {
     pub site: Site,
     /// What was decided.
     pub routing: Routing,
+    /// The stacked parameters of the experts, each with the experts as its first axis, for
+    /// penalties on them. Identity experts have none.
+    pub parameters: Vec<Tensor<3>>,
 }
 
 /// Travels through a forward pass: carries the batch's context to every layer and collects the
@@ -80,10 +85,25 @@ impl RoutingTape {
         &self.context
     }
 
-    /// Reports the routing of the projection at `site`.
-    pub fn push(&mut self, site: Site, routing: &Routing) {
+    /// What is known of the batch, for the projection at `site`: what is random there in training
+    /// differs from other places.
+    pub fn context_at(&self, site: Site) -> BatchContext {
+        let mut context = self.context.clone();
+        context.training_seed = context.training_seed.map(|pass| site.seed(pass));
+        context
+    }
+
+    /// Reports the routing of the projection at `site`, and the parameters of its experts, which
+    /// are asked for only when something records.
+    pub fn push(
+        &mut self,
+        site: Site,
+        routing: &Routing,
+        parameters: impl FnOnce() -> Vec<Tensor<3>>,
+    ) {
         if self.recording {
-            self.records.push(RoutingRecord { site, routing: routing.clone() });
+            let parameters = parameters();
+            self.records.push(RoutingRecord { site, routing: routing.clone(), parameters });
         }
     }
 

@@ -2,7 +2,7 @@ use burn::tensor::Tensor;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::{BankShape, ExpertInit, ExpertStart, InitError, LoraInit};
+use crate::{BankShape, ExpertInit, ExpertStart, InitError, LayerStatistics, LoraInit};
 
 /// A start as configuration files name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -18,10 +18,11 @@ impl ExpertInit for InitConfig {
         &self,
         weight: &Tensor<2>,
         shape: &BankShape,
+        statistics: &LayerStatistics,
         rng: &mut dyn Rng,
     ) -> Result<ExpertStart, InitError> {
         match self {
-            Self::Lora => LoraInit.start(weight, shape, rng),
+            Self::Lora => LoraInit.start(weight, shape, statistics, rng),
         }
     }
 }

@@ -7,12 +7,13 @@
 //! ```
 //! use burn::tensor::{Device, Tensor};
 //! use rand::{SeedableRng, rngs::SmallRng};
-//! use svd_init::{BankShape, ExpertInit, LoraInit};
+//! use svd_init::{BankShape, ExpertInit, LayerStatistics, LoraInit};
 //!
 //! # fn main() -> Result<(), svd_init::InitError> {
 //! let weight = Tensor::zeros([24, 40], &Device::flex());
 //! let shape = BankShape { num_experts: 8, rank: 4, in_features: 24, out_features: 40, scaling: 2.0 };
-//! let start = LoraInit.start(&weight, &shape, &mut SmallRng::seed_from_u64(0))?;
+//! let mut rng = SmallRng::seed_from_u64(0);
+//! let start = LoraInit.start(&weight, &shape, &LayerStatistics::default(), &mut rng)?;
 //! assert_eq!(start.lora_a.dims(), [8, 4, 24]);
 //! assert_eq!(start.lora_b.dims(), [8, 40, 4]);
 //! # Ok(())
@@ -22,10 +23,12 @@
 mod any;
 mod lora;
 mod start;
+mod statistics;
 
 pub use any::InitConfig;
 pub use lora::LoraInit;
 pub use start::{BankShape, ExpertStart, InitError};
+pub use statistics::{LayerStatistics, StatisticsNeeded};
 
 use burn::tensor::Tensor;
 use rand::Rng;
@@ -34,6 +37,11 @@ use rand::Rng;
 ///
 /// Implement it in any crate to bring an initialisation of your own.
 pub trait ExpertInit {
+    /// What the start needs to know of a layer beside its weight. Default: nothing.
+    fn needs(&self) -> StatisticsNeeded {
+        StatisticsNeeded::default()
+    }
+
     /// The start of a layer's experts.
     ///
     /// # Shapes
@@ -47,6 +55,7 @@ pub trait ExpertInit {
         &self,
         weight: &Tensor<2>,
         shape: &BankShape,
+        statistics: &LayerStatistics,
         rng: &mut dyn Rng,
     ) -> Result<ExpertStart, InitError>;
 }

@@ -1,7 +1,7 @@
 use burn::tensor::{Tensor, TensorData};
 use rand::{Rng, RngExt};
 
-use crate::{BankShape, ExpertInit, ExpertStart, InitError};
+use crate::{BankShape, ExpertInit, ExpertStart, InitError, LayerStatistics};
 
 /// LoRA's own start: `A ~ U(-1/sqrt(I), 1/sqrt(I))` (PyTorch's kaiming-uniform with
 /// `a = sqrt(5)`), `B = 0`.
@@ -16,6 +16,7 @@ impl ExpertInit for LoraInit {
         &self,
         weight: &Tensor<2>,
         shape: &BankShape,
+        _statistics: &LayerStatistics,
         rng: &mut dyn Rng,
     ) -> Result<ExpertStart, InitError> {
         shape.check(weight)?;
@@ -29,8 +30,9 @@ impl ExpertInit for LoraInit {
         Ok(ExpertStart {
             lora_a: Tensor::from_data(data, &device),
             lora_b: Tensor::zeros([num_experts, out_features, rank], &device),
-            residual: None,
+            residual_coefficient: None,
             scaling: None,
+            expert_scaling: None,
         })
     }
 }
@@ -47,7 +49,12 @@ mod tests {
 
     fn start(shape: BankShape, seed: u64) -> Result<ExpertStart, InitError> {
         let weight = Tensor::zeros([16, 5], &Device::flex());
-        LoraInit.start(&weight, &shape, &mut SmallRng::seed_from_u64(seed))
+        LoraInit.start(
+            &weight,
+            &shape,
+            &LayerStatistics::default(),
+            &mut SmallRng::seed_from_u64(seed),
+        )
     }
 
     #[test]

@@ -44,10 +44,14 @@ pub struct ExpertStart {
     pub lora_a: Tensor<3>,
     /// `B` of every expert, `[E, O, r]`.
     pub lora_b: Tensor<3>,
-    /// Replaces the frozen weight, `[I, O]`; `None` leaves it as it is.
-    pub residual: Option<Tensor<2>>,
+    /// The coefficient `c` of what is taken out of the frozen weight, so that the model's expected
+    /// output at the start is the base model's: `W_res = W - c sum_e s_e B_e A_e`. `None` leaves
+    /// the weight as it is.
+    pub residual_coefficient: Option<f64>,
     /// Replaces the layer's scaling; `None` leaves it as it is.
     pub scaling: Option<f64>,
+    /// A factor of each expert's scaling, `[E]`: `s_e = s * expert_scaling[e]`; `None` for all 1.
+    pub expert_scaling: Option<Vec<f64>>,
 }
 
 /// A start that cannot be made.

@@ -23,7 +23,7 @@ fn weights(batch: usize, seq: usize, experts: usize) -> Weights {
 
 fn routing(weights: Tensor<2>) -> Routing {
     let logits = weights.clone().log();
-    Routing { logits, probabilities: weights.clone(), weights, selection: None }
+    Routing::dense(logits, weights.clone(), weights)
 }
 
 fn context(weights: &Weights, types: Option<&[i64]>) -> BatchContext {
@@ -38,7 +38,7 @@ fn push(tape: &mut RoutingTape, layer: usize, weights: &Weights) {
     let (tokens, experts) = (weights.len() * weights[0].len(), weights[0][0].len());
     let values: Vec<f32> = weights.iter().flatten().flatten().copied().collect();
     let tensor = Tensor::from_data(TensorData::new(values, [tokens, experts]), &Device::flex());
-    tape.push(Site::new(layer, "mlp.up_proj"), &routing(tensor));
+    tape.push(Site::new(layer, "mlp.up_proj"), &routing(tensor), Vec::new);
 }
 
 fn tape(weights: &Weights, types: Option<&[i64]>) -> RoutingTape {
@@ -133,7 +133,7 @@ fn descended(logits: [[f32; 4]; 2], delta: f64, form: VariationForm) -> Vec<f32>
         logits = logits.detach().require_grad();
         let context = BatchContext::new(1, 2).with_task_types(types.clone());
         let mut tape = RoutingTape::recording(context);
-        tape.push(Site::new(0, "mlp.up_proj"), &routing(softmax(logits.clone(), 1)));
+        tape.push(Site::new(0, "mlp.up_proj"), &routing(softmax(logits.clone(), 1)), Vec::new);
         let grads = loss.loss(&tape).unwrap().unwrap().backward();
         let gradient = Tensor::from_inner(logits.grad(&grads).unwrap());
         logits = logits - gradient;
