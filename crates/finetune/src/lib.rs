@@ -9,9 +9,11 @@
 //! small model that knows it, and methods that must teach it other tasks without forgetting.
 
 pub mod bench;
+pub mod calibrate;
 pub mod data;
 pub mod demo;
 pub mod report;
 pub mod run;
+pub mod study;
 pub mod train;
 pub mod world;
