@@ -66,7 +66,7 @@ impl Preset {
             target_modules: TargetModules::feed_forward(),
             layers_to_transform: None,
             init: InitConfig::Lora,
-            router: RouterConfig::Dense { temperature: 1.0 },
+            router: RouterConfig::default(),
             balance_loss: Some(BalanceLossConfig::LocalizedBalancing(
                 LocalizedBalancingConfig::default(),
             )),
