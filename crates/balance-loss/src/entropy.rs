@@ -90,8 +90,9 @@ impl Entropy {
     }
 }
 
-/// The entropy of each row, divided by that of the uniform distribution: `[N, E]` to `[N, 1]`.
-fn normalised_entropy(p: Tensor<2>, q: f64) -> Tensor<2> {
+/// The entropy of each row of `p`, divided by that of the uniform distribution, for the index `q`
+/// (1 is Shannon's): `[N, E]` to `[N, 1]`. Formulas: [`Entropy`].
+pub fn normalised_entropy(p: Tensor<2>, q: f64) -> Tensor<2> {
     let experts = p.dims()[1] as f64;
     // A probability of 0 has no logarithm, and the powers below 1 no slope there.
     let p = p.clamp_min(1e-12);

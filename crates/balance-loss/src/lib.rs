@@ -21,7 +21,7 @@ mod testing;
 mod z_loss;
 
 pub use any::BalanceLossConfig;
-pub use entropy::{Entropy, EntropyConfig, EntropyObjective};
+pub use entropy::{Entropy, EntropyConfig, EntropyObjective, normalised_entropy};
 pub use error::BalanceLossError;
 pub use importance::{Importance, ImportanceConfig};
 pub use l1::{L1, L1Config};
