@@ -37,4 +37,45 @@ pub enum BalanceLossError {
          `blc_weight` to 0"
     )]
     MissingTaskTypes,
+    /// The index of an entropy that is not defined.
+    #[error("balance loss: `entropic_index` is {value}, but must be a finite number above 0")]
+    EntropicIndex {
+        /// The value given.
+        value: f64,
+    },
+    /// Layers whose tokens cannot be taken together.
+    #[error(
+        "balance loss: `aggregation = \"concatenate\"` needs equally many experts in all layers, \
+         but {first} has {expected} and {site} has {found}; use `sum` or `mean`"
+    )]
+    Concatenate {
+        /// The number of experts of the first layer.
+        expected: usize,
+        /// That of the layer at fault.
+        found: usize,
+        /// The first layer.
+        first: String,
+        /// The layer at fault.
+        site: String,
+    },
+    /// A penalty on parameters, which have no tokens to concatenate.
+    #[error(
+        "balance loss: `{loss}` has no tokens to concatenate; its `aggregation` is `sum` or `mean`"
+    )]
+    NoTokens {
+        /// The loss.
+        loss: &'static str,
+    },
+    /// A sum of nothing.
+    #[error("balance loss: `losses` of a `sum` is empty, but must name at least one loss")]
+    EmptySum,
+}
+
+/// Refuses a coefficient that is no finite number of at least 0.
+pub(crate) fn check_coefficient(field: &'static str, value: f64) -> Result<(), BalanceLossError> {
+    if value.is_finite() && value >= 0.0 {
+        Ok(())
+    } else {
+        Err(BalanceLossError::Coefficient { field, value })
+    }
 }

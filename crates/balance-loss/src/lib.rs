@@ -6,14 +6,32 @@
 //! these.
 
 mod any;
+mod entropy;
 mod error;
+mod importance;
+mod l1;
+mod load_balancing;
 mod localized;
 mod reduction;
+mod scores;
+mod similarity;
+mod sum;
+#[cfg(test)]
+mod testing;
+mod z_loss;
 
 pub use any::BalanceLossConfig;
+pub use entropy::{Entropy, EntropyConfig, EntropyObjective, normalised_entropy};
 pub use error::BalanceLossError;
+pub use importance::{Importance, ImportanceConfig};
+pub use l1::{L1, L1Config};
+pub use load_balancing::{FSumsTo, LoadBalancing, LoadBalancingConfig};
 pub use localized::{LocalizedBalancing, LocalizedBalancingConfig, VariationForm};
 pub use reduction::{Aggregation, PaddingPolicy};
+pub use scores::Scores;
+pub use similarity::{ExpertSimilarity, ExpertSimilarityConfig};
+pub use sum::{Sum, SumConfig};
+pub use z_loss::{ZLoss, ZLossConfig};
 
 use burn::tensor::Tensor;
 use router::RoutingTape;

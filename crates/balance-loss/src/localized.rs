@@ -2,6 +2,7 @@ use burn::tensor::{DType, Int, Tensor, TensorData};
 use router::{RoutingRecord, RoutingTape};
 use serde::{Deserialize, Serialize};
 
+use crate::error::check_coefficient;
 use crate::{Aggregation, BalanceLoss, BalanceLossError, PaddingPolicy};
 
 /// How the spread of the weighted importances is measured.
@@ -26,8 +27,9 @@ pub struct LocalizedBalancingConfig {
     pub blc_alpha: f64,
     /// How the spread is measured. Default: the paper's.
     pub form: VariationForm,
-    /// The type of each expert. Default: the first half (rounded up) is of type 1, world
-    /// knowledge, the others of type 0.
+    /// The type of each expert, any numbers that samples have as their `task_type`; a sample of a
+    /// type that no expert has is foreign to all. Default: the first half (rounded up) is of type
+    /// 1, world knowledge, the others of type 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expert_types: Option<Vec<u32>>,
     /// Whether padding counts. Default: it does not.
@@ -56,12 +58,7 @@ impl LocalizedBalancingConfig {
     ///
     /// [`BalanceLossError`] naming the field that cannot work.
     pub fn init(&self) -> Result<LocalizedBalancing, BalanceLossError> {
-        if !(self.blc_weight.is_finite() && self.blc_weight >= 0.0) {
-            return Err(BalanceLossError::Coefficient {
-                field: "blc_weight",
-                value: self.blc_weight,
-            });
-        }
+        check_coefficient("blc_weight", self.blc_weight)?;
         if !(0.0..=1.0).contains(&self.blc_alpha) {
             return Err(BalanceLossError::Delta { value: self.blc_alpha });
         }
@@ -117,7 +114,7 @@ impl LocalizedBalancing {
             });
         }
         let device = task_types.device();
-        let types: Vec<i32> = types.iter().map(|t| *t as i32).collect();
+        let types: Vec<i64> = types.iter().map(|t| i64::from(*t)).collect();
         let types = Tensor::<1, Int>::from_data(TensorData::new(types, [experts]), &device)
             .cast(task_types.dtype());
         let [batch] = task_types.dims();
@@ -156,17 +153,19 @@ impl BalanceLoss for LocalizedBalancing {
         let task_types = context.task_types.as_ref().ok_or(BalanceLossError::MissingTaskTypes)?;
         let mask = self.config.padding.mask(context);
 
-        let mut losses = Vec::with_capacity(tape.records().len());
-        for record in tape.records() {
-            let experts = record.routing.num_experts();
-            let mut weights = record.routing.weights.clone().reshape([batch, seq, experts]);
-            if let Some(mask) = &mask {
-                weights = weights * mask.clone();
-            }
-            let used = weights.sum_dim(1).reshape([batch, experts]);
-            losses.push(self.spread(used * self.importance(record, task_types)?));
-        }
-        Ok(self.config.aggregation.apply(losses).map(|loss| loss * self.config.blc_weight))
+        self.config.aggregation.over(
+            tape.records(),
+            |record| {
+                let experts = record.routing.num_experts();
+                let mut weights = record.routing.weights.clone().reshape([batch, seq, experts]);
+                if let Some(mask) = &mask {
+                    weights = weights * mask.clone();
+                }
+                let used = weights.sum_dim(1).reshape([batch, experts]);
+                Ok(used * self.importance(record, task_types)?)
+            },
+            |pooled| self.spread(pooled.sum) * self.config.blc_weight,
+        )
     }
 }
 

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => command::eval::run(args, device),
         Command::Generate(args) => command::generate::run(args, device),
         Command::Logits(args) => command::logits::run(args, device),
-        Command::Inspect(args) => command::inspect::run(args),
+        Command::Inspect(args) => command::inspect::run(args, device),
         Command::Config(args) => command::config::run(args),
         Command::Demo(args) => command::demo::run(args, device),
         Command::Bench(args) => command::bench::run(args, device),

@@ -201,6 +201,37 @@ fn expert_types_can_be_given() {
     assert!((given - by_default).abs() > 1e-5);
 }
 
+/// Three groups of unequal size, and a sample of a type that no expert has.
+#[test]
+fn any_grouping_of_experts_and_tasks_is_possible() {
+    let types: &[i64] = &[0, 7, 40_000, 3];
+    let weights = weights(4, 5, 5);
+    let config = LocalizedBalancingConfig {
+        expert_types: Some(vec![7, 40_000, 7, 0, 7]),
+        ..Default::default()
+    };
+    let want = plain(&weights, types, &[7, 40_000, 7, 0, 7], &config);
+    assert_close(value(&config, &tape(&weights, Some(types))), want);
+}
+
+#[test]
+fn layers_can_be_taken_as_one() {
+    let layers = [weights(2, 5, 4), vec![vec![vec![0.7, 0.1, 0.1, 0.1]; 5]; 2]];
+    let types: &[i64] = &[1, 0];
+    let mut all = RoutingTape::recording(context(&layers[0], Some(types)));
+    for (i, weights) in layers.iter().enumerate() {
+        push(&mut all, i, weights);
+    }
+    // The tokens of both layers of a sample, one after the other.
+    let joined: Weights =
+        (0..2).map(|b| layers.iter().flat_map(|layer| layer[b].clone()).collect()).collect();
+    for form in FORMS {
+        let aggregation = Aggregation::Concatenate;
+        let config = LocalizedBalancingConfig { form, aggregation, ..Default::default() };
+        assert_close(value(&config, &all), plain(&joined, types, &[1, 1, 0, 0], &config));
+    }
+}
+
 #[test]
 fn expert_types_that_do_not_fit_the_layer_are_refused() {
     let config =

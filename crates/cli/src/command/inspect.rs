@@ -1,30 +1,36 @@
-use anyhow::{Result, bail};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
 use lora_moe::model_zoo::LlamaConfig;
 use lora_moe::moe_adapter::{ADAPTER_CONFIG_FILE, load_adapter};
 
 use crate::args::InspectArgs;
 
 /// Runs `lora-moe inspect`.
-pub fn run(args: &InspectArgs) -> Result<()> {
-    if args.folder.join(ADAPTER_CONFIG_FILE).is_file() {
-        adapter(args)
-    } else if args.folder.join("config.json").is_file() || args.folder.is_file() {
-        model(args)
+pub fn run(args: &InspectArgs, device: &str) -> Result<()> {
+    if args.routing {
+        return super::routing::run(args, device);
+    }
+    let folder = args.folder.as_deref().context("a folder is needed")?;
+    if folder.join(ADAPTER_CONFIG_FILE).is_file() {
+        adapter(folder)
+    } else if folder.join("config.json").is_file() || folder.is_file() {
+        model(folder)
     } else {
         bail!(
             "{}: neither a model folder (config.json) nor an adapter folder \
              ({ADAPTER_CONFIG_FILE})",
-            args.folder.display()
+            folder.display()
         )
     }
 }
 
 #[allow(clippy::print_stdout)]
-fn model(args: &InspectArgs) -> Result<()> {
-    let config = if args.folder.is_file() {
-        LlamaConfig::from_file(&args.folder)?
+fn model(folder: &Path) -> Result<()> {
+    let config = if folder.is_file() {
+        LlamaConfig::from_file(folder)?
     } else {
-        LlamaConfig::from_folder(&args.folder)?
+        LlamaConfig::from_folder(folder)?
     };
     println!("family                llama");
     println!("parameters            {}", grouped(config.parameter_count()));
@@ -44,8 +50,8 @@ fn model(args: &InspectArgs) -> Result<()> {
 }
 
 #[allow(clippy::print_stdout)]
-fn adapter(args: &InspectArgs) -> Result<()> {
-    let (config, state) = load_adapter(&args.folder)?;
+fn adapter(folder: &Path) -> Result<()> {
+    let (config, state) = load_adapter(folder)?;
     let parameters: usize = state.values().map(|data| data.num_elements()).sum();
     println!("{}", serde_json::to_string_pretty(&config)?);
     println!("trainable parameters  {}", grouped(parameters));

@@ -5,5 +5,6 @@ pub mod eval;
 pub mod generate;
 pub mod inspect;
 pub mod logits;
+pub mod routing;
 pub mod template;
 pub mod train;

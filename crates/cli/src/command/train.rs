@@ -4,7 +4,9 @@ use anyhow::Result;
 use indicatif::ProgressBar;
 use lora_moe::device::parse_device;
 use lora_moe::finetune::run::{PreparedRun, RunConfig};
-use lora_moe::finetune::train::{Evaluation, Progress, StepReport, TrainObserver, Trainer};
+use lora_moe::finetune::train::{
+    Evaluation, Progress, RoutingCollapse, StepReport, TrainObserver, Trainer,
+};
 use lora_moe::moe_adapter::trainable_parameters;
 
 use crate::args::TrainArgs;
@@ -37,9 +39,10 @@ pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
         &config.output_dir,
     )?
     .with_base_model(config.model.path.display().to_string());
-    let mut observer = Bar(None);
+    let threshold = config.training.routing_collapse_threshold;
+    let mut observer = Bar { bar: None, threshold };
     let (_, summary) = trainer.run(args.resume, &mut observer)?;
-    if let Some(bar) = observer.0.take() {
+    if let Some(bar) = observer.bar.take() {
         bar.finish();
     }
     if let Some(evaluation) = &summary.evaluation {
@@ -60,11 +63,14 @@ pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
 }
 
 /// Draws the run; where standard error is no terminal, only evaluations and checkpoints show.
-struct Bar(Option<ProgressBar>);
+struct Bar {
+    bar: Option<ProgressBar>,
+    threshold: f64,
+}
 
 impl Bar {
     fn say(&self, text: String) {
-        match &self.0 {
+        match &self.bar {
             Some(bar) if !bar.is_hidden() => bar.println(text),
             _ => eprintln!("{text}"),
         }
@@ -73,7 +79,7 @@ impl Bar {
 
 impl TrainObserver for Bar {
     fn on_step(&mut self, progress: &Progress, report: &StepReport) {
-        let bar = self.0.get_or_insert_with(|| {
+        let bar = self.bar.get_or_insert_with(|| {
             let bar = bar(progress.total_steps, "training");
             // A resumed run starts in the middle, which must not count as speed.
             bar.set_position(progress.step.saturating_sub(1) as u64);
@@ -93,6 +99,26 @@ impl TrainObserver for Bar {
 
     fn on_evaluation(&mut self, step: usize, evaluation: &Evaluation) {
         self.say(format!("step {step}: validation loss {:.4}", evaluation.loss));
+    }
+
+    fn on_routing_collapse(&mut self, step: usize, collapsed: &[RoutingCollapse]) {
+        let Some(worst) = collapsed.iter().max_by(|a, b| a.share.total_cmp(&b.share)) else {
+            return;
+        };
+        let more = match collapsed.len() - 1 {
+            0 => String::new(),
+            1 => " (and in 1 more projection)".to_owned(),
+            more => format!(" (and in {more} more projections)"),
+        };
+        self.say(format!(
+            "warning: step {step}: routing has collapsed: expert {} of {} has received more than \
+             {:.0} % of the routing weight for {} logged steps{more}; consider a (larger) balance \
+             loss or a lower learning rate, and see `lora-moe inspect --routing`",
+            worst.expert,
+            worst.site,
+            100.0 * self.threshold,
+            worst.steps
+        ));
     }
 
     fn on_checkpoint(&mut self, step: usize, folder: &Path) {

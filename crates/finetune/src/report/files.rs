@@ -13,7 +13,7 @@ use super::{DemoReport, ResultRow, report_html};
 pub fn write_results(path: &Path, rows: &[ResultRow]) -> io::Result<()> {
     let mut json = serde_json::to_string_pretty(rows)?;
     json.push('\n');
-    write_atomically(path, &json)
+    write_text(path, &json)
 }
 
 /// Reads what [`write_results`] wrote.
@@ -29,7 +29,7 @@ pub fn read_results(path: &Path) -> io::Result<Vec<ResultRow>> {
 /// # Errors
 /// When the file cannot be written; an earlier one is then left as it was.
 pub fn write_report(path: &Path, report: &DemoReport) -> io::Result<()> {
-    write_atomically(path, &report_html(report))
+    write_text(path, &report_html(report))
 }
 
 /// Writes a picture.
@@ -37,10 +37,11 @@ pub fn write_report(path: &Path, report: &DemoReport) -> io::Result<()> {
 /// # Errors
 /// When the file cannot be written; an earlier one is then left as it was.
 pub fn write_svg(path: &Path, svg: &str) -> io::Result<()> {
-    write_atomically(path, svg)
+    write_text(path, svg)
 }
 
-fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
+/// Writes a file whole or not at all.
+pub(crate) fn write_text(path: &Path, text: &str) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
         _ => PathBuf::from("."),

@@ -84,6 +84,10 @@ save_steps = 0
 save_total_limit = {limit}
 # Also evaluate the untrained model.
 eval_on_start = false
+# A warning when an expert keeps more than this share of the routing weight of a projection (0: off)
+# for so many logged steps in a row.
+routing_collapse_threshold = {collapse_threshold:?}
+routing_collapse_steps = {collapse_steps}
 "#,
         summary = preset.summary(),
         adapter = adapter_section(&adapter),
@@ -100,6 +104,8 @@ eval_on_start = false
         seed = training.seed,
         logging = training.logging_steps,
         limit = training.save_total_limit,
+        collapse_threshold = training.routing_collapse_threshold,
+        collapse_steps = training.routing_collapse_steps,
     )
 }
 

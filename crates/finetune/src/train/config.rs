@@ -52,6 +52,11 @@ pub struct TrainingConfig {
     /// How many checkpoints are kept, the newest; the best by validation loss is kept besides.
     /// Default 2.
     pub save_total_limit: usize,
+    /// A warning when one expert of a projection keeps more than this share of the routing weight,
+    /// which is looked at in the steps that are logged; 0 does not look. Default 0.9.
+    pub routing_collapse_threshold: f64,
+    /// For how many logged steps in a row it must, before there is a warning. Default 20.
+    pub routing_collapse_steps: usize,
 }
 
 impl Default for TrainingConfig {
@@ -79,19 +84,23 @@ impl Default for TrainingConfig {
             save_steps: 0,
             calibration_samples: 64,
             save_total_limit: 2,
+            routing_collapse_threshold: 0.9,
+            routing_collapse_steps: 20,
         }
     }
 }
 
 impl TrainingConfig {
     /// Keys that may differ when a run is resumed: they do not change what is learned.
-    pub(super) const FREE_ON_RESUME: [&'static str; 6] = [
+    pub(super) const FREE_ON_RESUME: [&'static str; 8] = [
         "eval_on_start",
         "logging_steps",
         "eval_steps",
         "save_steps",
         "save_total_limit",
         "per_device_eval_batch_size",
+        "routing_collapse_threshold",
+        "routing_collapse_steps",
     ];
 
     /// Checks every value.
@@ -123,6 +132,7 @@ impl TrainingConfig {
             ("training.warmup_ratio", self.warmup_ratio),
             ("training.adam_beta1", self.adam_beta1),
             ("training.adam_beta2", self.adam_beta2),
+            ("training.routing_collapse_threshold", self.routing_collapse_threshold),
         ];
         for (key, value) in below_one {
             if !(0.0..1.0).contains(&value) {
@@ -135,6 +145,7 @@ impl TrainingConfig {
             ("training.gradient_accumulation_steps", self.gradient_accumulation_steps),
             ("training.logging_steps", self.logging_steps),
             ("training.save_total_limit", self.save_total_limit),
+            ("training.routing_collapse_steps", self.routing_collapse_steps),
         ];
         for (key, value) in counts {
             if value == 0 {
@@ -188,6 +199,9 @@ mod tests {
         assert!(refused(|c| c.max_grad_norm = f64::NAN).contains("training.max_grad_norm"));
         assert!(refused(|c| c.warmup_ratio = 1.0).contains("training.warmup_ratio"));
         assert!(refused(|c| c.gradient_accumulation_steps = 0).contains("accumulation"));
+        let threshold = refused(|c| c.routing_collapse_threshold = 1.0);
+        assert!(threshold.contains("training.routing_collapse_threshold"), "{threshold}");
+        assert!(refused(|c| c.routing_collapse_steps = 0).contains("routing_collapse_steps"));
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub enum TrainError {
     /// A balance loss that lacks what it needs.
     #[error(transparent)]
     Balance(#[from] balance_loss::BalanceLossError),
+    /// Routings that cannot be summed up.
+    #[error(transparent)]
+    Analytics(#[from] crate::analytics::AnalyticsError),
     /// The demo's world cannot be made.
     #[error(transparent)]
     World(#[from] crate::world::WorldError),

@@ -125,6 +125,21 @@ impl<M: CausalLm> Learner<M> {
         batches: &[DeviceBatch],
         learning_rate: f64,
     ) -> Result<StepReport, TrainError> {
+        self.step_watched(batches, learning_rate, None)
+    }
+
+    /// As [`step`](Self::step), and shows `watch` the recorded tape of each forward pass, as for
+    /// analytics. What it makes of a tape should stay on the device: reading waits for the device.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub fn step_watched(
+        &mut self,
+        batches: &[DeviceBatch],
+        learning_rate: f64,
+        mut watch: Option<&mut dyn FnMut(&RoutingTape)>,
+    ) -> Result<StepReport, TrainError> {
         // With a seed for each step, a resumed run draws the same numbers. Backends without a
         // dropout of ours draw from the device's generator.
         let step_seed = self.config.seed.wrapping_add(self.steps as u64);
@@ -145,11 +160,15 @@ impl<M: CausalLm> Learner<M> {
                 input.context().with_training(step_seed.rotate_left(32) ^ micro as u64);
             context.task_types = batch.task_types.clone();
             tokens += batch.token_count;
-            let mut tape = match self.balance {
-                Some(_) => RoutingTape::recording(context),
-                None => RoutingTape::new(context),
+            let mut tape = if self.balance.is_some() || watch.is_some() {
+                RoutingTape::recording(context)
+            } else {
+                RoutingTape::new(context)
             };
             let hidden = self.model.hidden_states(&input, None, &mut tape);
+            if let Some(watch) = &mut watch {
+                watch(&tape);
+            }
             let [batch_size, seq_len, width] = hidden.dims();
             let hidden = hidden
                 .reshape([batch_size * seq_len, width])

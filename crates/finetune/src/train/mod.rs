@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod clip;
+mod collapse;
 mod config;
 mod error;
 mod evaluate;
@@ -15,6 +16,7 @@ mod trainer;
 
 pub use checkpoint::{TrainerState, latest_checkpoint};
 pub use clip::clip_grad_norm;
+pub use collapse::{CollapseMonitor, RoutingCollapse};
 pub use config::TrainingConfig;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};

@@ -1,4 +1,4 @@
-use super::{Evaluation, StepReport};
+use super::{Evaluation, RoutingCollapse, StepReport};
 
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,6 +25,12 @@ pub trait TrainObserver {
     /// After each evaluation.
     fn on_evaluation(&mut self, step: usize, evaluation: &Evaluation) {
         let _ = (step, evaluation);
+    }
+
+    /// When one expert has come to keep nearly all routing weight of projections; once for each,
+    /// until it recovers.
+    fn on_routing_collapse(&mut self, step: usize, collapsed: &[RoutingCollapse]) {
+        let _ = (step, collapsed);
     }
 
     /// After a checkpoint was written.

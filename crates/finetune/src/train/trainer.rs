@@ -3,13 +3,16 @@ use std::time::Instant;
 
 use model_zoo::CausalLm;
 use moe_adapter::{AdaptedProjection, AdapterConfig, save_adapter};
+use router::RoutingTape;
 use serde_json::json;
 
 use super::checkpoint::{load_checkpoint, rotate_checkpoints, save_checkpoint};
 use super::{
-    Evaluation, Learner, LearnerConfig, MetricsLog, Progress, StepReport, TrainError,
-    TrainObserver, TrainerState, TrainingConfig, evaluate, latest_checkpoint,
+    CollapseMonitor, Evaluation, Learner, LearnerConfig, MetricsLog, Progress, RoutingCollapse,
+    StepReport, TrainError, TrainObserver, TrainerState, TrainingConfig, evaluate,
+    latest_checkpoint,
 };
+use crate::analytics::{ExpertUse, SiteShare};
 use crate::data::{BatchPlan, Collator, Sample};
 
 const METRICS_FILE: &str = "metrics.jsonl";
@@ -145,6 +148,7 @@ where
         let mut order = (u64::MAX, Vec::new());
         let mut last = None;
         let mut evaluation = None;
+        let mut monitor = self.adapter.is_mixture().then(|| CollapseMonitor::of(config)).flatten();
         if config.eval_on_start && state.step == 0 && !self.validation.is_empty() {
             let result = self.evaluate()?;
             metrics.write(&evaluation_line(0, &result))?;
@@ -162,7 +166,18 @@ where
                 batches.push(batch.to_device(&device));
             }
             let learning_rate = schedule.at(state.step);
-            let report = self.learner.step(&batches, learning_rate)?;
+            let end = state.step + 1 == state.total_steps;
+            let logged = end || (state.step + 1).is_multiple_of(config.logging_steps);
+            let mut used: Option<ExpertUse> = None;
+            let mut watch = |tape: &RoutingTape| {
+                used = match (used.take(), ExpertUse::of(tape)) {
+                    (Some(used), Some(more)) => Some(used.add(more)),
+                    (used, more) => used.or(more),
+                };
+            };
+            let watch: Option<&mut dyn FnMut(&RoutingTape)> =
+                if logged && monitor.is_some() { Some(&mut watch) } else { None };
+            let report = self.learner.step_watched(&batches, learning_rate, watch)?;
             state.step += 1;
             tokens += report.tokens;
             last = Some(report);
@@ -174,9 +189,17 @@ where
                 tokens_per_s: tokens as f64 / started.elapsed().as_secs_f64(),
             };
             observer.on_step(&progress, &report);
-            let end = state.step == state.total_steps;
-            if end || state.step.is_multiple_of(config.logging_steps) {
-                metrics.write(&step_line(&progress, &report))?;
+            if logged {
+                let mut line = step_line(&progress, &report);
+                if let (Some(monitor), Some(used)) = (&mut monitor, used) {
+                    let shares = used.largest_shares();
+                    let collapsed = monitor.observe(&shares);
+                    add_routing(&mut line, &shares, &collapsed);
+                    if !collapsed.is_empty() {
+                        observer.on_routing_collapse(state.step, &collapsed);
+                    }
+                }
+                metrics.write(&line)?;
             }
             if !self.validation.is_empty() && (end || due(state.step, config.eval_steps)) {
                 let result = self.evaluate()?;
@@ -225,6 +248,19 @@ where
             state,
             self.output_dir,
         )
+    }
+}
+
+/// Adds the largest share of all projections, and those that have collapsed since the last line.
+fn add_routing(line: &mut serde_json::Value, shares: &[SiteShare], collapsed: &[RoutingCollapse]) {
+    let largest = shares.iter().map(|share| share.share).fold(0.0, f64::max);
+    line["largest_routing_share"] = json!(largest);
+    if !collapsed.is_empty() {
+        let collapsed: Vec<_> = collapsed
+            .iter()
+            .map(|c| json!({ "site": c.site.to_string(), "expert": c.expert, "share": c.share }))
+            .collect();
+        line["routing_collapse"] = json!(collapsed);
     }
 }
 

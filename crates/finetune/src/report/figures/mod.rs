@@ -2,6 +2,7 @@
 
 mod amounts;
 mod curves;
+mod heat;
 mod plane;
 mod routing;
 
@@ -12,6 +13,7 @@ use super::{
 
 pub(super) use amounts::{forgetting, text};
 pub(super) use curves::losses;
+pub(super) use heat::{Panel, heat};
 pub(super) use plane::plane;
 pub(super) use routing::routing;
 
