@@ -104,7 +104,7 @@ fn adapted(device: &Device, seed: u64) -> anyhow::Result<Model> {
     config.initializer_range = 0.2; // a frozen random head needs larger weights to be of use
     let mut model = Model::init_random(&config, 0, device)?.no_grad();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let count = adapt(&mut model, &TargetModules::all_linear(), None, |_path, linear| {
+    let count = adapt(&mut model, &TargetModules::all_linear(), None, |_path, _site, linear| {
         let weight = linear.weight.val();
         let [in_features, out_features] = weight.dims();
         let shape = BankShape { num_experts: 4, rank: 4, in_features, out_features, scaling: 2.0 };

@@ -44,6 +44,8 @@ pub enum Command {
     Config(ConfigArgs),
     /// A complete experiment with nothing to download: LoRA against LoRAMoE in a small world.
     Demo(DemoArgs),
+    /// Compare methods under equal conditions, and write a report.
+    Study(StudyArgs),
     /// Measure the cost of training.
     Bench(BenchArgs),
 }
@@ -246,6 +248,29 @@ pub struct DemoArgs {
     /// Where the pre-trained world is cached (default: the user's cache folder).
     #[arg(long)]
     pub cache: Option<PathBuf>,
+}
+
+/// Arguments of `study`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  lora-moe study --output runs/study                # nine methods, three seeds
+  lora-moe study --print-config > study.toml        # the same, to be changed
+  lora-moe study --config study.toml --output runs/mine
+
+A study that was interrupted goes on when it is run again: each run is kept as soon as it is done.")]
+pub struct StudyArgs {
+    /// The study; without it, the built-in one.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Receives every run, the report and its figures.
+    #[arg(long, default_value = "lora-moe-study")]
+    pub output: PathBuf,
+    /// How many runs go on at once; by default one for each processor.
+    #[arg(long)]
+    pub workers: Option<usize>,
+    /// Print the built-in study instead.
+    #[arg(long)]
+    pub print_config: bool,
 }
 
 /// Arguments of `bench`.

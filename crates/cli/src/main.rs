@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => command::inspect::run(args, device),
         Command::Config(args) => command::config::run(args),
         Command::Demo(args) => command::demo::run(args, device),
+        Command::Study(args) => command::study::run(args, device),
         Command::Bench(args) => command::bench::run(args, device),
     };
     match result {

@@ -1,4 +1,7 @@
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::HashMap;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lora_moe::finetune::demo::DemoObserver;
 
 /// A bar on standard error, invisible where that is no terminal.
 pub fn bar(steps: usize, name: &str) -> ProgressBar {
@@ -9,4 +12,37 @@ pub fn bar(steps: usize, name: &str) -> ProgressBar {
     }
     bar.set_prefix(name.to_owned());
     bar
+}
+
+/// One bar for each run that goes on.
+#[derive(Default)]
+pub struct Bars {
+    all: MultiProgress,
+    running: HashMap<String, ProgressBar>,
+}
+
+impl DemoObserver for Bars {
+    fn on_start(&mut self, run: &str, steps: usize) {
+        let bar = self.all.add(bar(steps, run));
+        self.running.insert(run.to_owned(), bar);
+    }
+
+    fn on_step(&mut self, run: &str, step: usize, loss: f64) {
+        if let Some(bar) = self.running.get(run) {
+            bar.set_message(format!("loss {loss:.3}"));
+            bar.set_position(step as u64);
+        }
+    }
+
+    fn on_end(&mut self, run: &str) {
+        if let Some(bar) = self.running.remove(run) {
+            let seconds = bar.elapsed().as_secs();
+            bar.finish_and_clear();
+            // Where no bars are drawn, this is all there is to see.
+            let line = format!("{run}: done in {seconds} s");
+            if self.all.println(&line).is_err() || bar.is_hidden() {
+                eprintln!("{line}");
+            }
+        }
+    }
 }

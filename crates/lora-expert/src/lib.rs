@@ -99,6 +99,42 @@ pub trait ExpertBank: Module + ModuleDisplay {
         training_seed: Option<u64>,
     ) -> Tensor<2>;
 
+    /// What [`forward`](Self::forward) returns, from a base output that was computed before, for
+    /// blocks that use it more than once.
+    ///
+    /// Provided as the sum over [`expert_forward`](Self::expert_forward). Override it where the
+    /// experts can be computed together; values and gradients must stay those of the sum, up to
+    /// rounding.
+    ///
+    /// # Shapes
+    ///
+    /// - `base_output`: `[tokens, out_features]`, what `base` gives for `x`
+    /// - `x`: `[tokens, in_features]`, of the tokens that `routing` is about
+    /// - result: `[tokens, out_features]`
+    fn forward_onto(
+        &self,
+        base: &Linear,
+        base_output: Tensor<2>,
+        x: Tensor<2>,
+        routing: &Routing,
+        training_seed: Option<u64>,
+    ) -> Tensor<2> {
+        let mut sum = base_output.clone();
+        for expert in 0..self.num_experts() + self.shared_experts() {
+            let own = base_output.clone();
+            let update = self.expert_forward(expert, base, own, x.clone(), training_seed)
+                - base_output.clone();
+            let weight = (expert < self.num_experts())
+                .then(|| routing.weights.clone().narrow(1, expert, 1).cast(x.dtype()));
+            sum = sum
+                + match weight {
+                    Some(weight) => update * weight,
+                    None => update,
+                };
+        }
+        sum
+    }
+
     /// The stacked parameters of the experts, each with the experts as its first axis, for
     /// penalties on them.
     fn parameters(&self) -> Vec<Tensor<3>>;

@@ -244,7 +244,8 @@ impl LoraBank {
 
     /// Which tokens an expert computes for, `[T, N]` of 1 and 0; `None` where all do.
     fn sparse(&self, x: &Tensor<2>, routing: Option<&Routing>) -> Option<Tensor<2>> {
-        if self.execution == Execution::Dense || (self.dropout_per_expert && self.lora_dropout > 0.0)
+        if self.execution == Execution::Dense
+            || (self.dropout_per_expert && self.lora_dropout > 0.0)
         {
             return None;
         }
@@ -338,6 +339,25 @@ impl ExpertBank for LoraBank {
         let factors = self.factors_of_scaling().map(|factors| factors.narrow(0, e, 1));
         let up = up(b.narrow(0, e, 1), self.scaling, factors);
         base_output + linear(hidden, up, None)
+    }
+
+    fn forward_onto(
+        &self,
+        _base: &Linear,
+        base_output: Tensor<2>,
+        x: Tensor<2>,
+        routing: &Routing,
+        training_seed: Option<u64>,
+    ) -> Tensor<2> {
+        let [a, b] = self.factors(training_seed);
+        let [experts, _, rank] = b.dims();
+        let up = up(b, self.scaling, self.factors_of_scaling());
+        let weights = self.slots.trained(routing.weights.clone());
+        let active = self.dropout(training_seed);
+        let hidden = down(x.clone(), a, active, self.dropout_per_expert);
+        let gated = gate(hidden, Some(weights), experts, rank);
+        let y = base_output + linear(gated, up, None);
+        self.slots.add_identity(y, &x, Some(&routing.weights))
     }
 
     fn parameters(&self) -> Vec<Tensor<3>> {

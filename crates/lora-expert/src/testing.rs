@@ -63,9 +63,7 @@ pub fn values_and_gradients(
 }
 
 /// The gradient of one tensor.
-pub fn gradient<const D: usize>(
-    tensor: Tensor<D>,
-) -> impl Fn(&Gradients) -> Option<TensorData> {
+pub fn gradient<const D: usize>(tensor: Tensor<D>) -> impl Fn(&Gradients) -> Option<TensorData> {
     move |grads| tensor.grad(grads).map(Tensor::into_data)
 }
 

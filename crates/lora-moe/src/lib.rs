@@ -28,7 +28,7 @@
 //! ```
 //! use lora_moe::balance_loss::{BalanceLoss, LocalizedBalancingConfig};
 //! use lora_moe::burn::{nn::LinearConfig, module::Module, tensor::{Distribution, Int, Tensor}};
-//! use lora_moe::lora_expert::LoraBankConfig;
+//! use lora_moe::lora_expert::{LoraBank, LoraBankConfig};
 //! use lora_moe::moe_adapter::{AdaptedLinear, AdaptedProjection, MoeAdapter, Projection};
 //! use lora_moe::router::{BatchContext, DenseRouter, DenseRouterConfig, RoutingTape, Site};
 //! use lora_moe::svd_init::{BankShape, ExpertInit, LayerStatistics, LoraInit};
@@ -41,7 +41,7 @@
 //! let start = LoraInit.start(&linear.weight.val(), &shape, &LayerStatistics::default(), &mut rng)?;
 //! let experts = LoraBankConfig::new(shape.scaling).init(start.lora_a, start.lora_b)?;
 //! let router = DenseRouterConfig::new(16, 4).init(&mut rng, &device)?;
-//! let mut layer = AdaptedLinear::<DenseRouter>::from_linear(linear);
+//! let mut layer = AdaptedLinear::<DenseRouter, LoraBank>::from_linear(linear);
 //! layer.replace_adapter(Some(MoeAdapter::new(router, experts)));
 //!
 //! let x = Tensor::random([2, 5, 16], Distribution::Normal(0.0, 1.0), &device);

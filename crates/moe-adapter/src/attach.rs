@@ -1,6 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use rand::SeedableRng;

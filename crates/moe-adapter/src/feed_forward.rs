@@ -103,33 +103,82 @@ impl<P: Projection> GatedFeedForward<P> {
     }
 
     /// `[T, H]` to `[T, H]`, by the experts of a routing.
+    ///
+    /// What is costly beside the frozen products are the passes over `[T, F]`, one set for each
+    /// block that is computed. Where every token selects `k` experts these are the `k` blocks of
+    /// its own experts, whichever they are; otherwise one for each expert.
     fn mixture(&self, x: Tensor<2>, routing: &Routing, seeds: [Option<u64>; 3]) -> Tensor<2> {
         let gate = base_output(&self.gate_proj, x.clone());
         let up = base_output(&self.up_proj, x.clone());
-        let dtype = gate.dtype();
         let mut mixed: Option<Tensor<2>> = None;
         let mut added: Option<Tensor<2>> = None;
-        for expert in 0..routing.num_experts() {
-            let weight = routing.weights.clone().narrow(1, expert, 1);
-            let weight = if dtype == DType::F32 { weight } else { weight.cast(dtype) };
-            let gate = with_expert(&self.gate_proj, expert, gate.clone(), &x, seeds[0]);
-            let up = with_expert(&self.up_proj, expert, up.clone(), &x, seeds[1]);
+        for Part { routing, weight } in parts(routing) {
+            let weight = match gate.dtype() {
+                DType::F32 => weight,
+                dtype => weight.cast(dtype),
+            };
+            let gate = with_experts(&self.gate_proj, gate.clone(), &x, &routing, seeds[0]);
+            let up = with_experts(&self.up_proj, up.clone(), &x, &routing, seeds[1]);
             // The update of the down projection is linear too, so the weight goes in before it.
             let h = silu_mul(gate, up) * weight;
             if self.down_proj.experts().is_some() {
-                let nothing = Tensor::zeros(x.dims(), (&x.device(), dtype));
-                let update = with_expert(&self.down_proj, expert, nothing, &h, seeds[2]);
+                let nothing = x.zeros_like();
+                let update = with_experts(&self.down_proj, nothing, &h, &routing, seeds[2]);
                 added = Some(sum(added, update));
             }
             mixed = Some(sum(mixed, h));
         }
         let y = match mixed {
             Some(mixed) => base_output(&self.down_proj, mixed),
-            None => Tensor::zeros(x.dims(), (&x.device(), dtype)),
+            None => x.zeros_like(),
         };
         match added {
             Some(added) => y + added,
             None => y,
+        }
+    }
+}
+
+/// One block for each token, and what it counts.
+struct Part {
+    /// Which expert's, with weight 1.
+    routing: Routing,
+    /// `[T, 1]`.
+    weight: Tensor<2>,
+}
+
+/// The blocks whose weighted sum is the mixture.
+fn parts(routing: &Routing) -> Vec<Part> {
+    let [tokens, experts] = routing.weights.dims();
+    let device = routing.weights.device();
+    let alone = |chosen: Tensor<2>| {
+        Routing::dense(routing.logits.clone(), routing.probabilities.clone(), chosen)
+    };
+    match (routing.top_k, &routing.selection) {
+        (Some(k), Some(selection)) if k < experts => {
+            let selected: Tensor<2> = selection.clone().float().cast(DType::F32);
+            // How many experts were selected up to each one, by a product with a triangle of ones.
+            let triangle: Tensor<2> = Tensor::ones([experts, experts], &device).triu(0);
+            let position = selected.clone().matmul(triangle);
+            let slots = (1..=k).map(|slot| {
+                let chosen = selected.clone() * position.clone().equal_elem(slot as f64).float();
+                let weight = (routing.weights.clone() * chosen.clone()).sum_dim(1);
+                Part { routing: alone(chosen), weight }
+            });
+            slots.collect()
+        }
+        _ => {
+            let each = (0..experts).map(|expert| {
+                let mut one = vec![0.0_f32; experts];
+                one[expert] = 1.0;
+                let one: Tensor<1> = Tensor::from_data(one.as_slice(), &device);
+                let chosen = one.reshape([1, experts]).expand([tokens, experts]);
+                Part {
+                    routing: alone(chosen),
+                    weight: routing.weights.clone().narrow(1, expert, 1),
+                }
+            });
+            each.collect()
         }
     }
 }
@@ -147,18 +196,16 @@ fn base_output<P: Projection>(projection: &P, x: Tensor<2>) -> Tensor<2> {
     fused_ops::linear(x, base.weight.val(), base.bias.as_ref().map(|bias| bias.val()))
 }
 
-/// The output of the frozen linear with one expert's update added.
-fn with_expert<P: Projection>(
+/// The output of the frozen linear with the updates of the chosen experts added.
+fn with_experts<P: Projection>(
     projection: &P,
-    expert: usize,
     base_output: Tensor<2>,
     x: &Tensor<2>,
+    routing: &Routing,
     seed: Option<u64>,
 ) -> Tensor<2> {
     match projection.experts() {
-        Some(bank) => {
-            bank.expert_forward(expert, projection.linear(), base_output, x.clone(), seed)
-        }
+        Some(bank) => bank.forward_onto(projection.linear(), base_output, x.clone(), routing, seed),
         None => base_output,
     }
 }

@@ -1,4 +1,4 @@
-use burn::module::{Module, Param};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
 /// What a start took out of the frozen weight, kept so that an adapter can be put on the base
@@ -23,10 +23,10 @@ impl StartFactors {
         let digest = digest_halves(svd_init::weight_digest(base));
         let digest = TensorData::new(digest.to_vec(), [2]);
         Self {
-            base_digest: Param::from_tensor(Tensor::from_data(
-                digest,
-                (&base.device(), DType::I32),
-            )),
+            base_digest: Param::initialized(
+                ParamId::new(),
+                Tensor::from_data(digest, (&base.device(), DType::I32)),
+            ),
             lora_a: Param::from_tensor(lora_a).no_grad(),
             lora_b: Param::from_tensor(scaled_b).no_grad(),
         }

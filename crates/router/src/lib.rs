@@ -46,6 +46,7 @@ mod strategy;
 mod tape;
 #[cfg(test)]
 mod tests;
+mod top_k_by_layer;
 
 pub use affine::Affine;
 pub use any::{AnyRouter, RouterConfig};

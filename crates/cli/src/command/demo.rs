@@ -1,17 +1,15 @@
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
-use indicatif::{MultiProgress, ProgressBar};
 use lora_moe::device::parse_device;
-use lora_moe::finetune::demo::{DemoConfig, DemoObserver, SearchRow, run_demo, search};
+use lora_moe::finetune::demo::{DemoConfig, SearchRow, run_demo, search};
 use lora_moe::finetune::report::{
     headline, plane_svg, terminal_table, write_report, write_results, write_svg,
 };
 
 use crate::args::DemoArgs;
-use crate::progress::bar;
+use crate::progress::Bars;
 
 /// Runs `lora-moe demo`.
 #[allow(clippy::print_stdout)]
@@ -80,37 +78,4 @@ fn search_table(rows: &[SearchRow]) -> String {
         );
     }
     table
-}
-
-/// One bar for each run that goes on.
-#[derive(Default)]
-struct Bars {
-    all: MultiProgress,
-    running: HashMap<String, ProgressBar>,
-}
-
-impl DemoObserver for Bars {
-    fn on_start(&mut self, run: &str, steps: usize) {
-        let bar = self.all.add(bar(steps, run));
-        self.running.insert(run.to_owned(), bar);
-    }
-
-    fn on_step(&mut self, run: &str, step: usize, loss: f64) {
-        if let Some(bar) = self.running.get(run) {
-            bar.set_message(format!("loss {loss:.3}"));
-            bar.set_position(step as u64);
-        }
-    }
-
-    fn on_end(&mut self, run: &str) {
-        if let Some(bar) = self.running.remove(run) {
-            let seconds = bar.elapsed().as_secs();
-            bar.finish_and_clear();
-            // Where no bars are drawn, this is all there is to see.
-            let line = format!("{run}: done in {seconds} s");
-            if self.all.println(&line).is_err() || bar.is_hidden() {
-                eprintln!("{line}");
-            }
-        }
-    }
 }

@@ -6,5 +6,6 @@ pub mod generate;
 pub mod inspect;
 pub mod logits;
 pub mod routing;
+pub mod study;
 pub mod template;
 pub mod train;

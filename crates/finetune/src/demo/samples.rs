@@ -5,7 +5,7 @@ use crate::train::TrainError;
 use crate::world::{EOS, Exchange};
 
 /// A sentence of which every token is learned.
-pub(super) fn sentence(tokenizer: &TextTokenizer, text: &str) -> Result<Sample, TrainError> {
+pub(crate) fn sentence(tokenizer: &TextTokenizer, text: &str) -> Result<Sample, TrainError> {
     let mut input_ids = tokenizer.encode(text, true)?;
     input_ids.push(EOS);
     let mut target_mask = vec![true; input_ids.len()];
@@ -14,7 +14,7 @@ pub(super) fn sentence(tokenizer: &TextTokenizer, text: &str) -> Result<Sample, 
 }
 
 /// An exchange of which the answer is learned.
-pub(super) fn exchange(
+pub(crate) fn exchange(
     tokenizer: &TextTokenizer,
     exchange: &Exchange,
 ) -> Result<Sample, TrainError> {
@@ -26,7 +26,7 @@ pub(super) fn exchange(
 }
 
 /// The prompt, and the answer with its end token.
-pub(super) fn prompt_and_answer(
+pub(crate) fn prompt_and_answer(
     tokenizer: &TextTokenizer,
     exchange: &Exchange,
 ) -> Result<(Vec<u32>, Vec<u32>), TrainError> {

@@ -82,6 +82,9 @@ fn yes() -> bool {
 }
 
 impl StudyConfig {
+    /// The built-in study: nine methods, three seeds, two amounts of data.
+    pub const DEFAULT_TOML: &str = include_str!("default.toml");
+
     /// Reads a study from TOML text. `origin` names it in errors.
     ///
     /// Each `[[methods]]` has a `name`, a `preset` or an `[methods.adapter]` table (or both: the
@@ -226,6 +229,12 @@ mod tests {
         assert_eq!((study.demo.hidden_size, study.search_samples), (32, 100));
         assert_eq!((study.methods[1].adapter.r, study.methods[1].adapter.num_experts), (2, 6));
         assert_eq!(study.methods[0].learning_rate, Some(1e-3));
+    }
+
+    #[test]
+    fn the_built_in_study_is_valid() {
+        let study = StudyConfig::from_toml(StudyConfig::DEFAULT_TOML, "test").unwrap();
+        assert_eq!((study.methods.len(), study.seeds.len()), (9, 3));
     }
 
     #[test]

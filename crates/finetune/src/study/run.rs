@@ -36,10 +36,10 @@ pub struct StudyOptions<'a> {
 ///
 /// [`TrainError`] when the configuration cannot work, or the folder holds another study. What was
 /// measured before stays.
-pub fn run_study(
-    config: &StudyConfig,
-    options: &StudyOptions<'_>,
-    observer: &mut dyn DemoObserver,
+pub fn run_study<'a>(
+    config: &'a StudyConfig,
+    options: &'a StudyOptions<'a>,
+    observer: &'a mut dyn DemoObserver,
 ) -> Result<StudyResults, TrainError> {
     config.check()?;
     let store = Store::open(options.folder, config)?;

@@ -176,9 +176,8 @@ fn a_constant_routing_merges_into_one_linear() {
 fn values_out_of_range_are_refused() {
     let device = Device::flex();
     let weight = random([I, O], &device);
-    let init = |config: DoraBankConfig, factors: Factors| {
-        config.init(factors, &weight).unwrap_err()
-    };
+    let init =
+        |config: DoraBankConfig, factors: Factors| config.init(factors, &weight).unwrap_err();
     let config = || DoraBankConfig::new(1.0);
     let error = init(DoraBankConfig { lora_dropout: -0.5, ..config() }, factors(E, &device));
     assert_eq!(error, ExpertError::Dropout { value: -0.5 });

@@ -282,10 +282,10 @@ fn fixed_masks_hold_in_every_pass() {
 
 /// Choices that are hard: each token two of five, all the same two, and one expert for nobody.
 fn choices(device: &Device) -> Vec<Tensor<2>> {
-    let spread: Vec<f32> = (0..T * 5)
-        .map(|i| if (i / 5 + i % 5) % 5 < 2 { 1.0 } else { 0.0 })
-        .collect();
-    let crowded: Vec<f32> = (0..T * 5).map(|i| if i % 5 == 2 || i % 5 == 4 { 1.0 } else { 0.0 }).collect();
+    let spread: Vec<f32> =
+        (0..T * 5).map(|i| if (i / 5 + i % 5) % 5 < 2 { 1.0 } else { 0.0 }).collect();
+    let crowded: Vec<f32> =
+        (0..T * 5).map(|i| if i % 5 == 2 || i % 5 == 4 { 1.0 } else { 0.0 }).collect();
     let uneven: Vec<f32> = (0..T * 5).map(|i| if i % 5 == i / 10 { 1.0 } else { 0.0 }).collect();
     [spread, crowded, uneven, vec![0.0; T * 5]]
         .map(|values| Tensor::from_data(TensorData::new(values, [T, 5]), device))
@@ -325,7 +325,10 @@ fn sparse_execution_equals_the_dense_one_in_values_and_gradients() {
 fn execution_is_sparse_only_where_that_was_measured_to_pay() {
     let device = Device::flex();
     let sparse = |experts: usize, k: usize, rank: usize, execution| {
-        let (a, b) = (Tensor::ones([experts, rank, 64], &device), Tensor::ones([experts, 64, rank], &device));
+        let (a, b) = (
+            Tensor::ones([experts, rank, 64], &device),
+            Tensor::ones([experts, 64, rank], &device),
+        );
         let bank = LoraBankConfig::new(1.0).with_execution(execution).init(a, b).unwrap();
         let chosen: Vec<f32> =
             (0..1024 * experts).map(|i| if i % experts < k { 1.0 } else { 0.0 }).collect();

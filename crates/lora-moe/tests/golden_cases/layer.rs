@@ -3,7 +3,7 @@
 use lora_moe::burn::module::{Module, Param};
 use lora_moe::burn::nn::LinearConfig;
 use lora_moe::burn::tensor::{Device, Gradients, Tensor};
-use lora_moe::lora_expert::LoraBankConfig;
+use lora_moe::lora_expert::{LoraBank, LoraBankConfig};
 use lora_moe::moe_adapter::{AdaptedLinear, AdaptedProjection, MoeAdapter, Projection};
 use lora_moe::router::{
     BatchContext, GatedRouter, Router, RouterShape, Routing, RoutingTape, Site, Strategy,
@@ -20,7 +20,7 @@ pub fn layer<R: Router>(
     router: R,
     scaling: f64,
     device: &Device,
-) -> Result<AdaptedLinear<R>, String> {
+) -> Result<AdaptedLinear<R, LoraBank>, String> {
     let base = case.float::<2>("w.base", device)?;
     let [out_features, in_features] = base.dims();
     let mut linear = LinearConfig::new(in_features, out_features).with_bias(false).init(device);
@@ -51,7 +51,7 @@ pub fn router<C: StrategyConfig>(
 /// A forward pass through an adapted linear.
 pub struct Pass<R: Router> {
     /// The layer.
-    pub layer: AdaptedLinear<R>,
+    pub layer: AdaptedLinear<R, LoraBank>,
     /// Its input.
     pub x: Tensor<3>,
     /// Its output.
@@ -68,7 +68,7 @@ impl<R: Router> Pass<R> {
     /// Passes `in.x` through `layer`; `context` is made for a batch of its size.
     pub fn run(
         case: &Case,
-        layer: AdaptedLinear<R>,
+        layer: AdaptedLinear<R, LoraBank>,
         context: impl FnOnce(BatchContext) -> Result<BatchContext, String>,
         device: &Device,
     ) -> Result<Self, String> {

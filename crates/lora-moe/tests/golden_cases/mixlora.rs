@@ -1,17 +1,17 @@
+use lora_moe::balance_loss::{BalanceLoss, LoadBalancingConfig};
 use lora_moe::burn::module::{Module, Param};
 use lora_moe::burn::nn::LinearConfig;
 use lora_moe::burn::tensor::{Device, Int, Tensor};
-use lora_moe::lora_expert::{AnyBank, LoraBankConfig};
+use lora_moe::lora_expert::{LoraBank, LoraBankConfig};
 use lora_moe::moe_adapter::{
     AdaptedLinear, AdaptedProjection, FeedForwardPaths, GatedFeedForward, MoeAdapter, Projection,
 };
-use lora_moe::router::{
-    AnyRouter, BatchContext, RouterConfig, RouterShape, RoutingTape, TopKRouterConfig,
-};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+use lora_moe::router::{BatchContext, RoutingTape, TopKRouter, TopKRouterConfig};
 
+use super::layer::{floats, gradient, router, text};
 use super::{Case, Results};
+
+type Layer = AdaptedLinear<TopKRouter, LoraBank>;
 
 /// MixLoRA: one router over experts that are whole feed-forward blocks.
 ///
@@ -30,7 +30,8 @@ pub fn compute(case: &Case) -> Result<Results, String> {
         projection(case, "up_proj", &device)?,
         projection(case, "down_proj", &device)?,
     );
-    block.router = Some(router(case, k, &device)?);
+    let config = TopKRouterConfig { k, ..TopKRouterConfig::default() };
+    block.router = Some(router(case, &config, 0, &device)?);
 
     let x = case.float::<3>("in.x", &device)?.require_grad();
     let [batch, seq, hidden] = x.dims();
@@ -46,35 +47,51 @@ pub fn compute(case: &Case) -> Result<Results, String> {
     };
     let routing = &record.routing;
     let coefficient = case.number("balance_coef")?;
-    let balance = super::shared::switch_balance(routing, Some(&mask));
+    let losses = |coefficient| {
+        let config = LoadBalancingConfig { coefficient, ..LoadBalancingConfig::default() };
+        let loss = config.init().map_err(text)?.loss(&tape).map_err(text)?;
+        loss.ok_or("no balance loss".to_owned())
+    };
+    let balance = losses(1.0)?;
     let error = (y.clone() - case.float("in.target", &device)?).powi_scalar(2);
     let tokens = mask.clone().sum();
     let error = (error * mask.unsqueeze_dim::<3>(2)).sum() / (tokens * hidden as f64);
-    let loss = error + balance.clone() * coefficient;
+    let loss = error + losses(coefficient)?;
 
     let top: Tensor<2, Int> = routing.probabilities.clone().topk_with_indices(k, 1).1;
     let mut results: Results = vec![
-        ("out.y", super::shared::floats(y)),
-        ("out.probs", super::shared::floats(routing.probabilities.clone())),
+        ("out.y", floats(y)),
+        ("out.probs", floats(routing.probabilities.clone())),
         ("out.selected", top.into_data().iter::<f32>().collect()),
-        ("out.switch_balance", super::shared::floats(balance)),
-        ("out.loss", super::shared::floats(loss.clone())),
+        ("out.switch_balance", floats(balance)),
+        ("out.loss", floats(loss.clone())),
     ];
     let grads = loss.backward();
-    let gate = block.router.as_ref().and_then(AnyRouter::gate).ok_or("no router")?;
-    results.push(("grad.in.x", super::shared::gradient(&x, &grads)?));
-    results.push(("grad.w.gate", super::shared::gradient(&gate.weight.val(), &grads)?));
+    let router = block.router.as_ref().ok_or("no router")?;
+    results.push(("grad.in.x", gradient(&x, &grads)?));
+    results.push(("grad.w.gate", gradient(&router.weight.val(), &grads)?));
     let names = [
         ("grad.w.gate_proj.A", "grad.w.gate_proj.B", &block.gate_proj),
         ("grad.w.up_proj.A", "grad.w.up_proj.B", &block.up_proj),
         ("grad.w.down_proj.A", "grad.w.down_proj.B", &block.down_proj),
     ];
     for (a, b, projection) in names {
-        let Some(AnyBank::Lora(bank)) = projection.experts() else {
-            return Err("no LoRA experts".into());
-        };
-        results.push((a, super::shared::gradient(&bank.lora_a.val(), &grads)?));
-        results.push((b, super::shared::gradient(&bank.lora_b.val(), &grads)?));
+        let bank = projection.experts().ok_or("no experts")?;
+        results.push((a, gradient(&bank.lora_a.val(), &grads)?));
+        results.push((b, gradient(&bank.lora_b.val(), &grads)?));
     }
     Ok(results)
+}
+
+fn projection(case: &Case, name: &str, device: &Device) -> Result<Layer, String> {
+    let base = case.float::<2>(&format!("w.{name}"), device)?;
+    let [out_features, in_features] = base.dims();
+    let mut linear = LinearConfig::new(in_features, out_features).with_bias(false).init(device);
+    linear.weight = Param::from_tensor(base.transpose());
+    let a = case.float::<3>(&format!("w.{name}.A"), device)?;
+    let b = case.float::<3>(&format!("w.{name}.B"), device)?;
+    let bank = LoraBankConfig::new(case.number("scaling")?).init(a, b).map_err(text)?;
+    let mut projection = Layer::from_linear(linear.no_grad());
+    projection.replace_adapter(Some(MoeAdapter::unrouted(bank)));
+    Ok(projection)
 }

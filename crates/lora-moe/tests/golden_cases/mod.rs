@@ -5,6 +5,7 @@ mod case;
 mod gated;
 mod layer;
 mod loramoe;
+mod mixlora;
 mod penalties;
 mod slim;
 mod sparsegen;
@@ -27,4 +28,5 @@ pub const METHODS: &[(&str, Compute)] = &[
     ("dynmole", gated::dynmole),
     ("sparsegen", sparsegen::compute),
     ("slim", slim::compute),
+    ("mixlora", mixlora::compute),
 ];

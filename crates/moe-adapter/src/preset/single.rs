@@ -9,7 +9,7 @@ use crate::{AdapterConfig, TargetModules};
 pub(super) fn lora() -> AdapterConfig {
     AdapterConfig {
         lora_dropout: 0.05,
-        ..AdapterConfig::lora(32, 32.0, TargetModules::feed_forward())
+        ..AdapterConfig::lora(32, 64.0, TargetModules::feed_forward())
     }
 }
 
