@@ -232,7 +232,7 @@ impl Strategy for SlidingCluster {
 
         let logits = logits + self.shift(distance.clone()) * self.signs(experts, &device);
         let probabilities = softmax(logits.clone(), 1);
-        let selected = select::top_k(probabilities.clone(), self.k);
+        let selected = select::top_k(logits.clone(), self.k);
         let weights = select::renormalise(select::keep(probabilities.clone(), selected.clone()));
         let extras = RoutingExtras {
             distance: Some(distance.squeeze_dim(1)),

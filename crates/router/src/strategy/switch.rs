@@ -65,7 +65,7 @@ impl Strategy for Switch {
         let [tokens, experts] = logits.dims();
         let probabilities = softmax(logits.clone(), 1);
         let real = context.real_tokens(&logits.device()).reshape([tokens, 1]);
-        let assigned = select::top_k(probabilities.clone(), 1).float() * real.clone();
+        let assigned = select::top_k(logits.clone(), 1).float() * real.clone();
         let capacity = capacity(real, self.capacity_factor, experts);
         let selected = first_tokens(assigned, capacity);
         let weights = select::keep(probabilities.clone(), selected.clone());
