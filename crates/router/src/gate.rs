@@ -55,7 +55,7 @@ pub struct GateConfig {
     /// How the weight starts. Default: kaiming-uniform.
     pub init: GateInit,
     /// `eps` of the factors `U[1 - eps, 1 + eps)` on what the gate reads, in training only (Switch
-    /// Transformer, arXiv 2101.03961, section 2.2). In [0, 1), default 0.
+    /// Transformer, arXiv 2101.03961). In [0, 1), default 0.
     pub input_jitter: f64,
     /// The probability that a value that the gate reads is dropped, in training only. In [0, 1),
     /// default 0.
