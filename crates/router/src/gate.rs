@@ -14,7 +14,9 @@ pub enum Scope {
     /// Each token by its own activation.
     #[default]
     Token,
-    /// All tokens of a sample alike, by the mean of its real tokens.
+    /// All tokens of a sample alike, by the mean of its real tokens. This is not causal: in training
+    /// the mean includes the tokens to be predicted. At generation it is of the tokens of one pass:
+    /// the prompt, then each new token alone.
     Sequence,
     /// All tokens of a sample alike, by its task type alone: the logits are a row of a learned
     /// table. Where no task types are given, as at generation, they are the mean of its rows. A
