@@ -78,6 +78,9 @@ fn strategy(
                 });
             });
 
+            if router.gate_weight().is_none() {
+                continue; // Nothing has a gradient.
+            }
             let x = normal([tokens, HIDDEN], &autodiff).require_grad();
             // The softmax's rows sum to 1, so a plain sum would have no gradient.
             let direction = normal([tokens, experts], &autodiff);
