@@ -62,7 +62,7 @@ fn every_strategy_gives_the_tokens_of_a_sequence_one_routing_in_training_too() {
     let x = normal([6, HIDDEN], 1.0, 2, &Device::flex());
     for (name, config) in strategies(&gate) {
         // Capacities and clusters are a matter of tokens.
-        if ["switch", "expert_choice", "sliding_cluster"].contains(&name) {
+        if ["switch", "expert_choice", "sliding_cluster"].iter().any(|n| name.starts_with(n)) {
             continue;
         }
         let found = weights(&router(&config), &x, &BatchContext::new(2, 3).with_training(5));
