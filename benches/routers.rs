@@ -9,21 +9,44 @@ mod common;
 
 use common::{criterion, device, normal, wait};
 use criterion::{Criterion, Throughput};
-use lora_moe::router::{AnyRouter, BatchContext, Router, RouterConfig, RouterError};
+use lora_moe::router::{
+    AnyRouter, BatchContext, Lambda, Router, RouterConfig, RouterError, RouterShape,
+    SlidingClusterRouterConfig, SparsegenRouterConfig, TopPRouterConfig,
+};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// The strategies; a new one is a line.
-const STRATEGIES: &[(&str, RouterConfig)] = &[("dense", RouterConfig::Dense { temperature: 1.0 })];
+/// The strategies, with two experts for each token where that can be chosen; a new one is a line.
+fn strategies() -> Vec<(&'static str, RouterConfig)> {
+    let network = Lambda::Network { hidden_size: 64 };
+    let sparsegen = SparsegenRouterConfig { lambda: network, ..Default::default() };
+    let top_p = TopPRouterConfig { inclusive: false, min_experts: 2, ..Default::default() };
+    vec![
+        ("uniform", RouterConfig::Uniform {}),
+        ("dense", RouterConfig::default()),
+        ("top_k", RouterConfig::TopK(Default::default())),
+        ("noisy_top_k", RouterConfig::NoisyTopK(Default::default())),
+        ("top_p", RouterConfig::TopP(Default::default())),
+        ("top_p_exclusive", RouterConfig::TopP(top_p)),
+        ("adamole", RouterConfig::Adamole(Default::default())),
+        ("dynmole", RouterConfig::Dynmole(Default::default())),
+        ("sparsegen", RouterConfig::Sparsegen(Default::default())),
+        ("sparsegen_network", RouterConfig::Sparsegen(sparsegen)),
+        ("switch", RouterConfig::Switch(Default::default())),
+        ("expert_choice", RouterConfig::ExpertChoice(Default::default())),
+        ("sigmoid", RouterConfig::Sigmoid(Default::default())),
+        ("sliding_cluster", RouterConfig::SlidingCluster(SlidingClusterRouterConfig::default())),
+    ]
+}
 
 const HIDDEN: usize = 512;
-const TOKENS: [usize; 3] = [64, 1024, 4096];
-const EXPERTS: [usize; 3] = [4, 8, 16];
+const TOKENS: [usize; 3] = [64, 1024, 16384];
+const EXPERTS: [usize; 2] = [8, 64];
 
 fn main() -> Result<(), RouterError> {
     let mut criterion = criterion();
-    for (name, config) in STRATEGIES {
-        strategy(&mut criterion, name, config)?;
+    for (name, config) in strategies() {
+        strategy(&mut criterion, name, &config)?;
     }
     criterion.final_summary();
     Ok(())
@@ -41,7 +64,8 @@ fn strategy(
         group.throughput(Throughput::Elements(tokens as u64));
         for experts in EXPERTS {
             let on = |device| -> Result<AnyRouter, RouterError> {
-                config.init(HIDDEN, experts, &mut ChaCha8Rng::seed_from_u64(0), device)
+                let shape = RouterShape::new(HIDDEN, experts).with_identity_experts(experts / 4);
+                config.init(&shape, &mut ChaCha8Rng::seed_from_u64(0), device)
             };
             let context = BatchContext::new(1, tokens).with_training(0);
             let x = normal([tokens, HIDDEN], &device);
@@ -54,6 +78,9 @@ fn strategy(
                 });
             });
 
+            if router.gate_weight().is_none() {
+                continue; // Nothing has a gradient.
+            }
             let x = normal([tokens, HIDDEN], &autodiff).require_grad();
             // The softmax's rows sum to 1, so a plain sum would have no gradient.
             let direction = normal([tokens, experts], &autodiff);

@@ -110,6 +110,8 @@ impl RouterConfig {
 }
 
 /// Any router of this crate, for choosing at run time.
+// A model has at most a few hundred routers, so the space of the small ones does not matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum AnyRouter {
     /// See [`UniformRouter`].

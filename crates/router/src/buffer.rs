@@ -136,8 +136,11 @@ mod tests {
         let device = Device::flex().autodiff();
         let buffer = Buffer::new(Tensor::<1>::zeros([2], &device));
         let source = Tensor::<1>::from_data([1.0, 2.0], &device).require_grad();
-        buffer.set(source * 2.0);
-        assert!(!buffer.value().is_require_grad());
+        buffer.set(source.clone() * 2.0);
+        let factor = Tensor::<1>::ones([2], &device).require_grad();
+        let grads = (buffer.value() * factor.clone()).sum().backward();
+        assert!(source.grad(&grads).is_none(), "what it was computed from is forgotten");
+        assert!(factor.grad(&grads).is_some());
         let mut found = Found(Vec::new());
         buffer.visit(&mut found);
         assert_eq!(found.0, [2.0, 4.0]);

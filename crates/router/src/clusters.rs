@@ -50,9 +50,10 @@ impl Clusters {
 
     /// `|x - c| / sigma` of each channel at the nearest centre, `[R, I]`.
     pub fn deviations(&self, points: Tensor<2>, nearest: Tensor<2>) -> Tensor<2> {
-        let variance = nearest.clone().matmul(self.variance.value());
+        let variance = self.variance.value().clamp_min(Self::SMALLEST_VARIANCE);
+        let scale = nearest.clone().matmul(variance.sqrt().recip());
         let centre = nearest.matmul(self.centres.value());
-        (points - centre).abs() / variance.clamp_min(Self::SMALLEST_VARIANCE).sqrt()
+        (points - centre).abs() * scale
     }
 
     /// Moves each centre towards the mean of the points that are nearest to it, and its variance

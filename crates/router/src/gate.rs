@@ -14,7 +14,9 @@ pub enum Scope {
     /// Each token by its own activation.
     #[default]
     Token,
-    /// All tokens of a sample alike, by the mean of its real tokens.
+    /// All tokens of a sample alike, by the mean of its real tokens. This is not causal: in training
+    /// the mean includes the tokens to be predicted. At generation it is of the tokens of one pass:
+    /// the prompt, then each new token alone.
     Sequence,
     /// All tokens of a sample alike, by its task type alone: the logits are a row of a learned
     /// table. Where no task types are given, as at generation, they are the mean of its rows. A
@@ -55,7 +57,7 @@ pub struct GateConfig {
     /// How the weight starts. Default: kaiming-uniform.
     pub init: GateInit,
     /// `eps` of the factors `U[1 - eps, 1 + eps)` on what the gate reads, in training only (Switch
-    /// Transformer, arXiv 2101.03961, section 2.2). In [0, 1), default 0.
+    /// Transformer, arXiv 2101.03961). In [0, 1), default 0.
     pub input_jitter: f64,
     /// The probability that a value that the gate reads is dropped, in training only. In [0, 1),
     /// default 0.

@@ -1,9 +1,9 @@
 //! Which experts a token selects, from its scores: pure functions of tensors `[T, E]`.
 //!
-//! None of them sorts, because sorting on a GPU waits for the host. They compare each expert with
-//! each other one instead, which takes `T * E * E` comparisons and as much memory: little for the
-//! numbers of experts in use (up to 64 or so). Of experts with equal scores the first is ahead. The
-//! masks are decided without gradients.
+//! None of them sorts, because sorting on a GPU waits for the host. [`top_p`] and [`sparsegen`]
+//! compare each expert with each other one instead, which takes `T * E * E` comparisons and as much
+//! memory: little for the numbers of experts in use (up to 64 or so). Of experts with equal scores
+//! the first is ahead. The masks are decided without gradients.
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Int, Tensor};
@@ -27,14 +27,24 @@ fn ahead(scores: Tensor<2>) -> Tensor<3, Bool> {
     of_j.clone().greater(of_e.clone()).bool_or(of_j.equal(of_e).bool_and(earlier))
 }
 
-/// How many experts are ahead of each expert, `[T, E]`: 0 for the one with the largest score.
-pub fn ranks(scores: Tensor<2>) -> Tensor<2> {
-    ahead(scores).float().sum_dim(2).squeeze_dim(2)
-}
-
-/// The `k` experts with the largest scores.
+/// The `k` experts with the largest scores, found one after the other: `k` times an argmax and two
+/// element-wise operations on `[T, E]`.
 pub fn top_k(scores: Tensor<2>, k: usize) -> Tensor<2, Bool> {
-    ranks(scores).lower_scalar(k as f64)
+    let scores = scores.without_autodiff();
+    let shape = scores.dims();
+    let index = Tensor::<1, Int>::arange(0..shape[1] as i64, &scores.device());
+    let index = index.unsqueeze_dim::<2>(0).expand(shape);
+    let mut left = scores;
+    let mut selected: Option<Tensor<2, Bool>> = None;
+    for _ in 0..k {
+        let best = left.clone().argmax(1).expand(shape).equal(index.clone());
+        left = left.mask_fill(best.clone(), f32::MIN);
+        selected = Some(match selected {
+            Some(selected) => selected.bool_or(best),
+            None => best,
+        });
+    }
+    selected.unwrap_or_else(|| index.lower_scalar(0))
 }
 
 /// What [`top_p`] does with the expert at which the sum of probabilities exceeds `p`.

@@ -13,24 +13,36 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use crate::{
-    AdamoleRouterConfig, AnyRouter, BatchContext, DynmoleRouterConfig, ExpertChoiceRouterConfig,
-    GateConfig, Lambda, NoisyTopKRouterConfig, Router, RouterConfig, RouterError, RouterShape,
-    Routing, SigmoidRouterConfig, SlidingClusterRouterConfig, SparsegenRouterConfig,
-    SwitchRouterConfig, TopKRouterConfig, TopPRouterConfig, random,
+    AdamoleRouterConfig, AnyRouter, Assignment, BatchContext, Distance, DynmoleRouterConfig,
+    Entropy, ExpertChoiceRouterConfig, GateConfig, Lambda, NoisyTopKRouterConfig, Router,
+    RouterConfig, RouterError, RouterShape, Routing, SigmoidRouterConfig,
+    SlidingClusterRouterConfig, SparsegenRouterConfig, SwitchRouterConfig, TopKRouterConfig,
+    TopPRouterConfig, Yielding, random,
 };
 
 const HIDDEN: usize = 8;
 const EXPERTS: usize = 6;
 
 /// Every strategy with the gate given, in the default configuration but for capacities, which
-/// bind.
+/// bind; and some with options, whose names have a space.
 fn strategies(gate: &GateConfig) -> Vec<(&'static str, RouterConfig)> {
     let gate = || gate.clone();
     let switch = SwitchRouterConfig { gate: gate(), capacity_factor: 1.0 };
     let choice = ExpertChoiceRouterConfig { gate: gate(), capacity_factor: 1.5 };
     let network = Lambda::Network { hidden_size: 5 };
     let learned = SparsegenRouterConfig { gate: gate(), lambda: network };
+    let renyi = Entropy::Renyi { q: 2.0 };
+    let renyi = DynmoleRouterConfig { gate: gate(), entropy: renyi, ..Default::default() };
+    let samples = SlidingClusterRouterConfig {
+        gate: gate(),
+        assignment: Assignment::Sample,
+        distance: Distance::Rms,
+        yielding: Yielding::Multiplicative,
+        ..Default::default()
+    };
     vec![
+        ("sliding_cluster of samples", RouterConfig::SlidingCluster(samples)),
+        ("dynmole by Renyi", RouterConfig::Dynmole(renyi)),
         ("uniform", RouterConfig::Uniform {}),
         ("dense", RouterConfig::Dense { gate: gate() }),
         ("top_k", RouterConfig::TopK(TopKRouterConfig { gate: gate(), ..Default::default() })),

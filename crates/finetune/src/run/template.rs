@@ -128,16 +128,30 @@ fn adapter_section(adapter: &AdapterConfig) -> String {
                     tables += &format!("type = {kind}\n");
                 }
                 for (key, value) in table.iter().filter(|(key, _)| *key != "type") {
-                    tables += &format!("{key} = {value}\n");
+                    tables += &format!("{key} = {}\n", inline(value));
                 }
             }
-            _ => keys += &format!("# {comment}\n{key} = {value}\n"),
+            _ => keys += &format!("# {comment}\n{key} = {}\n", inline(value)),
         }
     }
     if matches!(adapter.target_modules, TargetModules::Names(_)) {
         keys += "# Only these layers; all where absent.\n# layers_to_transform = [0, 1]\n";
     }
     keys + &tables
+}
+
+/// A value on one line as TOML writes it, which differs from JSON for tables.
+fn inline(value: &Value) -> String {
+    match value {
+        Value::Object(table) => {
+            let entries = table.iter().map(|(key, value)| format!("{key} = {}", inline(value)));
+            format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(values) => {
+            format!("[{}]", values.iter().map(inline).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What each key means, in the order of the file.

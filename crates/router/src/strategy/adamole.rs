@@ -52,7 +52,7 @@ impl StrategyConfig for AdamoleRouterConfig {
 /// The experts above a threshold that depends on the token.
 ///
 /// `tau = tau_max * sigmoid(v x + b)`, `w = (p - tau)_+ / sum (p - tau)_+`. Source: AdaMoLE, arXiv
-/// 2405.00361, equations 5 and 6. Its balance loss averages `p - tau` over all tokens, what is
+/// 2405.00361. Its balance loss averages `p - tau` over all tokens, what is
 /// below the threshold included: `balance_scores`.
 #[derive(Module, Debug)]
 pub struct Adamole {

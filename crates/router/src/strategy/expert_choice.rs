@@ -53,7 +53,7 @@ impl StrategyConfig for ExpertChoiceRouterConfig {
 /// the largest `p = softmax(logits)` for it, with weight `p`.
 ///
 /// All experts have equal loads; a token may have any number of experts, or none. Source: Zhou et
-/// al., arXiv 2202.09368, section 3.2. A choice depends on all tokens of the batch, later ones
+/// al., arXiv 2202.09368. A choice depends on all tokens of the batch, later ones
 /// included, so it is not causal: at generation, one token at a time, every expert takes it.
 #[derive(Module, Debug)]
 pub struct ExpertChoice {

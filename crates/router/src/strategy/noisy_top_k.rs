@@ -74,7 +74,7 @@ impl Strategy for NoisyTopK {
             logits = logits + read.spread(std * noise);
         }
         let probabilities = softmax(logits.clone(), 1);
-        let selected = select::top_k(probabilities.clone(), self.k);
+        let selected = select::top_k(logits.clone(), self.k);
         let weights = select::renormalise(select::keep(probabilities.clone(), selected.clone()));
         Routing::dense(logits, probabilities, weights).with_selection(selected, Some(self.k))
     }

@@ -132,7 +132,7 @@ impl StrategyConfig for SlidingClusterRouterConfig {
 /// LoRA experts become `logit - gamma d`, those of identity experts `logit + gamma d`; then
 /// softmax, the `k` largest, and division by their sum. In training the clusters slide after the
 /// routing was decided. Without identity experts the distance shifts nothing. Source: SLIM, arXiv
-/// 2410.07739, section 3.2; see [`SlidingClusterRouterConfig`] for what it leaves open. Distance
+/// 2410.07739; see [`SlidingClusterRouterConfig`] for what it leaves open. Distance
 /// and cluster are in the routing's extras.
 #[derive(Module, Debug)]
 pub struct SlidingCluster {
@@ -232,7 +232,7 @@ impl Strategy for SlidingCluster {
 
         let logits = logits + self.shift(distance.clone()) * self.signs(experts, &device);
         let probabilities = softmax(logits.clone(), 1);
-        let selected = select::top_k(probabilities.clone(), self.k);
+        let selected = select::top_k(logits.clone(), self.k);
         let weights = select::renormalise(select::keep(probabilities.clone(), selected.clone()));
         let extras = RoutingExtras {
             distance: Some(distance.squeeze_dim(1)),

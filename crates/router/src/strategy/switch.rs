@@ -49,7 +49,7 @@ impl StrategyConfig for SwitchRouterConfig {
 /// `ceil(capacity_factor * real tokens / E)` of its tokens in the order of the batch. The others
 /// have no expert, and neither has padding.
 ///
-/// Source: Switch Transformer, arXiv 2101.03961, equations 2 and 3. What a token's expert is
+/// Source: Switch Transformer, arXiv 2101.03961, equation 3. What a token's expert is
 /// depends on the tokens before it in the batch, also outside of training.
 #[derive(Module, Debug)]
 pub struct Switch {
@@ -65,7 +65,7 @@ impl Strategy for Switch {
         let [tokens, experts] = logits.dims();
         let probabilities = softmax(logits.clone(), 1);
         let real = context.real_tokens(&logits.device()).reshape([tokens, 1]);
-        let assigned = select::top_k(probabilities.clone(), 1).float() * real.clone();
+        let assigned = select::top_k(logits.clone(), 1).float() * real.clone();
         let capacity = capacity(real, self.capacity_factor, experts);
         let selected = first_tokens(assigned, capacity);
         let weights = select::keep(probabilities.clone(), selected.clone());

@@ -73,7 +73,7 @@ pub type TopKRouter = GatedRouter<TopK>;
 impl Strategy for TopK {
     fn decide(&self, logits: Tensor<2>, _read: Read, _context: &BatchContext) -> Routing {
         let probabilities = softmax(logits.clone(), 1);
-        let selected = select::top_k(probabilities.clone(), self.k);
+        let selected = select::top_k(logits.clone(), self.k);
         let kept = select::keep(probabilities.clone(), selected.clone());
         let weights = if self.straight_through {
             let ones = selected.clone().float().without_autodiff();

@@ -93,6 +93,17 @@ fn of_equal_tokens_experts_choose_the_first() {
 }
 
 #[test]
+fn equal_tokens_share_the_room_that_better_ones_leave() {
+    let router = identity_gate(&choice(1.2), 2);
+    let x = [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [2.0, 0.0], [1.0, 0.0]];
+    let x = Tensor::from_data(x, &Device::flex());
+    // ceil(1.2 * 5 / 2) = 3 tokens an expert.
+    let found = selection(&router.route(x, &BatchContext::new(1, 5)));
+    let expert_0: Vec<bool> = found.iter().map(|row| row[0]).collect();
+    assert_eq!(expert_0, [true, false, false, true, true]);
+}
+
+#[test]
 fn a_batch_of_padding_alone_selects_nothing() {
     for config in [switch(1.0), choice(2.0)] {
         let mask = Tensor::from_data([[false; 5]], &Device::flex());

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Entropy, GateInit, Scope};
+use crate::{GateInit, Scope};
 
 /// What a configuration is refused with, by `check` and by `init` alike.
 fn refused(config: RouterConfig, shape: &RouterShape) -> RouterError {
@@ -211,7 +211,7 @@ fn every_configuration_survives_being_written_and_read() {
 #[test]
 fn every_strategy_can_be_named_alone() {
     for (name, _) in strategies(&GateConfig::default()) {
-        if name != "sparsegen with a network" {
+        if !name.contains(' ') {
             let config: RouterConfig = toml::from_str(&format!("type = \"{name}\"")).unwrap();
             config.check(&shape()).unwrap();
         }

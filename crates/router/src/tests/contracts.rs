@@ -10,7 +10,7 @@ fn scopes() -> [Scope; 3] {
 }
 
 /// The strategies whose weights sum to 1 whatever the token.
-const NORMALISED: [&str; 8] = [
+const NORMALISED: [&str; 9] = [
     "uniform",
     "dense",
     "top_k",
@@ -19,6 +19,7 @@ const NORMALISED: [&str; 8] = [
     "sparsegen with a network",
     "sigmoid",
     "sliding_cluster",
+    "sliding_cluster of samples",
 ];
 
 #[test]
@@ -174,7 +175,9 @@ fn gradients_are_finite_for_huge_and_for_equal_logits() {
         [("huge", 1e4, GateInit::KaimingUniform), ("equal", 1.0, GateInit::Zeros)]
     {
         for (name, config) in strategies(&GateConfig::default().with_init(init)) {
-            let mut router = router_on(&config, &device);
+            let shape = RouterShape::new(HIDDEN, EXPERTS).with_identity_experts(2);
+            let mut rng = SmallRng::seed_from_u64(7);
+            let mut router = config.init(&shape, &mut rng, &device).unwrap();
             if let Some(weight) = router.gate_weight_mut()
                 && case == "huge"
             {

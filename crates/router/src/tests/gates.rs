@@ -46,7 +46,8 @@ fn a_sequence_is_routed_by_the_mean_of_its_tokens() {
     let means = x.reshape([2, 3, HIDDEN]).mean_dim(1).squeeze_dim::<2>(1);
     let expected = weights(&dense(GateConfig::default()), &means, &BatchContext::new(2, 1));
     for (token, row) in found.iter().enumerate() {
-        assert!(close(&[row.clone()], &[expected[token / 3].clone()]), "{token}");
+        let expected = &expected[token / 3];
+        assert!(row.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{token}");
     }
 }
 
@@ -61,7 +62,7 @@ fn every_strategy_gives_the_tokens_of_a_sequence_one_routing_in_training_too() {
     let x = normal([6, HIDDEN], 1.0, 2, &Device::flex());
     for (name, config) in strategies(&gate) {
         // Capacities and clusters are a matter of tokens.
-        if ["switch", "expert_choice", "sliding_cluster"].contains(&name) {
+        if ["switch", "expert_choice", "sliding_cluster"].iter().any(|n| name.starts_with(n)) {
             continue;
         }
         let found = weights(&router(&config), &x, &BatchContext::new(2, 3).with_training(5));
@@ -84,11 +85,8 @@ fn a_task_is_routed_by_its_row_of_the_table_and_without_a_task_by_their_mean() {
     let context = BatchContext::new(3, 2).with_task_types(types);
     let found = rows(&router.route(x.clone(), &context).logits);
     let unknown = vec![0.0; EXPERTS];
-    for (token, expected) in
-        [&table[2], &table[2], &table[0], &table[0], &unknown].iter().enumerate()
-    {
-        assert!(close(&[found[token].clone()], &[expected.to_vec()]), "{token}");
-    }
+    let expected = [&table[2], &table[2], &table[0], &table[0], &unknown, &unknown];
+    assert!(close(&found, &expected.map(Vec::clone)), "{found:?}");
 
     let found = rows(&router.route(x, &BatchContext::new(3, 2)).logits);
     let mean: Vec<f32> =

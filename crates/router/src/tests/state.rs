@@ -3,7 +3,7 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor};
 
 use super::*;
-use crate::{Assignment, Scope};
+use crate::Scope;
 
 fn clusters() -> RouterConfig {
     RouterConfig::SlidingCluster(SlidingClusterRouterConfig::default())

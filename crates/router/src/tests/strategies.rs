@@ -2,7 +2,7 @@ use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 
 use super::*;
-use crate::{Distance, Entropy, LambdaNetwork, Yielding, select};
+use crate::{LambdaNetwork, select};
 
 #[test]
 fn straight_through_weighs_one_with_the_gradient_of_the_probability() {
