@@ -215,7 +215,8 @@ impl ExpertBank for DoraBank {
     ) -> Tensor<2> {
         let product = linear(x.clone(), base.weight.val(), None);
         let weights = routing.map(|routing| self.slots.trained(routing.weights.clone()));
-        let added = self.added(self.stack(), base, product.clone(), x.clone(), weights, training_seed);
+        let added =
+            self.added(self.stack(), base, product.clone(), x.clone(), weights, training_seed);
         let y = match &base.bias {
             None => product + added,
             Some(bias) => product + added + bias.val().unsqueeze(),

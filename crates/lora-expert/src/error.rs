@@ -83,7 +83,9 @@ pub enum ExpertError {
         out_features: usize,
     },
     /// Experts whose first product is one for all cannot have masks of their own.
-    #[error("experts: `dropout_mask` is \"per_expert\", but {kind} experts share one; use \"shared\"")]
+    #[error(
+        "experts: `dropout_mask` is \"per_expert\", but {kind} experts share one; use \"shared\""
+    )]
     DropoutMask {
         /// The kind of experts.
         kind: &'static str,
@@ -112,7 +114,9 @@ pub enum ExpertError {
         kind: &'static str,
     },
     /// The frozen weight is not of the factors' layer.
-    #[error("experts: the frozen weight [in, out] is {found:?}, but the factors are for {expected:?}")]
+    #[error(
+        "experts: the frozen weight [in, out] is {found:?}, but the factors are for {expected:?}"
+    )]
     WeightShape {
         /// What the factors are for.
         expected: [usize; 2],

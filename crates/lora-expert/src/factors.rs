@@ -135,11 +135,7 @@ pub(crate) fn gate(
 }
 
 /// `s_e B_e^T`, `[N r, O]`: the scaling is applied to the smallest of the operands.
-pub(crate) fn up(
-    b: Tensor<3>,
-    scaling: f64,
-    expert_scaling: Option<Tensor<1>>,
-) -> Tensor<2> {
+pub(crate) fn up(b: Tensor<3>, scaling: f64, expert_scaling: Option<Tensor<1>>) -> Tensor<2> {
     let [experts, out_features, rank] = b.dims();
     let shape = [experts * rank, out_features];
     let b = b.swap_dims(1, 2);

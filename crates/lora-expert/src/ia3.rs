@@ -112,9 +112,10 @@ impl ExpertBank for Ia3Bank {
         let scale = self.change(weights.as_ref()) + 1.0;
         let weight = base.weight.val() * scale.clone();
         let mut merged = self.slots.merged(base, weight, weights.as_ref());
-        merged.bias = base.bias.as_ref().map(|bias| {
-            Param::from_tensor((bias.val() * scale.squeeze_dim(0)).detach()).no_grad()
-        });
+        merged.bias = base
+            .bias
+            .as_ref()
+            .map(|bias| Param::from_tensor((bias.val() * scale.squeeze_dim(0)).detach()).no_grad());
         Some(merged)
     }
 }

@@ -244,20 +244,20 @@ impl LoraBank {
 
     /// Which tokens an expert computes for, `[T, N]` of 1 and 0; `None` where all do.
     fn sparse(&self, x: &Tensor<2>, routing: Option<&Routing>) -> Option<Tensor<2>> {
-        if self.execution == Execution::Dense || (self.dropout_per_expert && self.lora_dropout > 0.0)
+        if self.execution == Execution::Dense
+            || (self.dropout_per_expert && self.lora_dropout > 0.0)
         {
             return None;
         }
         let routing = routing?;
         let selection = routing.selection.as_ref()?;
-        let [experts, out_features, rank] = self.lora_b.dims();
+        let [experts, _, rank] = self.lora_b.dims();
         if self.lora_a.dims()[0] != experts || !runs_kernels(x) {
             return None;
         }
         if self.execution == Execution::Auto {
             let active = routing.top_k? + self.slots.shared_experts;
-            let features = x.dims()[1] + out_features;
-            if !sparse_is_faster(x.dims()[0], features, experts, active, rank) {
+            if !sparse_is_faster(x.dims()[0], experts, active, rank) {
                 return None;
             }
         }
@@ -265,15 +265,14 @@ impl LoraBank {
     }
 }
 
-/// Whether the sparse execution was measured to be faster than the dense one.
-fn sparse_is_faster(
-    _tokens: usize,
-    _features: usize,
-    experts: usize,
-    active: usize,
-    rank: usize,
-) -> bool {
-    experts * rank >= 256 && 4 * active <= experts
+/// Whether the sparse execution, in which a token has `active` experts, is the faster one.
+///
+/// For each token and feature the dense execution does `E r` multiplications. The sparse one does
+/// fewer, `active r`, but in thinner products, at about half the speed, and copies rows at the cost
+/// of about 10 multiplications an expert; below some tokens it is all overhead. Measured on
+/// CPUs, see `docs/src/experts.md`.
+fn sparse_is_faster(tokens: usize, experts: usize, active: usize, rank: usize) -> bool {
+    tokens >= 32 && active * (2 * rank + 10) < experts * rank
 }
 
 impl ExpertBank for LoraBank {

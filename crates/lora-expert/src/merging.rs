@@ -58,11 +58,7 @@ impl DynamicMergingConfig {
     }
 
     /// The masks of a layer that `layer_seed` tells from others, where they are fixed.
-    pub(crate) fn fixed(
-        &self,
-        layer_seed: u64,
-        factors: &[Tensor<3>; 2],
-    ) -> Option<MergingMasks> {
+    pub(crate) fn fixed(&self, layer_seed: u64, factors: &[Tensor<3>; 2]) -> Option<MergingMasks> {
         let seed = stable_hash([self.seed, layer_seed].into_iter().flat_map(u64::to_le_bytes));
         (self.mask == MergingMask::Fixed).then(|| MergingMasks::draw(self.rate, seed, factors))
     }

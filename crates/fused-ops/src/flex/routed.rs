@@ -193,9 +193,8 @@ fn add_products(groups: &Groups, left: &[f32], right: &[f32], rank: usize, out: 
             multiply(left, Matrix::new(right, width, columns.clone()), &mut products);
             for (&row, product) in groups.of(e).iter().zip(products.chunks_exact(columns.len())) {
                 // SAFETY: the row is inside `out`, and its columns are this task's alone.
-                let sums = unsafe {
-                    shared.slice(row as usize * width + columns.start, columns.len())
-                };
+                let sums =
+                    unsafe { shared.slice(row as usize * width + columns.start, columns.len()) };
                 sums.iter_mut().zip(product).for_each(|(sum, x)| *sum += x);
             }
         }
@@ -271,7 +270,8 @@ pub(super) fn backward(
             multiply(grad, up.transposed(), hidden_grads);
             for (i, &row) in rows.iter().enumerate() {
                 let weight = weights[row as usize * experts + e];
-                let (h, g) = (&mut hidden[i * rank..][..rank], &mut hidden_grads[i * rank..][..rank]);
+                let (h, g) =
+                    (&mut hidden[i * rank..][..rank], &mut hidden_grads[i * rank..][..rank]);
                 weight_grads[i] = h.iter().zip(&*g).map(|(h, g)| h * g).sum();
                 h.iter_mut().chain(g).for_each(|value| *value *= weight);
             }
@@ -292,10 +292,7 @@ pub(super) fn backward(
         Floats::from_data(TensorData::new(sums, shapes[0].clone()))
     });
     let tensor = |values, shape: &Shape| Floats::from_data(TensorData::new(values, shape.clone()));
-    let grads = [
-        tensor(a_grad, &shapes[1]),
-        tensor(up_grad, &shapes[2]),
-        tensor(weights_grad, &shapes[3]),
-    ];
+    let grads =
+        [tensor(a_grad, &shapes[1]), tensor(up_grad, &shapes[2]), tensor(weights_grad, &shapes[3])];
     (grads, x_grad)
 }

@@ -85,9 +85,8 @@ fn a_constant_routing_merges_into_one_linear_with_its_bias() {
 #[test]
 fn sizes_that_do_not_fit_are_refused() {
     let device = Device::flex();
-    let init = |slots, experts, sizes| {
-        Ia3BankConfig { slots }.init(experts, sizes, &device).unwrap_err()
-    };
+    let init =
+        |slots, experts, sizes| Ia3BankConfig { slots }.init(experts, sizes, &device).unwrap_err();
     let none = ExpertSlots::default();
     assert_eq!(init(none, 0, [I, O]), ExpertError::Zero { field: "experts" });
     assert_eq!(init(none, E, [I, 0]), ExpertError::Zero { field: "out_features" });

@@ -98,21 +98,24 @@ fn balancing(case: &Case, blc_weight: f64) -> Result<LocalizedBalancing, String>
     config.init().map_err(text)
 }
 
-fn task_loss(case: &Case, y: Tensor<3>, device: &Device) -> Result<Tensor<1>, String> {
+pub(super) fn task_loss(case: &Case, y: Tensor<3>, device: &Device) -> Result<Tensor<1>, String> {
     match case.text("task_loss")? {
         "mse" => Ok((y - case.float("in.target", device)?).powi_scalar(2).mean()),
         other => Err(format!("unknown task loss `{other}`")),
     }
 }
 
-fn gradient<const D: usize>(of: &Tensor<D>, grads: &Gradients) -> Result<Vec<f32>, String> {
+pub(super) fn gradient<const D: usize>(
+    of: &Tensor<D>,
+    grads: &Gradients,
+) -> Result<Vec<f32>, String> {
     of.grad(grads).map(floats).ok_or_else(|| "a parameter has no gradient".into())
 }
 
-fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub(super) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+pub(super) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }

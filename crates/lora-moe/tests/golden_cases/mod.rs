@@ -2,6 +2,7 @@
 //! [`METHODS`].
 
 mod case;
+mod experts;
 mod loramoe;
 
 pub use case::Case;
@@ -14,4 +15,5 @@ pub type Results = Vec<(&'static str, Vec<f32>)>;
 pub type Compute = fn(&Case) -> Result<Results, String>;
 
 /// The functions by the `method` of the cases that they compute.
-pub const METHODS: &[(&str, Compute)] = &[("loramoe", loramoe::compute)];
+pub const METHODS: &[(&str, Compute)] =
+    &[("hydralora", experts::hydralora), ("loramoe", loramoe::compute), ("mov", experts::mov)];
