@@ -268,11 +268,11 @@ impl LoraBank {
 /// Whether the sparse execution, in which a token has `active` experts, is the faster one.
 ///
 /// For each token and feature the dense execution does `E r` multiplications. The sparse one does
-/// fewer, `active r`, but in thinner products, at about half the speed, and copies rows at the cost
-/// of about 10 multiplications an expert; below some tokens it is all overhead. Measured on
-/// CPUs, see `docs/src/experts.md`.
+/// `active r`, and takes as long as 64 more to visit the result once more, and as 12 for each
+/// expert to copy rows; for few tokens it is all overhead. The rule and its measurement on a CPU
+/// are in `docs/src/experts.md`.
 fn sparse_is_faster(tokens: usize, experts: usize, active: usize, rank: usize) -> bool {
-    tokens >= 32 && active * (2 * rank + 10) < experts * rank
+    tokens >= 32 && 64 + active * (rank + 12) < experts * rank
 }
 
 impl ExpertBank for LoraBank {

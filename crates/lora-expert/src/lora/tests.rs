@@ -340,7 +340,9 @@ fn execution_is_sparse_only_where_that_was_measured_to_pay() {
         (1024, 64, 32, 8, false),
         (1024, 8, 2, 32, true),
         (1024, 8, 2, 4, false),
-        (1024, 8, 4, 32, false),
+        (1024, 8, 2, 8, false),
+        (1024, 8, 4, 32, true),
+        (1024, 16, 2, 8, true),
         (64, 64, 2, 8, true),
         (1, 64, 2, 8, false),
     ] {
