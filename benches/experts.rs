@@ -1,88 +1,191 @@
-//! LoRA experts on their frozen linear: the fused execution, the plain one, and a single LoRA of the same total rank.
+//! Experts on their frozen linear: every bank, LoRA experts by rank and by width, and the dense
+//! execution of a top-k routing against the sparse one.
 //!
 //! ```text
 //! cargo bench --bench experts
+//! cargo bench --bench experts -- execution/
 //! LORA_MOE_DEVICE=cuda:0 cargo bench -p benches --features cuda --bench experts
 //! ```
 
 mod common;
 
 use common::{criterion, device, normal, wait};
-use criterion::Throughput;
+use criterion::{Criterion, Throughput};
 use lora_moe::burn::module::Module;
 use lora_moe::burn::nn::{Linear, LinearConfig};
+use lora_moe::burn::tensor::Device;
 use lora_moe::burn::tensor::activation::softmax;
-use lora_moe::burn::tensor::{Device, Tensor};
-use lora_moe::lora_expert::{ExpertBank, ExpertError, LoraBank, LoraBankConfig};
+use lora_moe::lora_expert::{
+    AnyBank, BankOptions, DropoutMask, DynamicMergingConfig, Execution, ExpertBank, ExpertError,
+    ExpertSlots, ExpertsConfig, Factors,
+};
 use lora_moe::router::Routing;
 
-const TOKENS: usize = 1024;
-const IN: usize = 512;
-const OUT: usize = 1376;
+/// The sizes of a batch, a layer and its experts, and how many of them each token selects.
+#[derive(Clone, Copy)]
+struct Sizes {
+    tokens: usize,
+    in_features: usize,
+    out_features: usize,
+    experts: usize,
+    rank: usize,
+    top_k: Option<usize>,
+}
 
-/// One way to compute the experts' part of the output.
-type Execution = fn(&LoraBank, &Linear, Tensor<2>, &Routing) -> Tensor<2>;
+const SIZES: Sizes =
+    Sizes { tokens: 1024, in_features: 512, out_features: 1376, experts: 8, rank: 4, top_k: None };
 
-/// Name, experts, rank, and how they are computed.
-const EXECUTIONS: [(&str, usize, usize, Execution); 3] = [
-    ("fused/E8/r4", 8, 4, |bank, base, x, routing| bank.forward(base, x, Some(routing), Some(0))),
-    ("reference/E8/r4", 8, 4, |bank, base, x, routing| {
-        base.forward(x.clone()) + bank.forward_reference(x, Some(routing))
-    }),
-    ("single/E1/r32", 1, 32, |bank, base, x, _| bank.forward(base, x, None, Some(0))),
-];
+fn lora(execution: Execution) -> ExpertsConfig {
+    ExpertsConfig::Lora { merging: None, execution }
+}
 
 fn main() -> Result<(), ExpertError> {
     let mut criterion = criterion();
-    let device = device();
-    let autodiff = device.clone().autodiff();
-    let mut group = criterion.benchmark_group(format!("experts/T{TOKENS}/I{IN}/O{OUT}"));
-    group.throughput(Throughput::Elements(TOKENS as u64));
-    for (name, experts, rank, execute) in EXECUTIONS {
-        let (bank, routing) = (bank(experts, rank, &device)?, routing(experts, &device));
-        let x = normal([TOKENS, IN], &device);
-        let base = base(&device);
-        group.bench_function(format!("forward/{name}"), |bencher| {
-            bencher.iter(|| {
-                let y = execute(&bank, &base, x.clone(), &routing);
-                wait(&device);
-                y
-            });
-        });
+    let merging = Some(DynamicMergingConfig::new(0.5));
+    let merged = ExpertsConfig::Lora { merging, execution: Execution::Dense };
+    for (name, config) in [
+        ("lora", ExpertsConfig::default()),
+        ("lora-merging", merged),
+        ("hydra", ExpertsConfig::Hydra {}),
+        ("dora", ExpertsConfig::Dora {}),
+        ("ia3", ExpertsConfig::Ia3 {}),
+    ] {
+        measure(&mut criterion, &format!("banks/{name}"), &config, SIZES)?;
     }
-    for (name, experts, rank, execute) in EXECUTIONS {
-        let (bank, mut routing) = (bank(experts, rank, &autodiff)?, routing(experts, &autodiff));
+    reference(&mut criterion)?;
+    for rank in [1, 8, 32] {
+        let sizes = Sizes { rank, ..SIZES };
+        measure(&mut criterion, &format!("ranks/E8/r{rank}"), &ExpertsConfig::default(), sizes)?;
+    }
+    let single = Sizes { experts: 1, rank: 32, ..SIZES };
+    measure(&mut criterion, "ranks/E1/r32", &ExpertsConfig::default(), single)?;
+    for (in_features, out_features) in [(512, 512), (1024, 1024), (2048, 2048)] {
+        let sizes = Sizes { in_features, out_features, ..SIZES };
+        let name = format!("widths/I{in_features}/O{out_features}");
+        measure(&mut criterion, &name, &ExpertsConfig::default(), sizes)?;
+    }
+    for (tokens, experts, top_k, rank) in [
+        (1024, 8, 2, 4),
+        (1024, 8, 2, 8),
+        (1024, 8, 2, 32),
+        (1024, 8, 4, 8),
+        (1024, 8, 4, 32),
+        (1024, 16, 2, 4),
+        (1024, 16, 2, 8),
+        (1024, 32, 4, 16),
+        (1024, 64, 2, 8),
+        (1024, 64, 2, 32),
+        (1024, 64, 8, 8),
+        (1024, 64, 32, 8),
+        (64, 8, 2, 8),
+        (64, 64, 2, 8),
+        (1, 8, 2, 8),
+        (1, 64, 2, 8),
+    ] {
+        let sizes = Sizes { tokens, experts, rank, top_k: Some(top_k), ..SIZES };
+        for (name, execution) in [("dense", Execution::Dense), ("sparse", Execution::Sparse)] {
+            let name = format!("execution/T{tokens}/E{experts}/k{top_k}/r{rank}/{name}");
+            measure(&mut criterion, &name, &lora(execution), sizes)?;
+        }
+    }
+    criterion.final_summary();
+    Ok(())
+}
+
+/// Times the forward pass, and the forward and backward pass, of one kind of experts.
+fn measure(
+    criterion: &mut Criterion,
+    name: &str,
+    config: &ExpertsConfig,
+    sizes: Sizes,
+) -> Result<(), ExpertError> {
+    let device = device();
+    let mut group = criterion.benchmark_group(format!("experts/{name}"));
+    group.throughput(Throughput::Elements(sizes.tokens as u64));
+    for backward in [false, true] {
+        let device = if backward { device.clone().autodiff() } else { device.clone() };
+        let (base, x) = (base(sizes, &device), normal([sizes.tokens, sizes.in_features], &device));
+        let bank = bank(config, sizes, &base)?;
+        let mut routing = routing(sizes, &device);
+        if !backward {
+            group.bench_function("forward", |bencher| {
+                bencher.iter(|| {
+                    let y = bank.forward(&base, x.clone(), Some(&routing), Some(0));
+                    wait(&device);
+                    y
+                });
+            });
+            continue;
+        }
         // In training the router wants its gradient, so computing it belongs to the time.
+        let x = x.require_grad();
         routing.weights = routing.weights.require_grad();
-        let x = normal([TOKENS, IN], &autodiff).require_grad();
-        let base = base(&autodiff);
-        group.bench_function(format!("forward+backward/{name}"), |bencher| {
+        group.bench_function("forward+backward", |bencher| {
             bencher.iter(|| {
-                let grads = execute(&bank, &base, x.clone(), &routing).sum().backward();
+                let y = bank.forward(&base, x.clone(), Some(&routing), Some(0));
+                let grads = y.sum().backward();
                 wait(&device);
                 grads
             });
         });
     }
     group.finish();
-    criterion.final_summary();
+    Ok(())
+}
+
+/// Times LoRA experts computed one after the other, as the formula reads.
+fn reference(criterion: &mut Criterion) -> Result<(), ExpertError> {
+    let device = device();
+    let (base, x) = (base(SIZES, &device), normal([SIZES.tokens, SIZES.in_features], &device));
+    let AnyBank::Lora(bank) = bank(&ExpertsConfig::default(), SIZES, &base)? else {
+        return Ok(());
+    };
+    let routing = routing(SIZES, &device);
+    criterion.bench_function("experts/banks/lora-reference/forward", |bencher| {
+        bencher.iter(|| {
+            let y = base.forward(x.clone()) + bank.forward_reference(x.clone(), Some(&routing));
+            wait(&device);
+            y
+        });
+    });
     Ok(())
 }
 
 /// The frozen linear that the experts adapt.
-fn base(device: &Device) -> Linear {
-    LinearConfig::new(IN, OUT).with_bias(false).init(device).no_grad()
+fn base(sizes: Sizes, device: &Device) -> Linear {
+    let Sizes { in_features, out_features, .. } = sizes;
+    LinearConfig::new(in_features, out_features).with_bias(false).init(device).no_grad()
 }
 
-fn bank(experts: usize, rank: usize, device: &Device) -> Result<LoraBank, ExpertError> {
-    let a = normal([experts, rank, IN], device);
-    let b = normal([experts, OUT, rank], device);
-    LoraBankConfig::new(2.0).init(a, b)
+fn bank(config: &ExpertsConfig, sizes: Sizes, base: &Linear) -> Result<AnyBank, ExpertError> {
+    let Sizes { in_features, out_features, experts, rank, .. } = sizes;
+    let weight = base.weight.val();
+    let device = weight.device();
+    let options = BankOptions {
+        num_experts: experts,
+        slots: ExpertSlots::default(),
+        scaling: 2.0,
+        lora_dropout: 0.0,
+        dropout_mask: DropoutMask::Shared,
+        layer_seed: 0,
+    };
+    let factors = config.factors(experts).map(|(of_a, of_b)| Factors {
+        lora_a: normal([of_a, rank, in_features], &device),
+        lora_b: normal([of_b, out_features, rank], &device),
+        expert_scaling: None,
+    });
+    config.init(&options, factors, &weight)
 }
 
-/// What a dense router would decide.
-fn routing(experts: usize, device: &Device) -> Routing {
-    let logits = normal([TOKENS, experts], device);
+/// What a dense router would decide, or a top-k router.
+fn routing(sizes: Sizes, device: &Device) -> Routing {
+    let logits = normal([sizes.tokens, sizes.experts], device);
     let probabilities = softmax(logits.clone(), 1);
-    Routing::dense(logits, probabilities.clone(), probabilities)
+    let Some(top_k) = sizes.top_k else {
+        return Routing::dense(logits, probabilities.clone(), probabilities);
+    };
+    let lowest = logits.clone().topk(top_k, 1).narrow(1, top_k - 1, 1);
+    let selection = logits.clone().greater_equal(lowest);
+    let weights = (probabilities.clone() * selection.clone().float()).detach();
+    Routing::dense(logits, probabilities, weights).with_selection(selection, Some(top_k))
 }

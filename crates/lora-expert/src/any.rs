@@ -6,6 +6,8 @@ use router::Routing;
 use crate::{DoraBank, ExpertBank, Ia3Bank, LoraBank};
 
 /// Any bank of this crate, for choosing at run time.
+// A layer has one, and a box would be no module.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum AnyBank {
     /// See [`LoraBank`].

@@ -13,6 +13,7 @@ pub enum Execution {
     /// Every expert for every token, in two products.
     Dense,
     /// Each expert for the tokens that selected it, where the router says which, and the kernels
-    /// of `fused-ops` run (f32 on Flex); elsewhere as `Dense`.
+    /// of `fused-ops` run (f32 on Flex). Elsewhere, with a dropout mask for each expert and with a
+    /// shared `A`, as `Dense`.
     Sparse,
 }

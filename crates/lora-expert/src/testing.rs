@@ -49,11 +49,11 @@ pub fn nothing(device: &Device) -> Linear {
     base
 }
 
+/// Finds one tensor's gradient.
+pub type Gradient = dyn Fn(&Gradients) -> Option<TensorData>;
+
 /// `y`, and the gradients of its product with fixed numbers with respect to `of`.
-pub fn values_and_gradients(
-    y: Tensor<2>,
-    of: &[&dyn Fn(&Gradients) -> Option<TensorData>],
-) -> Vec<TensorData> {
+pub fn values_and_gradients(y: Tensor<2>, of: &[&Gradient]) -> Vec<TensorData> {
     let count = y.dims().iter().product::<usize>();
     let numbers: Vec<f32> = (0..count).map(|i| (i as f32 * 0.7).sin()).collect();
     let numbers = Tensor::<2>::from_data(TensorData::new(numbers, y.dims()), &y.device());

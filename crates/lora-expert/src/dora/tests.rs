@@ -73,11 +73,6 @@ fn a_mixture_adds_what_each_expert_adds() {
     let x = random([T, I], &device).require_grad();
     let logits = random([T, E], &device).require_grad();
     let routed = routing(logits.clone());
-    let run = |y: Tensor<2>| {
-        let mut results = all(&bank, &x, y.clone());
-        results.extend(values_and_gradients(y, &[&gradient(logits.clone())]));
-        results
-    };
     let fused = || bank.forward(&base, x.clone(), Some(&routing(logits.clone())), Some(1));
     let plain = || {
         let base_output = base.forward(x.clone());
@@ -93,7 +88,6 @@ fn a_mixture_adds_what_each_expert_adds() {
     let router = |y: Tensor<2>| values_and_gradients(y, &[&gradient(logits.clone())]);
     assert_all_close(&all(&bank, &x, fused()), &all(&bank, &x, plain()));
     assert_all_close(&router(fused()), &router(plain()));
-    let _ = run;
     let base_output = base.forward(x.clone());
     let one_by_one = (0..=E).fold(base_output.clone(), |sum, e| {
         let y = bank.expert_forward(e, &base, base_output.clone(), x.clone(), None);

@@ -53,11 +53,10 @@ fn fused_execution_equals_the_plain_one_in_values_and_gradients() {
         let run = |result: &dyn Fn(Tensor<2>, &Routing) -> Tensor<2>| {
             let y = result(x.clone(), &routing(logits.clone()));
             let base_grad = gradient(base.weight.val());
-            let mut of: Vec<&dyn Fn(&burn::tensor::Gradients) -> Option<TensorData>> =
-                vec![&base_grad];
+            let mut of: Vec<&Gradient> = vec![&base_grad];
             let (gx, gl) = (gradient(x.clone()), gradient(logits.clone()));
             let (ga, gb) = (gradient(bank.lora_a.val()), gradient(bank.lora_b.val()));
-            of.extend([&gx as &dyn Fn(&_) -> _, &gl, &ga, &gb]);
+            of.extend([&gx as &Gradient, &gl, &ga, &gb]);
             let bias = base.bias.as_ref().map(|bias| gradient(bias.val()));
             if let Some(bias) = &bias {
                 of.push(bias);
@@ -138,7 +137,7 @@ fn a_shared_a_is_one_a_for_every_expert() {
                     &gradient(x.clone()),
                     &gradient(logits.clone()),
                     &gradient(bank.lora_b.val()),
-                    &|grads| a.grad(grads).map(|grad| grad.sum_dim(0).into_data()),
+                    &move |grads| a.grad(grads).map(|grad| grad.sum_dim(0).into_data()),
                 ],
             )
         };
@@ -324,23 +323,34 @@ fn sparse_execution_equals_the_dense_one_in_values_and_gradients() {
 #[test]
 fn execution_is_sparse_only_where_that_was_measured_to_pay() {
     let device = Device::flex();
-    let sparse = |experts: usize, k: usize, rank: usize, execution| {
-        let (a, b) = (
-            Tensor::ones([experts, rank, 64], &device),
-            Tensor::ones([experts, 64, rank], &device),
-        );
+    let sparse = |tokens: usize, experts: usize, k: usize, rank: usize, execution| {
+        let a = Tensor::ones([experts, rank, 4], &device);
+        let b = Tensor::ones([experts, 4, rank], &device);
         let bank = LoraBankConfig::new(1.0).with_execution(execution).init(a, b).unwrap();
         let chosen: Vec<f32> =
-            (0..1024 * experts).map(|i| if i % experts < k { 1.0 } else { 0.0 }).collect();
-        let chosen = Tensor::from_data(TensorData::new(chosen, [1024, experts]), &device);
-        let routing = routing_of(Tensor::zeros([1024, experts], &device), chosen, Some(k));
-        bank.sparse(&Tensor::ones([1024, 64], &device), Some(&routing)).is_some()
+            (0..tokens * experts).map(|i| if i % experts < k { 1.0 } else { 0.0 }).collect();
+        let chosen = Tensor::from_data(TensorData::new(chosen, [tokens, experts]), &device);
+        let logits = Tensor::zeros([tokens, experts], &device);
+        let routing = routing_of(logits, chosen, Some(k));
+        bank.sparse(&Tensor::ones([tokens, 4], &device), Some(&routing)).is_some()
     };
-    assert!(sparse(64, 2, 8, Execution::Auto));
-    assert!(!sparse(64, 32, 8, Execution::Auto));
-    assert!(!sparse(4, 2, 2, Execution::Auto));
-    assert!(!sparse(64, 2, 8, Execution::Dense));
-    assert!(sparse(4, 2, 2, Execution::Sparse));
+    for (tokens, experts, k, rank, faster) in [
+        (1024, 64, 2, 8, true),
+        (1024, 64, 8, 8, true),
+        (1024, 64, 32, 8, false),
+        (1024, 8, 2, 32, true),
+        (1024, 8, 2, 4, false),
+        (1024, 8, 2, 8, false),
+        (1024, 8, 4, 32, true),
+        (1024, 16, 2, 8, true),
+        (64, 64, 2, 8, true),
+        (1, 64, 2, 8, false),
+    ] {
+        let chosen = sparse(tokens, experts, k, rank, Execution::Auto);
+        assert_eq!(chosen, faster, "T {tokens}, E {experts}, k {k}, r {rank}");
+    }
+    assert!(!sparse(1024, 64, 2, 8, Execution::Dense));
+    assert!(sparse(1, 4, 2, 2, Execution::Sparse));
 }
 
 #[test]

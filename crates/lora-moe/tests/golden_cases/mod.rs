@@ -2,6 +2,7 @@
 //! [`METHODS`].
 
 mod case;
+mod experts;
 mod gated;
 mod layer;
 mod loramoe;
@@ -22,6 +23,8 @@ pub type Compute = fn(&Case) -> Result<Results, String>;
 /// The functions by the `method` of the cases that they compute.
 pub const METHODS: &[(&str, Compute)] = &[
     ("loramoe", loramoe::compute),
+    ("hydralora", experts::hydralora),
+    ("mov", experts::mov),
     ("top_k", gated::top_k),
     ("top_p", gated::top_p),
     ("adamole", gated::adamole),
