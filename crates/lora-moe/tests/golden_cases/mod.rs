@@ -3,6 +3,7 @@
 
 mod case;
 mod loramoe;
+mod svd_init;
 
 pub use case::Case;
 
@@ -14,4 +15,5 @@ pub type Results = Vec<(&'static str, Vec<f32>)>;
 pub type Compute = fn(&Case) -> Result<Results, String>;
 
 /// The functions by the `method` of the cases that they compute.
-pub const METHODS: &[(&str, Compute)] = &[("loramoe", loramoe::compute)];
+pub const METHODS: &[(&str, Compute)] =
+    &[("loramoe", loramoe::compute), ("svd_init", svd_init::compute)];
