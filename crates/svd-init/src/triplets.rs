@@ -44,11 +44,19 @@ impl Triplets {
     }
 
     /// The left singular vector, `[O]`, of the `at`-th triplet of the plan.
+    ///
+    /// # Panics
+    ///
+    /// When the plan has no such triplet.
     pub fn left(&self, at: usize) -> &[f32] {
         nth(&self.left, at, self.values.len())
     }
 
     /// The right singular vector, `[I]`, of the `at`-th triplet of the plan.
+    ///
+    /// # Panics
+    ///
+    /// When the plan has no such triplet.
     pub fn right(&self, at: usize) -> &[f32] {
         nth(&self.right, at, self.values.len())
     }

@@ -10,6 +10,7 @@ mod mixlora;
 mod penalties;
 mod slim;
 mod sparsegen;
+mod svd_init;
 
 pub use case::Case;
 
@@ -32,4 +33,5 @@ pub const METHODS: &[(&str, Compute)] = &[
     ("sparsegen", sparsegen::compute),
     ("slim", slim::compute),
     ("mixlora", mixlora::compute),
+    ("svd_init", svd_init::compute),
 ];

@@ -1,0 +1,101 @@
+//! Starts: full and randomised decomposition of a weight by its size, and its digest.
+//!
+//! ```text
+//! cargo bench --bench starts
+//! STARTS_LARGE=1 cargo bench --bench starts       # sizes of real models too, minutes
+//! ```
+//!
+//! Weights are on the host and hold independent normal numbers. Large sizes are timed a few times
+//! only, and the shortest time is printed.
+#![allow(clippy::print_stdout)]
+
+mod common;
+
+use std::time::Instant;
+
+use common::{criterion, normal};
+use criterion::{Criterion, Throughput};
+use lora_moe::burn::tensor::Device;
+use lora_moe::svd_init::{
+    BankShape, GoatConfig, InitConfig, InitError, RandomisedSvd, TripletPlan, decompose,
+    decompose_all, weight_digest,
+};
+
+/// `[out, in]`.
+const SMALL: [[usize; 2]; 2] = [[1024, 1024], [2048, 768]];
+const LARGE: [[usize; 2]; 2] = [[2048, 8192], [4096, 11008]];
+const RANK: usize = 32;
+/// The feed-forward linears of Llama 3.2 1B.
+const MODEL: (usize, [usize; 2]) = (48, [2048, 8192]);
+
+fn main() -> Result<(), InitError> {
+    let mut criterion = criterion();
+    small(&mut criterion);
+    criterion.final_summary();
+    if std::env::var_os("STARTS_LARGE").is_some() {
+        large()?;
+        model()?;
+    }
+    Ok(())
+}
+
+/// What a start with full decomposition and one with a randomised one ask for.
+fn plans([rows, columns]: [usize; 2]) -> [(&'static str, TripletPlan); 2] {
+    let all = (0..rows.min(columns)).collect();
+    [
+        ("full", TripletPlan::full(all)),
+        ("randomised", TripletPlan::randomised(RANK, RandomisedSvd::default())),
+    ]
+}
+
+fn small(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("svd");
+    for size in SMALL {
+        let weight = normal([size[1], size[0]], &Device::flex());
+        for (name, plan) in plans(size) {
+            group.bench_function(format!("{name}/{}x{}", size[0], size[1]), |bencher| {
+                bencher.iter(|| decompose(&weight, &plan, None));
+            });
+        }
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("digest");
+    let weight = normal([4096, 4096], &Device::flex());
+    group.throughput(Throughput::Bytes(4 * 4096 * 4096));
+    group.bench_function("4096x4096", |bencher| bencher.iter(|| weight_digest(&weight)));
+    group.finish();
+}
+
+fn large() -> Result<(), InitError> {
+    for size in LARGE {
+        let weight = normal([size[1], size[0]], &Device::flex());
+        for (name, plan) in plans(size) {
+            let mut best = f64::INFINITY;
+            for _ in 0..if name == "full" { 2 } else { 5 } {
+                let from = Instant::now();
+                decompose(&weight, &plan, None)?;
+                best = best.min(from.elapsed().as_secs_f64());
+            }
+            println!("svd/{name}/{}x{}: {best:.3} s", size[0], size[1]);
+        }
+    }
+    Ok(())
+}
+
+fn model() -> Result<(), InitError> {
+    let (layers, [out_features, in_features]) = MODEL;
+    let shape =
+        BankShape { num_experts: 8, rank: RANK / 8, in_features, out_features, scaling: 2.0 };
+    let weight = || normal([in_features, out_features], &Device::flex());
+    let jobs: Vec<_> = (0..layers).map(|_| (weight(), shape)).collect();
+    let from = Instant::now();
+    let init = InitConfig::Goat(GoatConfig::default());
+    decompose_all(&init, &jobs, None, &|done, total| {
+        if done % 8 == 0 {
+            println!("{done} of {total}: {:.1} s", from.elapsed().as_secs_f64());
+        }
+    })?;
+    println!("goat/{layers}x{out_features}x{in_features}: {:.1} s", from.elapsed().as_secs_f64());
+    Ok(())
+}

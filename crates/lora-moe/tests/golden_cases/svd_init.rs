@@ -1,0 +1,63 @@
+use lora_moe::burn::tensor::{Device, Tensor};
+use lora_moe::svd_init::{
+    BankShape, ExpertInit, GoatConfig, InitConfig, LayerStatistics, PrincipalConfig, StartScaling,
+    SvdMethod, theoretical_scaling,
+};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::{Case, Results};
+
+/// Starts from singular triplets: `out.product` is `B_e A_e`, without the scaling, and
+/// `out.residual` the frozen weight that is left, both `[out, in]`.
+pub fn compute(case: &Case) -> Result<Results, String> {
+    let device = Device::flex();
+    let weight: Tensor<2> = case.float("w.weight", &device)?;
+    let [out_features, in_features] = weight.dims();
+    let num_experts = whole(case, "experts")?;
+    let rank = whole(case, "rank_total")? / num_experts;
+    let scaling = case.number("scaling")?;
+    let shape = BankShape { num_experts, rank, in_features, out_features, scaling };
+
+    let rho = case.number("rho")?;
+    let init_cof = Some(case.number("residual_coef")?);
+    let principal = PrincipalConfig { rho: Some(rho), init_cof, svd: SvdMethod::Full };
+    let goat = GoatConfig { rho, init_cof, ..GoatConfig::default() };
+    let init = match case.text("kind")? {
+        "pissa" => InitConfig::Pissa(principal),
+        "milora" => InitConfig::Milora(principal),
+        "pissa_milora" => InitConfig::PissaMilora(principal),
+        "goat" => InitConfig::Goat(goat),
+        "goat_mini" => InitConfig::GoatMini(GoatConfig { scaling: StartScaling::Layer, ..goat }),
+        other => return Err(format!("unknown kind `{other}`")),
+    };
+    let rng = &mut ChaCha8Rng::seed_from_u64(0);
+    let start = init
+        .start(&weight.clone().transpose(), &shape, &LayerStatistics::default(), rng)
+        .map_err(|error| error.to_string())?;
+
+    let found = start.scaling.unwrap_or(scaling);
+    if (found - scaling).abs() > 1e-9 {
+        return Err(format!("the scaling is {found} instead of {scaling}"));
+    }
+    if start.scaling.is_some() && scaling != theoretical_scaling(1.0, in_features, rank) {
+        return Err("the scaling is not the theoretical one".into());
+    }
+    let product = start.lora_b.matmul(start.lora_a);
+    let sum: Tensor<2> = product.clone().sum_dim(0).squeeze_dim(0);
+    let coefficient = start.residual_coefficient.ok_or("the start leaves no residual")?;
+    let residual = weight - sum * (coefficient * scaling);
+    Ok(vec![("out.product", floats(product)), ("out.residual", floats(residual))])
+}
+
+fn whole(case: &Case, key: &str) -> Result<usize, String> {
+    let number = case.number(key)?;
+    if number.fract() != 0.0 || number < 1.0 {
+        return Err(format!("`{key}` is {number}"));
+    }
+    Ok(number as usize)
+}
+
+fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
