@@ -128,16 +128,32 @@ fn adapter_section(adapter: &AdapterConfig) -> String {
                     tables += &format!("type = {kind}\n");
                 }
                 for (key, value) in table.iter().filter(|(key, _)| *key != "type") {
-                    tables += &format!("{key} = {value}\n");
+                    tables += &format!("{key} = {}\n", inline(value));
                 }
             }
-            _ => keys += &format!("# {comment}\n{key} = {value}\n"),
+            _ => keys += &format!("# {comment}\n{key} = {}\n", inline(value)),
         }
     }
     if matches!(adapter.target_modules, TargetModules::Names(_)) {
         keys += "# Only these layers; all where absent.\n# layers_to_transform = [0, 1]\n";
     }
     keys + &tables
+}
+
+/// A value as TOML on one line. Only tables differ from JSON, as in the losses of a sum.
+fn inline(value: &Value) -> String {
+    match value {
+        Value::Object(table) => {
+            let entries: Vec<_> =
+                table.iter().map(|(key, value)| format!("{key} = {}", inline(value))).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        Value::Array(values) => {
+            let values: Vec<_> = values.iter().map(inline).collect();
+            format!("[{}]", values.join(", "))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What each key means, in the order of the file.
@@ -158,6 +174,19 @@ const COMMENTS: [(&str, &str); 10] = [
 mod tests {
     use super::*;
     use crate::run::RunConfig;
+
+    #[test]
+    fn a_sum_of_losses_is_written_as_toml() {
+        let mut adapter = Preset::LoramoePaper.config();
+        let losses = serde_json::json!({ "type": "sum", "losses": [
+            { "type": "entropy", "coefficient": 0.01, "entropic_index": 1.1 },
+            { "type": "z_loss" },
+        ]});
+        adapter.balance_loss = Some(serde_json::from_value(losses).unwrap());
+        let table: toml::Table = adapter_section(&adapter).parse().unwrap();
+        let read = table["adapter"]["balance_loss"].clone().try_into().unwrap();
+        assert_eq!(adapter.balance_loss, Some(read));
+    }
 
     #[test]
     fn every_template_is_a_run_with_the_values_of_its_preset() {
