@@ -156,8 +156,7 @@ impl RoutingStatistics {
 /// Experts that the router chooses from and that have no parameters: the first ones.
 fn identity_experts(record: &RoutingRecord) -> usize {
     let with_parameters = record.parameters.iter().map(|parameter| parameter.dims()[0]).max();
-    let experts = record.routing.num_experts();
-    with_parameters.map_or(0, |count| if count > 1 { experts.saturating_sub(count) } else { 0 })
+    with_parameters.map_or(0, |count| record.routing.num_experts().saturating_sub(count))
 }
 
 /// The tokens of a batch by task type.
