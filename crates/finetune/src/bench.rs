@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use balance_loss::BalanceLoss;
 use model_zoo::CausalLm;
-use moe_adapter::{Adaptable, AdaptedLinear, AdapterConfig, AdapterError, adapter_state, attach};
+use moe_adapter::{
+    Adaptable, AdaptedLinear, AdapterConfig, AdapterError, attach, trainable_parameters,
+};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -57,13 +59,14 @@ where
     M: CausalLm + Adaptable<Projection = AdaptedLinear>,
 {
     attach(&mut model, adapter, bench.seed)?;
-    let trainable = adapter_state(&model).values().map(|data| data.num_elements()).sum();
+    let trainable = trainable_parameters(&model);
     let balance: Option<Box<dyn BalanceLoss>> = match &adapter.balance_loss {
         Some(loss) => Some(loss.init().map_err(AdapterError::from)?),
         None => None,
     };
     let vocabulary = model.vocab_size() as u32;
-    let mut learner = Learner::new(model, balance, LearnerConfig::from(&TrainingConfig::default()));
+    let mut learner =
+        Learner::new(model, balance, LearnerConfig::new(&TrainingConfig::default(), adapter));
     let device = learner.model().device();
     let mut rng = ChaCha8Rng::seed_from_u64(bench.seed);
     let mut times = Vec::with_capacity(bench.steps);
@@ -95,6 +98,12 @@ where
         trainable,
         loss,
     })
+}
+
+/// Forgets the high-water mark of resident memory, where the system can.
+pub(crate) fn reset_peak_rss() {
+    // Where it cannot, the mark stays that of the whole process, which is what it says elsewhere.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 /// The high-water mark of resident memory, from `/proc/self/status`.

@@ -10,9 +10,11 @@
 
 pub mod analytics;
 pub mod bench;
+pub mod calibrate;
 pub mod data;
 pub mod demo;
 pub mod report;
 pub mod run;
+pub mod study;
 pub mod train;
 pub mod world;

@@ -1,5 +1,32 @@
 use burn::tensor::{Distribution, Tensor};
 
+/// Zeroes each entry of `x` with probability `p`, `0 <= p < 1`, and scales the others by
+/// `1 / (1 - p)`; the seed decides which, as in [`dropout_linear`]. The mask is not kept for the
+/// gradient, which is the dropout of the result's.
+pub fn dropout(x: Tensor<2>, p: f64, seed: u64) -> Tensor<2> {
+    #[cfg(feature = "flex")]
+    {
+        use crate::flex::{FusedOps, applies};
+        use burn::backend::Dispatch;
+        let x = x.into_dispatch();
+        if applies(&[&x]) {
+            return Tensor::from_dispatch(Dispatch::dropped(x, p, seed));
+        }
+        dropout_composed(Tensor::from_dispatch(x), p, seed)
+    }
+    #[cfg(not(feature = "flex"))]
+    dropout_composed(x, p, seed)
+}
+
+/// [`dropout`] composed of Burn's operations; see [`dropout_linear_composed`].
+pub fn dropout_composed(x: Tensor<2>, p: f64, seed: u64) -> Tensor<2> {
+    let keep = 1.0 - p;
+    x.device().seed(seed);
+    let mask = x.random_like(Distribution::Bernoulli(keep)) * (1.0 / keep);
+    // The mask is a constant, whatever device the activations live on.
+    x * mask.detach()
+}
+
 /// The product of a dropout with a weight, `drop(x) W^T`: `[T, I]`, `[O, I] -> [T, O]`.
 ///
 /// `drop` zeroes each entry with probability `p`, `0 <= p < 1`, and scales the others by
@@ -27,9 +54,5 @@ pub fn dropout_linear(x: Tensor<2>, weight: Tensor<2>, p: f64, seed: u64) -> Ten
 /// It seeds the generator of the device and draws the mask there, so the same seed drops other
 /// entries.
 pub fn dropout_linear_composed(x: Tensor<2>, weight: Tensor<2>, p: f64, seed: u64) -> Tensor<2> {
-    let keep = 1.0 - p;
-    x.device().seed(seed);
-    let mask = x.random_like(Distribution::Bernoulli(keep)) * (1.0 / keep);
-    // The mask is a constant, whatever device the activations live on.
-    (x * mask.detach()).matmul(weight.transpose())
+    dropout_composed(x, p, seed).matmul(weight.transpose())
 }

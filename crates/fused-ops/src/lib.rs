@@ -16,6 +16,7 @@ mod dropout;
 mod linear;
 mod norm;
 mod rope;
+mod routed;
 mod silu;
 mod softmax;
 
@@ -24,9 +25,21 @@ mod flex;
 #[cfg(feature = "flex")]
 mod kernel;
 
-pub use dropout::{dropout_linear, dropout_linear_composed};
+pub use dropout::{dropout, dropout_composed, dropout_linear, dropout_linear_composed};
 pub use linear::{linear, linear_add, linear_add_composed, linear_composed};
 pub use norm::{rms_norm, rms_norm_composed};
 pub use rope::{RotaryTables, rope_heads, rope_heads_composed};
+pub use routed::{linear_routed, linear_routed_composed};
 pub use silu::{silu_mul, silu_mul_composed};
 pub use softmax::{softmax_masked, softmax_masked_composed};
+
+/// Whether the operations run as kernels for tensors of this backend and element type.
+pub fn runs_kernels<const D: usize>(tensor: &burn::tensor::Tensor<D>) -> bool {
+    #[cfg(feature = "flex")]
+    return flex::applies(&[&tensor.clone().into_dispatch()]);
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = tensor;
+        false
+    }
+}

@@ -1,7 +1,9 @@
-//! Banks of low-rank experts.
+//! Banks of experts that adapt a frozen linear.
 //!
 //! An [`ExpertBank`] holds all experts of one layer, stored stacked, and computes their weighted
-//! sum for a batch of tokens. [`LoraBank`] is the bank of LoRA experts.
+//! sum for a batch of tokens: LoRA experts, with one `A` or many ([`LoraBank`]), DoRA experts
+//! ([`DoraBank`]) and (IA)^3 vectors ([`Ia3Bank`]). Beside them a layer can have identity experts
+//! and shared experts ([`ExpertSlots`]). [`ExpertsConfig`] chooses at run time.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -18,13 +20,31 @@
 //! # }
 //! ```
 
+mod any;
+mod config;
+mod dora;
 mod dropout;
 mod error;
+mod execution;
+mod factors;
+mod ia3;
 mod lora;
+mod merging;
+mod slots;
+#[cfg(test)]
+mod testing;
 
+pub use any::AnyBank;
+pub use config::{BankOptions, ExpertsConfig};
+pub use dora::{DoraBank, DoraBankConfig};
 pub use dropout::DropoutMask;
 pub use error::ExpertError;
+pub use execution::Execution;
+pub use factors::{Factors, stack_ranks};
+pub use ia3::{Ia3Bank, Ia3BankConfig};
 pub use lora::{LoraBank, LoraBankConfig};
+pub use merging::{DynamicMergingConfig, MergingMask};
+pub use slots::{ExpertSlots, IdentityMode};
 
 use burn::module::{Module, ModuleDisplay};
 use burn::nn::Linear;
@@ -37,6 +57,11 @@ use router::Routing;
 pub trait ExpertBank: Module + ModuleDisplay {
     /// The number of experts that a router chooses from, `E`.
     fn num_experts(&self) -> usize;
+
+    /// The number of experts that no router chooses: they always have weight 1. Default 0.
+    fn shared_experts(&self) -> usize {
+        0
+    }
 
     /// The output of `base` with the experts' weighted sum added,
     /// `base(x[t]) + sum_e weights[t, e] * f_e(x[t])`.
@@ -57,7 +82,8 @@ pub trait ExpertBank: Module + ModuleDisplay {
     ) -> Tensor<2>;
 
     /// The output of `base` with the one expert `expert` added in full, `base(x[t]) + f_e(x[t])`,
-    /// for blocks whose experts do not share their inputs.
+    /// for blocks whose experts do not share their inputs. The shared experts have the indices from
+    /// [`num_experts`](Self::num_experts) on.
     ///
     /// # Shapes
     ///
@@ -76,4 +102,12 @@ pub trait ExpertBank: Module + ModuleDisplay {
     /// The stacked parameters of the experts, each with the experts as its first axis, for
     /// penalties on them.
     fn parameters(&self) -> Vec<Tensor<3>>;
+
+    /// The frozen linear that is equal to [`forward`](Self::forward) outside of training, where
+    /// every token has the same `weights`, `[E]`, or all 1 where absent. `None` for experts that
+    /// are no linear maps, which is the default.
+    fn merged(&self, base: &Linear, weights: Option<Tensor<1>>) -> Option<Linear> {
+        let _ = (base, weights);
+        None
+    }
 }

@@ -1,26 +1,49 @@
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use fused_ops::{dropout_linear, linear, linear_add};
+use fused_ops::{dropout, linear, linear_add, linear_routed, runs_kernels};
 use router::Routing;
 
-use crate::{DropoutMask, ExpertBank, ExpertError};
+use crate::factors::{
+    check_factors, check_numbers, down, expert_scaling, gate, merged_product, up,
+};
+use crate::merging::MergingMasks;
+use crate::{DropoutMask, DynamicMergingConfig, Execution, ExpertBank, ExpertError, ExpertSlots};
 
 /// Configuration of a [`LoraBank`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraBankConfig {
     /// The factor `s` of the experts' output, as in `lora_alpha / r`.
     pub scaling: f64,
+    /// A factor of each expert's scaling, `s_e = s * expert_scaling[e]`. Default: all 1.
+    pub expert_scaling: Option<Vec<f64>>,
     /// The probability that an input of the experts is dropped in training. Default 0.
     pub lora_dropout: f64,
     /// Whether experts share the dropout mask. Default: they do.
     pub dropout_mask: DropoutMask,
+    /// Identity and shared experts. Default: none.
+    pub slots: ExpertSlots,
+    /// Dynamic merging. Default: none.
+    pub merging: Option<DynamicMergingConfig>,
+    /// Tells a layer's fixed masks from those of others. Default 0.
+    pub layer_seed: u64,
+    /// Which experts compute for which tokens. Default: whichever is faster.
+    pub execution: Execution,
 }
 
 impl LoraBankConfig {
-    /// A bank without dropout.
+    /// Plain LoRA experts without dropout.
     pub fn new(scaling: f64) -> Self {
-        Self { scaling, lora_dropout: 0.0, dropout_mask: DropoutMask::Shared }
+        Self {
+            scaling,
+            expert_scaling: None,
+            lora_dropout: 0.0,
+            dropout_mask: DropoutMask::Shared,
+            slots: ExpertSlots::default(),
+            merging: None,
+            layer_seed: 0,
+            execution: Execution::Auto,
+        }
     }
 
     /// Sets the dropout of the experts' input.
@@ -30,55 +53,111 @@ impl LoraBankConfig {
         self
     }
 
-    /// Makes the bank from the factors of its experts, `A` `[E, r, I]` and `B` `[E, O, r]`.
+    /// Gives each expert a factor of its scaling.
+    pub fn with_expert_scaling(mut self, expert_scaling: Option<Vec<f64>>) -> Self {
+        self.expert_scaling = expert_scaling;
+        self
+    }
+
+    /// Sets the identity and shared experts.
+    pub fn with_slots(mut self, slots: ExpertSlots) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    /// Sets dynamic merging; `layer_seed` tells a layer's fixed masks from those of others.
+    pub fn with_merging(mut self, merging: Option<DynamicMergingConfig>, layer_seed: u64) -> Self {
+        self.merging = merging;
+        self.layer_seed = layer_seed;
+        self
+    }
+
+    /// Sets the execution.
+    pub fn with_execution(mut self, execution: Execution) -> Self {
+        self.execution = execution;
+        self
+    }
+
+    /// Makes the bank from the factors of its experts, `A` `[N, r, I]` and `B` `[N, O, r]`. An `A`
+    /// of `[1, r, I]` is shared by all experts (HydraLoRA).
     ///
     /// # Errors
     ///
     /// [`ExpertError`] when the factors do not fit each other or a value is out of range.
     pub fn init(&self, a: Tensor<3>, b: Tensor<3>) -> Result<LoraBank, ExpertError> {
-        if !(0.0..1.0).contains(&self.lora_dropout) {
-            return Err(ExpertError::Dropout { value: self.lora_dropout });
+        check_numbers(self.scaling, self.lora_dropout)?;
+        check_factors(&a, &b)?;
+        let [experts, out_features, _] = b.dims();
+        self.slots.check(experts, a.dims()[2], out_features)?;
+        let dropout_per_expert = self.dropout_mask == DropoutMask::PerExpert;
+        let shared_a = a.dims()[0] != experts;
+        if shared_a && dropout_per_expert {
+            return Err(ExpertError::DropoutMask { kind: "hydra" });
         }
-        if !self.scaling.is_finite() {
-            return Err(ExpertError::Scaling { value: self.scaling });
+        if let Some(merging) = &self.merging {
+            if shared_a {
+                return Err(ExpertError::Shapes { a: a.dims(), b: b.dims() });
+            }
+            merging.check()?;
         }
-        let (a_dims, b_dims) = (a.dims(), b.dims());
-        let fit = a_dims[0] == b_dims[0] && a_dims[1] == b_dims[2];
-        if !fit || a_dims.contains(&0) || b_dims.contains(&0) {
-            return Err(ExpertError::Shapes { a: a_dims, b: b_dims });
-        }
+        let factors = [a, b];
+        let masks = self.merging.and_then(|merging| merging.fixed(self.layer_seed, &factors));
+        let [a, b] = factors;
+        let expert_scaling = expert_scaling(self.expert_scaling.as_deref(), experts, &a.device())?;
+        let (keep_cols, keep_rows) = masks.map(|masks| (masks.cols, masks.rows)).unzip();
         Ok(LoraBank {
             lora_a: Param::from_tensor(a),
             lora_b: Param::from_tensor(b),
+            expert_scaling,
             scaling: self.scaling,
+            keep_cols,
+            keep_rows,
             lora_dropout: self.lora_dropout,
-            dropout_per_expert: self.dropout_mask == DropoutMask::PerExpert,
+            dropout_per_expert,
+            slots: self.slots,
+            merging: self.merging,
+            execution: self.execution,
         })
     }
 }
 
-/// LoRA experts, stacked: `f_e(x) = s * B_e A_e drop(x)`.
+/// LoRA experts, stacked: `f_e(x) = s_e * B_e A_e drop(x)`.
 ///
 /// The weighted sum of all experts is two matrix products, with the weights folded in between:
 ///
 /// ```text
-/// h   = x A^T                [T, E r]    2 T I E r flops
-/// h_e = weights_e * h_e      [T, E r]
-/// y   = s * h B^T            [T, O]      2 T O E r flops
+/// h   = x A^T                [T, N r]    2 T I N r flops
+/// h_e = weights_e * h_e      [T, N r]
+/// y   = s * h B^T            [T, O]      2 T O N r flops
 /// ```
 ///
-/// No tensor of `[tokens, experts, out_features]` ever exists. Source: LoRA, arXiv 2106.09685;
-/// LoRAMoE, arXiv 2312.09979, equation 4.
+/// No tensor of `[tokens, experts, out_features]` ever exists. Where tokens select few of many
+/// experts, each expert can compute for its own tokens only; see [`Execution`].
+///
+/// With one `A` for all experts (HydraLoRA) `x A^T` is `[T, r]`, computed once.
+///
+/// Source: LoRA, arXiv 2106.09685; LoRAMoE, arXiv 2312.09979, equation 4; HydraLoRA, arXiv
+/// 2404.19245, equation 2; the scaling of each expert: GOAT, arXiv 2502.16894.
 #[derive(Module, Debug)]
 pub struct LoraBank {
-    /// `A`, `[E, r, I]`.
+    /// `A`, `[N, r, I]`, or `[1, r, I]` where all experts share it.
     pub lora_a: Param<Tensor<3>>,
-    /// `B`, `[E, O, r]`.
+    /// `B`, `[N, O, r]`.
     pub lora_b: Param<Tensor<3>>,
+    /// `s_e / s`, `[N]`, not trained; absent where all are 1.
+    pub expert_scaling: Option<Param<Tensor<1>>>,
     /// `s`.
     pub scaling: f64,
+    keep_cols: Option<Tensor<3>>,
+    keep_rows: Option<Tensor<3>>,
     lora_dropout: f64,
     dropout_per_expert: bool,
+    #[module(skip)]
+    slots: ExpertSlots,
+    #[module(skip)]
+    merging: Option<DynamicMergingConfig>,
+    #[module(skip)]
+    execution: Execution,
 }
 
 impl LoraBank {
@@ -87,18 +166,50 @@ impl LoraBank {
         self.lora_a.dims()[1]
     }
 
-    /// The experts' weighted sum without the base and without dropout, `[T, O]`, expert by expert
+    /// Fixes which rows of `B`, `[N, O]`, and columns of `A`, `[N, I]`, are kept, by 1 and 0, in
+    /// place of the masks of dynamic merging.
+    ///
+    /// # Errors
+    ///
+    /// [`ExpertError::Masks`] when the masks are not of the bank's sizes.
+    pub fn with_masks(
+        mut self,
+        keep_rows: Tensor<2>,
+        keep_cols: Tensor<2>,
+    ) -> Result<Self, ExpertError> {
+        let ([of_a, _, in_features], [experts, out_features, _]) =
+            (self.lora_a.dims(), self.lora_b.dims());
+        let expected = [[experts, out_features], [of_a, in_features]];
+        let found = [keep_rows.dims(), keep_cols.dims()];
+        if expected != found {
+            return Err(ExpertError::Masks { expected, found });
+        }
+        self.keep_rows = Some(keep_rows.unsqueeze_dim(2));
+        self.keep_cols = Some(keep_cols.unsqueeze_dim(1));
+        Ok(self)
+    }
+
+    /// The experts' weighted sum without the base, outside of training, `[T, O]`, expert by expert
     /// as the formula reads. It is the reference that the fused execution is tested against.
     pub fn forward_reference(&self, x: Tensor<2>, routing: Option<&Routing>) -> Tensor<2> {
-        let [tokens, in_features] = x.dims();
-        let [experts, rank, _] = self.lora_a.dims();
-        let out_features = self.lora_b.dims()[1];
+        let [a, b] = self.factors(None);
+        let (tokens, [experts, out_features, _]) = (x.dims()[0], b.dims());
         let mut sum: Tensor<2> = Tensor::zeros([tokens, out_features], &x.device());
-        for e in 0..experts {
-            let a = self.lora_a.val().narrow(0, e, 1).reshape([rank, in_features]);
-            let b = self.lora_b.val().narrow(0, e, 1).reshape([out_features, rank]);
-            let mut y = x.clone().matmul(a.transpose()).matmul(b.transpose()) * self.scaling;
-            if let Some(routing) = routing {
+        for e in 0..self.num_experts() + self.slots.shared_experts {
+            let mut y = match self.slots.trained_index(e) {
+                None => self.slots.add_one_identity(sum.zeros_like(), x.clone()),
+                Some(e) => {
+                    let of_a = if a.dims()[0] == experts { e } else { 0 };
+                    let a = a.clone().narrow(0, of_a, 1).squeeze_dim::<2>(0);
+                    let b = b.clone().narrow(0, e, 1).squeeze_dim::<2>(0);
+                    let y = x.clone().matmul(a.transpose()).matmul(b.transpose()) * self.scaling;
+                    match self.factors_of_scaling() {
+                        None => y,
+                        Some(factors) => y * factors.narrow(0, e, 1).reshape([1, 1]),
+                    }
+                }
+            };
+            if let Some(routing) = routing.filter(|_| e < self.num_experts()) {
                 y = y * routing.weights.clone().narrow(1, e, 1).cast(x.dtype());
             }
             sum = sum + y;
@@ -106,54 +217,72 @@ impl LoraBank {
         sum
     }
 
-    /// `drop(x) A^T`, `[T, E r]`.
-    fn down(&self, x: Tensor<2>, training_seed: Option<u64>) -> Tensor<2> {
-        let [experts, rank, in_features] = self.lora_a.dims();
-        let a = self.lora_a.val();
-        match training_seed.filter(|_| self.lora_dropout > 0.0) {
-            None => linear(x, a.reshape([experts * rank, in_features]).transpose(), None),
-            Some(seed) if self.dropout_per_expert => {
-                let parts = (0..experts).map(|e| {
-                    let a = a.clone().narrow(0, e, 1).reshape([rank, in_features]);
-                    dropout_linear(x.clone(), a, self.lora_dropout, seed.wrapping_add(e as u64))
-                });
-                Tensor::cat(parts.collect(), 1)
+    /// `A` and `B` with the masks of the pass.
+    fn factors(&self, training_seed: Option<u64>) -> [Tensor<3>; 2] {
+        let factors = [self.lora_a.val(), self.lora_b.val()];
+        let masks = match (&self.keep_cols, &self.keep_rows) {
+            (Some(cols), Some(rows)) => {
+                Some(MergingMasks { cols: cols.clone(), rows: rows.clone() })
             }
-            Some(seed) => {
-                let a = a.reshape([experts * rank, in_features]);
-                dropout_linear(x, a, self.lora_dropout, seed)
-            }
+            _ => self.merging.and_then(|merging| merging.fresh(training_seed, &factors)),
+        };
+        match masks {
+            None => factors,
+            Some(masks) => masks.apply(factors),
         }
     }
 
-    /// `weights_e * (drop(x) A^T)_e`, `[T, E r]`.
-    fn gated(
-        &self,
-        x: Tensor<2>,
-        routing: Option<&Routing>,
-        training_seed: Option<u64>,
-    ) -> Tensor<2> {
-        let tokens = x.dims()[0];
-        let [experts, rank, _] = self.lora_a.dims();
-        let hidden = self.down(x, training_seed);
-        let Some(routing) = routing else { return hidden };
-        let weights = routing.weights.clone().cast(hidden.dtype());
-        let weights = weights.reshape([tokens, experts, 1]);
-        let gated = hidden.reshape([tokens, experts, rank]) * weights;
-        gated.reshape([tokens, experts * rank])
+    /// `s_e / s`.
+    fn factors_of_scaling(&self) -> Option<Tensor<1>> {
+        self.expert_scaling.as_ref().map(|factors| factors.val())
     }
 
-    /// `s * B^T`, `[E r, O]`: the scaling is applied to the smallest of the operands.
-    fn up(&self) -> Tensor<2> {
-        let [experts, out_features, rank] = self.lora_b.dims();
-        let b = self.lora_b.val().swap_dims(1, 2).reshape([experts * rank, out_features]);
-        b * self.scaling
+    /// Probability and seed of the dropout, where it is active.
+    fn dropout(&self, training_seed: Option<u64>) -> Option<(f64, u64)> {
+        training_seed.filter(|_| self.lora_dropout > 0.0).map(|seed| (self.lora_dropout, seed))
     }
+
+    /// Which tokens an expert computes for, `[T, N]` of 1 and 0; `None` where all do.
+    fn sparse(&self, x: &Tensor<2>, routing: Option<&Routing>) -> Option<Tensor<2>> {
+        if self.execution == Execution::Dense || (self.dropout_per_expert && self.lora_dropout > 0.0)
+        {
+            return None;
+        }
+        let routing = routing?;
+        let selection = routing.selection.as_ref()?;
+        let [experts, out_features, rank] = self.lora_b.dims();
+        if self.lora_a.dims()[0] != experts || !runs_kernels(x) {
+            return None;
+        }
+        if self.execution == Execution::Auto {
+            let active = routing.top_k? + self.slots.shared_experts;
+            let features = x.dims()[1] + out_features;
+            if !sparse_is_faster(x.dims()[0], features, experts, active, rank) {
+                return None;
+            }
+        }
+        Some(self.slots.trained(selection.clone().float()))
+    }
+}
+
+/// Whether the sparse execution was measured to be faster than the dense one.
+fn sparse_is_faster(
+    _tokens: usize,
+    _features: usize,
+    experts: usize,
+    active: usize,
+    rank: usize,
+) -> bool {
+    experts * rank >= 256 && 4 * active <= experts
 }
 
 impl ExpertBank for LoraBank {
     fn num_experts(&self) -> usize {
-        self.lora_a.dims()[0]
+        self.slots.num_experts(self.lora_b.dims()[0])
+    }
+
+    fn shared_experts(&self) -> usize {
+        self.slots.shared_experts
     }
 
     fn forward(
@@ -164,8 +293,28 @@ impl ExpertBank for LoraBank {
         training_seed: Option<u64>,
     ) -> Tensor<2> {
         let bias = base.bias.as_ref().map(|bias| bias.val());
-        let gated = self.gated(x.clone(), routing, training_seed);
-        linear_add(x, base.weight.val(), bias, gated, self.up())
+        let [a, b] = self.factors(training_seed);
+        let [experts, out_features, rank] = b.dims();
+        let up = up(b, self.scaling, self.factors_of_scaling());
+        let weights = routing.map(|routing| self.slots.trained(routing.weights.clone()));
+        let active = self.dropout(training_seed);
+        let y = match (self.sparse(&x, routing), weights) {
+            (Some(selected), Some(weights)) => {
+                let inputs = match active {
+                    None => x.clone(),
+                    Some((p, seed)) => dropout(x.clone(), p, seed),
+                };
+                let y = linear(x.clone(), base.weight.val(), bias);
+                let up = up.reshape([experts, rank, out_features]);
+                linear_routed(y, inputs, a, up, weights.cast(x.dtype()), selected)
+            }
+            (_, weights) => {
+                let hidden = down(x.clone(), a, active, self.dropout_per_expert);
+                let gated = gate(hidden, weights, experts, rank);
+                linear_add(x.clone(), base.weight.val(), bias, gated, up)
+            }
+        };
+        self.slots.add_identity(y, &x, routing.map(|routing| &routing.weights))
     }
 
     fn expert_forward(
@@ -176,147 +325,35 @@ impl ExpertBank for LoraBank {
         x: Tensor<2>,
         training_seed: Option<u64>,
     ) -> Tensor<2> {
-        let [_, rank, in_features] = self.lora_a.dims();
-        let out_features = self.lora_b.dims()[1];
-        let a = self.lora_a.val().narrow(0, expert, 1).reshape([rank, in_features]);
-        let b = self.lora_b.val().narrow(0, expert, 1).reshape([out_features, rank]);
-        let hidden = match training_seed.filter(|_| self.lora_dropout > 0.0) {
-            None => linear(x, a.transpose(), None),
-            Some(seed) => {
-                let seed = if self.dropout_per_expert { seed + expert as u64 } else { seed };
-                dropout_linear(x, a, self.lora_dropout, seed)
-            }
+        let Some(e) = self.slots.trained_index(expert) else {
+            return self.slots.add_one_identity(base_output, x);
         };
-        base_output + linear(hidden, b.transpose() * self.scaling, None)
+        let [a, b] = self.factors(training_seed);
+        let of_a = if a.dims()[0] == b.dims()[0] { e } else { 0 };
+        let dropout = self.dropout(training_seed).map(|(p, seed)| {
+            let own = if self.dropout_per_expert { e as u64 } else { 0 };
+            (p, seed.wrapping_add(own))
+        });
+        let hidden = down(x, a.narrow(0, of_a, 1), dropout, false);
+        let factors = self.factors_of_scaling().map(|factors| factors.narrow(0, e, 1));
+        let up = up(b.narrow(0, e, 1), self.scaling, factors);
+        base_output + linear(hidden, up, None)
     }
 
     fn parameters(&self) -> Vec<Tensor<3>> {
         vec![self.lora_a.val(), self.lora_b.val()]
     }
+
+    fn merged(&self, base: &Linear, weights: Option<Tensor<1>>) -> Option<Linear> {
+        let weights = weights.map(|weights| weights.unsqueeze::<2>());
+        let [a, b] = self.factors(None);
+        let experts = b.dims()[0];
+        let up = up(b, self.scaling, self.factors_of_scaling());
+        let trained = weights.clone().map(|weights| self.slots.trained(weights));
+        let weight = base.weight.val() + merged_product(a, up, trained, experts);
+        Some(self.slots.merged(base, weight, weights.as_ref()))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::nn::LinearConfig;
-    use burn::tensor::activation::softmax;
-    use burn::tensor::{Device, Distribution, Tolerance};
-
-    const T: usize = 7;
-    const E: usize = 3;
-    const R: usize = 2;
-    const I: usize = 5;
-    const O: usize = 6;
-
-    fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
-        Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
-    }
-
-    fn routing(logits: Tensor<2>) -> Routing {
-        let probabilities = softmax(logits.clone(), 1);
-        Routing::dense(logits, probabilities.clone(), probabilities)
-    }
-
-    fn bank(dropout: f64, mask: DropoutMask, device: &Device) -> LoraBank {
-        LoraBankConfig::new(1.5)
-            .with_dropout(dropout, mask)
-            .init(random([E, R, I], device), random([E, O, R], device))
-            .unwrap()
-    }
-
-    /// A base that gives zero, so that only the experts show.
-    fn nothing(device: &Device) -> Linear {
-        let mut base = LinearConfig::new(I, O).with_bias(false).init(device);
-        base.weight = Param::from_tensor(Tensor::zeros([I, O], device));
-        base
-    }
-
-    #[test]
-    fn fused_execution_equals_the_plain_one_in_values_and_gradients() {
-        let device = Device::flex().autodiff();
-        for bias in [false, true] {
-            let base = LinearConfig::new(I, O).with_bias(bias).init(&device);
-            let bank = bank(0.0, DropoutMask::Shared, &device);
-            let x = random([T, I], &device).require_grad();
-            let logits = random([T, E], &device).require_grad();
-            let out_weights = random([T, O], &device);
-            let run = |result: &dyn Fn(Tensor<2>, &Routing) -> Tensor<2>| {
-                let y = result(x.clone(), &routing(logits.clone()));
-                let grads = (y.clone() * out_weights.clone()).sum().backward();
-                let bias = base.bias.as_ref().map(|bias| bias.val().grad(&grads).unwrap());
-                let mut all = vec![
-                    y.into_data(),
-                    x.grad(&grads).unwrap().into_data(),
-                    logits.grad(&grads).unwrap().into_data(),
-                    base.weight.val().grad(&grads).unwrap().into_data(),
-                    bank.lora_a.val().grad(&grads).unwrap().into_data(),
-                    bank.lora_b.val().grad(&grads).unwrap().into_data(),
-                ];
-                all.extend(bias.map(Tensor::into_data));
-                all
-            };
-            let plain = run(&|x, r| base.forward(x.clone()) + bank.forward_reference(x, Some(r)));
-            let fused = run(&|x, r| bank.forward(&base, x, Some(r), Some(0)));
-            let one_by_one = run(&|x, r| {
-                let base_output = base.forward(x.clone());
-                let sum = (0..E).map(|e| {
-                    let y = bank.expert_forward(e, &base, base_output.clone(), x.clone(), None);
-                    (y - base_output.clone()) * r.weights.clone().narrow(1, e, 1)
-                });
-                sum.reduce(|a, b| a + b).unwrap() + base_output.clone()
-            });
-            for (i, plain) in plain.iter().enumerate() {
-                fused[i].assert_approx_eq::<f32>(plain, Tolerance::rel_abs(1e-5, 1e-5));
-                one_by_one[i].assert_approx_eq::<f32>(plain, Tolerance::rel_abs(1e-5, 1e-5));
-            }
-        }
-    }
-
-    #[test]
-    fn without_routing_every_expert_counts_once() {
-        let device = Device::flex();
-        let bank = bank(0.0, DropoutMask::Shared, &device);
-        let x = random([T, I], &device);
-        let fused = bank.forward(&nothing(&device), x.clone(), None, None).into_data();
-        let plain = bank.forward_reference(x, None).into_data();
-        fused.assert_approx_eq::<f32>(&plain, Tolerance::rel_abs(1e-5, 1e-5));
-    }
-
-    #[test]
-    fn dropout_is_active_in_training_only_and_keeps_the_expectation() {
-        let device = Device::flex();
-        let base = nothing(&device);
-        for mask in [DropoutMask::Shared, DropoutMask::PerExpert] {
-            let bank = bank(0.5, mask, &device);
-            let x = random([T, I], &device);
-            let plain = bank.forward_reference(x.clone(), None);
-            let evaluated = bank.forward(&base, x.clone(), None, None).into_data();
-            evaluated.assert_approx_eq::<f32>(
-                &plain.clone().into_data(),
-                Tolerance::rel_abs(1e-5, 1e-5),
-            );
-            let rounds = 3000;
-            let mut sum = Tensor::zeros([T, O], &device);
-            for round in 0..rounds {
-                sum = sum + bank.forward(&base, x.clone(), None, Some(97 * round));
-            }
-            let scale = plain.clone().abs().max().into_scalar::<f32>();
-            let error = (sum / rounds as f64 - plain).abs().max().into_scalar::<f32>();
-            assert!(error < 0.15 * scale, "{mask:?}: {error} of {scale}");
-        }
-    }
-
-    #[test]
-    fn values_out_of_range_are_refused() {
-        let device = Device::flex();
-        let init = |config: LoraBankConfig, b: [usize; 3]| {
-            config.init(random([E, R, I], &device), random(b, &device)).unwrap_err()
-        };
-        let config = LoraBankConfig::new(1.0).with_dropout(1.0, DropoutMask::Shared);
-        assert_eq!(init(config, [E, O, R]), ExpertError::Dropout { value: 1.0 });
-        let error = init(LoraBankConfig::new(f64::INFINITY), [E, O, R]);
-        assert_eq!(error, ExpertError::Scaling { value: f64::INFINITY });
-        let error = init(LoraBankConfig::new(1.0), [E, O, R + 1]);
-        assert_eq!(error, ExpertError::Shapes { a: [E, R, I], b: [E, O, R + 1] });
-    }
-}
+mod tests;

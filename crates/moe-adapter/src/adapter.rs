@@ -1,30 +1,34 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use lora_expert::{ExpertBank, LoraBank};
+use lora_expert::{AnyBank, ExpertBank};
 use router::{AnyRouter, Router, RoutingTape, Site};
+
+use crate::StartFactors;
 
 /// What an adapted linear adds to its frozen one: a bank of experts, and the router that mixes
 /// them.
 ///
 /// `dy = sum_e w_e(x) f_e(x)`; without a router every weight is 1, which for one expert is LoRA.
 #[derive(Module, Debug)]
-pub struct MoeAdapter<R: Router = AnyRouter, E: ExpertBank = LoraBank> {
+pub struct MoeAdapter<R: Router = AnyRouter, E: ExpertBank = AnyBank> {
     /// Mixes the experts; none for a single adapter.
     pub router: Option<R>,
     /// The experts.
     pub experts: E,
+    /// What the experts' start took out of the frozen weight, where it did.
+    pub start: Option<StartFactors>,
 }
 
 impl<R: Router, E: ExpertBank> MoeAdapter<R, E> {
     /// A mixture of `experts` by `router`.
     pub fn new(router: R, experts: E) -> Self {
-        Self { router: Some(router), experts }
+        Self { router: Some(router), experts, start: None }
     }
 
     /// Experts that all count fully; with one expert, a plain adapter.
     pub fn unrouted(experts: E) -> Self {
-        Self { router: None, experts }
+        Self { router: None, experts, start: None }
     }
 
     /// The output of the linear that it adapts, with the adapter's part added; the routing goes on

@@ -1,20 +1,25 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use router::{Site, stable_hash};
+use router::Site;
+use svd_init::{BankShape, LayerStatistics, SvdCache, decompose_all};
 
-use crate::target::Matcher;
+use crate::ids::with_stable_ids;
+use crate::select::{Selection, select};
+use crate::state::{check_state, replace_state};
+use crate::trainable::unfreeze;
 use crate::{
-    Adaptable, AdaptedLinear, AdaptedProjection, AdapterConfig, AdapterError, LayersToTransform,
-    Projection, TargetModules,
+    Adaptable, AdaptedLinear, AdaptedProjection, AdapterConfig, AdapterError, AdapterState,
+    LayerSizes, LayersToTransform, Projection, RouterScope, TargetModules, adapter_state,
 };
 
-/// Puts adapters on a model: `build` makes the adapter of each targeted linear from its path and
-/// the linear, and is where a router or an expert of your own comes in.
+/// Puts adapters on a model: `build` makes the adapter of each targeted linear from its path, its
+/// place and the linear, and is where a router or an expert of your own comes in. With it comes
+/// the weight that replaces the linear's, or `None`.
 ///
 /// Parameters get identities that depend only on their path, so that the state of an optimizer
 /// fits the same adapter in another run. Adapters that were there are replaced.
@@ -27,21 +32,32 @@ pub fn adapt<M, F>(
     model: &mut M,
     targets: &TargetModules,
     layers: Option<&LayersToTransform>,
+    build: F,
+) -> Result<usize, AdapterError>
+where
+    M: Adaptable,
+    M::Projection: AdaptedProjection,
+    F: FnMut(&str, Site, &Linear) -> Result<Built<M>, AdapterError>,
+{
+    let selection = select(model, targets, layers)?;
+    adapt_selected(model, &selection.paths, build)
+}
+
+fn adapt_selected<M, F>(
+    model: &mut M,
+    selected: &BTreeSet<String>,
     mut build: F,
 ) -> Result<usize, AdapterError>
 where
     M: Adaptable,
     M::Projection: AdaptedProjection,
-    F: FnMut(&str, &Linear) -> Result<Built<M>, AdapterError>,
+    F: FnMut(&str, Site, &Linear) -> Result<Built<M>, AdapterError>,
 {
-    let mut matcher = targets.matcher()?;
-    let selected = select(model, &mut matcher, layers)?;
-
     let mut built = Vec::with_capacity(selected.len());
     let mut failed = None;
-    model.visit_projections(&mut |path, _, projection| {
+    model.visit_projections(&mut |path, site, projection| {
         if failed.is_none() && selected.contains(path) {
-            match build(path, projection.linear()) {
+            match build(path, site, projection.linear()) {
                 Ok((adapter, weight)) => {
                     built.push((with_stable_ids(adapter, path), weight));
                 }
@@ -68,13 +84,31 @@ where
             }
         }
     });
+    model.visit_blocks_mut(&mut |_, _, block| block.router = None);
     Ok(selected.len())
 }
 
 /// The adapter of a projection, and the weight that replaces its linear's.
 type Built<M> = (<<M as Adaptable>::Projection as AdaptedProjection>::Adapter, Option<Tensor<2>>);
 
-/// Puts the adapters of a configuration on a model, initialised from `seed`; returns how many.
+/// How adapters are put on a model.
+#[derive(Default)]
+pub struct AttachOptions<'a> {
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// What a calibration pass found out about the linears, by path; needed where
+    /// [`AdapterConfig::needs_statistics`].
+    pub statistics: BTreeMap<String, LayerStatistics>,
+    /// Keeps decompositions from run to run.
+    pub svd_cache: Option<&'a SvdCache>,
+    /// Is told how many of the decompositions are done.
+    pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
+}
+
+/// Puts the adapters of a configuration on a model, initialised from `seed`; returns how many
+/// linears are adapted.
+///
+/// All parameters of the base model are frozen, but those that the configuration trains.
 ///
 /// # Errors
 ///
@@ -83,14 +117,90 @@ pub fn attach<M>(model: &mut M, config: &AdapterConfig, seed: u64) -> Result<usi
 where
     M: Adaptable<Projection = AdaptedLinear>,
 {
-    config.check()?;
+    attach_with(model, config, AttachOptions { seed, ..AttachOptions::default() })
+}
+
+/// As [`attach`], with statistics of the layers, a cache of decompositions, and progress.
+///
+/// # Errors
+///
+/// As [`attach`].
+pub fn attach_with<M>(
+    model: &mut M,
+    config: &AdapterConfig,
+    options: AttachOptions<'_>,
+) -> Result<usize, AdapterError>
+where
+    M: Adaptable<Projection = AdaptedLinear>,
+{
+    let AttachOptions { seed, mut statistics, svd_cache, progress } = options;
+    let plan = Plan::new(model, config)?;
+    let mut jobs: Vec<(Tensor<2>, BankShape)> = Vec::new();
+    model.visit_projections(&mut |path, _, projection| {
+        if let Some(sizes) = plan.sizes.get(path) {
+            let weight = projection.linear().weight.val();
+            let shape = config.bank_shape(sizes, weight.dims());
+            jobs.push((weight, shape));
+        }
+    });
+    let silent = |_: usize, _: usize| {};
+    let prepared = decompose_all(&config.init, &jobs, svd_cache, progress.unwrap_or(&silent))?;
+    drop(jobs);
+    let mut prepared = prepared.into_iter();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    adapt(model, &config.target_modules, config.layers_to_transform.as_ref(), |_, linear| {
-        config.init_adapter(linear, &mut rng)
+    plan.apply(model, config, &mut rng, |path, sizes, linear, rng| {
+        let mut statistics = statistics.remove(path).unwrap_or_default();
+        statistics.triplets = prepared.next().flatten();
+        config.init_adapter(linear, sizes, path, &statistics, rng)
     })
 }
 
+/// Puts a stored adapter on its base model, without repeating its start; returns how many linears
+/// are adapted. `origin` names the source in errors.
+///
+/// # Errors
+///
+/// [`AdapterError`] when the state does not fit the configuration, or was trained on another base
+/// model. The model is then unchanged.
+pub fn attach_saved<M>(
+    model: &mut M,
+    config: &AdapterConfig,
+    state: AdapterState,
+    origin: &str,
+) -> Result<usize, AdapterError>
+where
+    M: Adaptable<Projection = AdaptedLinear>,
+{
+    let mut loaded = model.clone();
+    let plan = Plan::new(&loaded, config)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let count = plan.apply(&mut loaded, config, &mut rng, |path, sizes, linear, rng| {
+        Ok((config.placeholder(linear, sizes, path, &state, rng)?, None))
+    })?;
+    check_state(&adapter_state(&loaded), &state, origin)?;
+    replace_state(&mut loaded, state);
+
+    let mut other_base = None;
+    loaded.visit_projections_mut(&mut |path, _, projection| {
+        let start = projection.adapter().and_then(|adapter| adapter.start.clone());
+        let Some(start) = start else { return };
+        let base = projection.linear().weight.val();
+        if !start.fits(&base) {
+            other_base.get_or_insert_with(|| path.to_owned());
+            return;
+        }
+        projection.replace_weight(start.residual(base));
+    });
+    if let Some(path) = other_base {
+        return Err(AdapterError::OtherBase { origin: origin.into(), path });
+    }
+    *model = loaded;
+    Ok(count)
+}
+
 /// Takes all adapters off a model.
+///
+/// Weights that a start changed stay changed: load the base model again instead.
 pub fn detach<M>(model: &mut M)
 where
     M: Adaptable,
@@ -99,55 +209,93 @@ where
     model.visit_projections_mut(&mut |_, _, projection| {
         projection.replace_adapter(None);
     });
+    model.visit_blocks_mut(&mut |_, _, block| block.router = None);
 }
 
-fn select<M: Adaptable>(
-    model: &M,
-    matcher: &mut Matcher,
-    layers: Option<&LayersToTransform>,
-) -> Result<BTreeSet<String>, AdapterError> {
-    let mut selected = BTreeSet::new();
-    let mut available = BTreeSet::new();
-    let mut num_layers = 0;
-    model.visit_projections(&mut |path, site: Site, _| {
-        num_layers = num_layers.max(site.layer + 1);
-        available.insert(site.module);
-        let in_layer = layers.is_none_or(|layers| layers.indices().contains(&site.layer));
-        if in_layer && matcher.matches(path) {
-            selected.insert(path.to_owned());
-        }
-    });
-    if let Some(layers) = layers
-        && let Some(layer) = layers.indices().iter().find(|layer| **layer >= num_layers)
+/// Which linears of a model get what.
+struct Plan {
+    /// The sizes of the adapter of each linear, by path.
+    sizes: BTreeMap<String, LayerSizes>,
+    /// The blocks that get a router, with its sizes.
+    blocks: BTreeMap<String, LayerSizes>,
+}
+
+impl Plan {
+    fn new<M>(model: &M, config: &AdapterConfig) -> Result<Self, AdapterError>
+    where
+        M: Adaptable<Projection = AdaptedLinear>,
     {
-        return Err(AdapterError::LayerNotFound { layer: *layer, layers: num_layers });
+        config.check()?;
+        if !config.has_experts() {
+            return Ok(Self { sizes: BTreeMap::new(), blocks: BTreeMap::new() });
+        }
+        let layers = config.layers_to_transform.as_ref();
+        let Selection { paths, num_layers } = select(model, &config.target_modules, layers)?;
+        let mut sizes = BTreeMap::new();
+        model.visit_projections(&mut |path, site, _| {
+            if paths.contains(path) {
+                sizes.insert(path.to_owned(), config.sizes(site.layer, num_layers));
+            }
+        });
+        let mut blocks = BTreeMap::new();
+        if config.router_scope == RouterScope::FeedForward {
+            for sizes in sizes.values_mut() {
+                sizes.num_experts = 1;
+            }
+            model.visit_blocks(&mut |block, site, _| {
+                let of_layer = config.sizes(site.layer, num_layers);
+                for (path, sizes) in sizes.iter_mut() {
+                    if path.strip_prefix(block).is_some_and(|rest| rest.starts_with('.')) {
+                        *sizes = LayerSizes { routes: false, ..of_layer };
+                        blocks.insert(block.to_owned(), of_layer);
+                    }
+                }
+            });
+            if blocks.is_empty() {
+                return Err(AdapterError::NoFeedForward);
+            }
+        }
+        Ok(Self { sizes, blocks })
     }
-    let unused = matcher.unused();
-    if selected.is_empty() || !unused.is_empty() {
-        let available: Vec<_> = available.into_iter().collect();
-        let targets = if unused.is_empty() { "as given".to_owned() } else { format!("{unused:?}") };
-        return Err(AdapterError::TargetNotFound { targets, available: available.join(", ") });
-    }
-    Ok(selected)
-}
 
-/// Gives every parameter the identity of its path.
-fn with_stable_ids<A: Module>(adapter: A, path: &str) -> A {
-    struct Ids {
-        path: Vec<String>,
+    /// Freezes the model, and puts on it what `build` makes of each linear, the routers of blocks,
+    /// and what is trained as a whole.
+    fn apply<M>(
+        &self,
+        model: &mut M,
+        config: &AdapterConfig,
+        rng: &mut ChaCha8Rng,
+        mut build: impl FnMut(
+            &str,
+            &LayerSizes,
+            &Linear,
+            &mut ChaCha8Rng,
+        ) -> Result<crate::BuiltAdapter, AdapterError>,
+    ) -> Result<usize, AdapterError>
+    where
+        M: Adaptable<Projection = AdaptedLinear>,
+    {
+        let mut adapted = model.clone().no_grad();
+        let selected: BTreeSet<String> = self.sizes.keys().cloned().collect();
+        let count = adapt_selected(&mut adapted, &selected, |path, _, linear| {
+            build(path, &self.sizes[path], linear, rng)
+        })?;
+        let mut failed = None;
+        adapted.visit_blocks_mut(&mut |path, _, block| {
+            if let Some(sizes) = self.blocks.get(path) {
+                let weight = block.gate_proj.linear().weight.val();
+                match config.init_router(weight.dims()[0], sizes, &weight, rng) {
+                    Ok(router) => block.router = Some(with_stable_ids(router, path)),
+                    Err(error) => failed = Some(error),
+                }
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let is_adapted = |path: &str| self.sizes.contains_key(path);
+        unfreeze(&mut adapted, config.modules_to_save.as_ref(), config.bias, &is_adapted)?;
+        *model = adapted;
+        Ok(count)
     }
-    impl ModuleMapper for Ids {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.push(name.to_owned());
-        }
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.pop();
-        }
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let (_, tensor, mapper) = param.consume();
-            let id = ParamId::from(stable_hash(self.path.join(".").bytes()));
-            Param::from_mapped_value(id, tensor, mapper)
-        }
-    }
-    adapter.map(&mut Ids { path: vec![path.to_owned()] })
 }

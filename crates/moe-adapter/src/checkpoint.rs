@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value, json};
 
@@ -47,7 +47,8 @@ where
         .iter()
         .map(|(name, data)| {
             let shape = data.shape().as_slice().to_vec();
-            TensorView::new(Dtype::F32, shape, data.as_bytes())
+            let dtype = if data.dtype() == DType::I32 { Dtype::I32 } else { Dtype::F32 };
+            TensorView::new(dtype, shape, data.as_bytes())
                 .map(|view| (format!("{PREFIX}{name}"), view))
                 .map_err(|source| AdapterError::Safetensors { path: weights.clone(), source })
         })
@@ -65,7 +66,7 @@ where
 }
 
 /// Reads an adapter's folder: its configuration and its parameters, to be put on a model with
-/// [`attach`](crate::attach) and [`load_adapter_state`](crate::load_adapter_state).
+/// [`attach_saved`](crate::attach_saved).
 ///
 /// # Errors
 ///
@@ -132,18 +133,22 @@ fn read_weights(path: &Path) -> Result<AdapterState, AdapterError> {
             found,
             expected: expected.into(),
         };
-        if view.dtype() != Dtype::F32 {
-            return Err(mismatch(format!("{:?}", view.dtype()), "F32"));
-        }
         let Some(short) = name.strip_prefix(PREFIX) else {
             return Err(mismatch("named so".into(), "named base_model.model.…"));
         };
-        let values: Vec<f32> = view
-            .data()
-            .chunks_exact(4)
-            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-            .collect();
-        let data = TensorData::new(values, view.shape().to_vec());
+        let shape = view.shape().to_vec();
+        let chunks = view.data().as_chunks::<4>().0.iter();
+        let data = match view.dtype() {
+            Dtype::F32 => {
+                let values: Vec<f32> = chunks.map(|chunk| f32::from_le_bytes(*chunk)).collect();
+                TensorData::new(values, shape)
+            }
+            Dtype::I32 => {
+                let values: Vec<i32> = chunks.map(|chunk| i32::from_le_bytes(*chunk)).collect();
+                TensorData::new(values, shape)
+            }
+            other => return Err(mismatch(format!("{other:?}"), "F32")),
+        };
         state.insert(short.to_owned(), data);
     }
     Ok(state)

@@ -1,12 +1,13 @@
 use balance_loss::BalanceLossConfig;
-use burn::nn::Linear;
-use lora_expert::{DropoutMask, LoraBankConfig};
-use rand::Rng;
-use router::{RouterConfig, RouterShape};
+use lora_expert::{BankOptions, DropoutMask, ExpertSlots, ExpertsConfig, IdentityMode};
+use router::{RouterConfig, stable_hash};
 use serde::{Deserialize, Serialize};
-use svd_init::{BankShape, ExpertInit, InitConfig, LayerStatistics};
+use svd_init::{BankShape, ExpertInit, InitConfig};
 
-use crate::{AdapterError, LayersToTransform, MoeAdapter, TargetModules};
+use crate::{
+    AdapterError, BiasTraining, LayerSizes, LayersToTransform, RouterScope, ScalingRule,
+    TargetModules,
+};
 
 /// Everything that makes a method: experts, router, balance loss, start and targets.
 ///
@@ -14,33 +15,75 @@ use crate::{AdapterError, LayersToTransform, MoeAdapter, TargetModules};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdapterConfig {
-    /// The rank of each expert.
+    /// The rank of each expert, or with `split_rank` of all experts of a layer together.
     pub r: usize,
+    /// Whether `r` is the total rank of a layer, of which each expert has `r / num_experts`, as in
+    /// GOAT.
+    #[serde(default)]
+    pub split_rank: bool,
     /// The numerator of the scaling.
     pub lora_alpha: f64,
     /// The scaling is `lora_alpha / r`, or `lora_alpha / sqrt(r)` where this is true.
     #[serde(default)]
     pub use_rslora: bool,
+    /// Where the scaling comes from, if not from `lora_alpha`.
+    #[serde(default)]
+    pub scaling: ScalingRule,
     /// The probability that an input of the experts is dropped in training.
     #[serde(default)]
     pub lora_dropout: f64,
     /// Whether the experts of a layer share the dropout mask.
     #[serde(default)]
     pub dropout_mask: DropoutMask,
-    /// The number of experts of each adapted linear; 1 is a plain LoRA and needs no router.
+    /// The number of trained experts that a router chooses from; 1 is a plain adapter and needs no
+    /// router.
     #[serde(default = "one")]
     pub num_experts: usize,
-    /// The linears to adapt.
+    /// The number of identity experts that a router chooses from besides, as in SLIM.
+    #[serde(default)]
+    pub identity_experts: usize,
+    /// What an identity expert adds.
+    #[serde(default)]
+    pub identity_mode: IdentityMode,
+    /// The number of experts that every token uses in full, besides those that are routed.
+    #[serde(default)]
+    pub shared_experts: usize,
+    /// `num_experts` by layer, spread evenly over the model: of n entries, layer i of L takes entry
+    /// `floor(i n / L)`. Four entries are the quarters of a model, as in MoLA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_experts_by_layer: Option<Vec<usize>>,
+    /// `r` by layer, spread as `num_experts_by_layer` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r_by_layer: Option<Vec<usize>>,
+    /// The router's `k` by layer, spread as `num_experts_by_layer` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_k_by_layer: Option<Vec<usize>>,
+    /// What an expert computes.
+    #[serde(default)]
+    pub experts: ExpertsConfig,
+    /// The linears to adapt; may be empty where `modules_to_save` is given.
     pub target_modules: TargetModules,
     /// The layers to adapt; all where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers_to_transform: Option<LayersToTransform>,
+    /// Which biases of the base model are trained.
+    #[serde(default)]
+    pub bias: BiasTraining,
+    /// Modules of the base model that are trained as a whole and saved with the adapter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modules_to_save: Option<TargetModules>,
+    /// LoRA+: the learning rate of every `B` is this many times that of the other parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loraplus_lr_ratio: Option<f64>,
     /// Where the experts start.
     #[serde(default)]
     pub init: InitConfig,
     /// How experts are chosen; unused with one expert.
     #[serde(default)]
     pub router: RouterConfig,
+    /// Whether each adapted linear has a router, or each feed-forward block.
+    #[serde(default)]
+    pub router_scope: RouterScope,
     /// What keeps the experts in balance; absent for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance_loss: Option<BalanceLossConfig>,
@@ -51,15 +94,104 @@ fn one() -> usize {
 }
 
 impl AdapterConfig {
-    /// The factor of the experts' output: `lora_alpha / r`, with rsLoRA `lora_alpha / sqrt(r)`.
-    pub fn scaling(&self) -> f64 {
-        let r = self.r as f64;
-        self.lora_alpha / if self.use_rslora { r.sqrt() } else { r }
+    /// One plain LoRA on some linears; every other key has its default.
+    pub fn lora(r: usize, lora_alpha: f64, target_modules: TargetModules) -> Self {
+        Self {
+            r,
+            split_rank: false,
+            lora_alpha,
+            use_rslora: false,
+            scaling: ScalingRule::default(),
+            lora_dropout: 0.0,
+            dropout_mask: DropoutMask::default(),
+            num_experts: 1,
+            identity_experts: 0,
+            identity_mode: IdentityMode::default(),
+            shared_experts: 0,
+            num_experts_by_layer: None,
+            r_by_layer: None,
+            top_k_by_layer: None,
+            experts: ExpertsConfig::default(),
+            target_modules,
+            layers_to_transform: None,
+            bias: BiasTraining::default(),
+            modules_to_save: None,
+            loraplus_lr_ratio: None,
+            init: InitConfig::default(),
+            router: RouterConfig::default(),
+            router_scope: RouterScope::default(),
+            balance_loss: None,
+        }
     }
 
-    /// Whether the adapter routes at all.
+    /// Whether any layer routes.
     pub fn is_mixture(&self) -> bool {
-        self.num_experts > 1
+        let by_layer = self.num_experts_by_layer.as_deref().unwrap_or(&[]);
+        let most = by_layer.iter().copied().max().unwrap_or(self.num_experts);
+        most + self.identity_experts > 1
+    }
+
+    /// Whether anything is adapted, and not only modules trained as a whole.
+    pub fn has_experts(&self) -> bool {
+        !self.target_modules.is_empty()
+    }
+
+    /// The sizes of layer `layer` of `num_layers`.
+    pub fn sizes(&self, layer: usize, num_layers: usize) -> LayerSizes {
+        let entry = |list: &Option<Vec<usize>>, default| match list {
+            Some(list) => list[(layer * list.len() / num_layers.max(1)).min(list.len() - 1)],
+            None => default,
+        };
+        let num_experts = entry(&self.num_experts_by_layer, self.num_experts);
+        let r = entry(&self.r_by_layer, self.r);
+        LayerSizes {
+            num_experts,
+            identity_experts: self.identity_experts,
+            shared_experts: self.shared_experts,
+            rank: if self.split_rank { r / num_experts } else { r },
+            total_rank: r,
+            routes: true,
+            top_k: self.top_k_by_layer.as_ref().map(|_| entry(&self.top_k_by_layer, 0)),
+        }
+    }
+
+    /// The factor of the experts' output in a linear of `in_features` inputs.
+    ///
+    /// By default `lora_alpha / r`, with rsLoRA `lora_alpha / sqrt(r)`, where `r` is the rank of
+    /// one expert.
+    pub fn scaling(&self, rank: usize, in_features: usize) -> f64 {
+        self.scaling.value(self.lora_alpha, self.use_rslora, rank, in_features)
+    }
+
+    /// What the banks of one layer share.
+    pub(crate) fn bank_options(&self, sizes: &LayerSizes, scaling: f64, path: &str) -> BankOptions {
+        BankOptions {
+            slots: ExpertSlots {
+                identity_experts: sizes.identity_experts,
+                identity_mode: self.identity_mode,
+                shared_experts: sizes.shared_experts,
+            },
+            num_experts: sizes.num_experts + sizes.identity_experts,
+            scaling,
+            lora_dropout: self.lora_dropout,
+            dropout_mask: self.dropout_mask,
+            layer_seed: stable_hash(path.bytes()),
+        }
+    }
+
+    /// What the start of one layer's experts has to fill.
+    pub(crate) fn bank_shape(
+        &self,
+        sizes: &LayerSizes,
+        [in_features, out_features]: [usize; 2],
+    ) -> BankShape {
+        BankShape {
+            num_experts: sizes.num_experts + sizes.shared_experts,
+            rank: sizes.rank,
+            in_features,
+            out_features,
+            scaling: self.scaling(sizes.rank, in_features),
+        }
     }
 
     /// Checks everything that can be checked without a model.
@@ -68,63 +200,97 @@ impl AdapterConfig {
     ///
     /// [`AdapterError`] naming the key, the value and what is allowed.
     pub fn check(&self) -> Result<(), AdapterError> {
-        for (key, value) in [("r", self.r), ("num_experts", self.num_experts)] {
-            if value == 0 {
-                return Err(AdapterError::Zero { key });
-            }
-        }
+        self.check_sizes()?;
         if !(self.lora_alpha.is_finite() && self.lora_alpha > 0.0) {
             return Err(AdapterError::LoraAlpha { value: self.lora_alpha });
         }
+        self.scaling.check()?;
         if !(0.0..1.0).contains(&self.lora_dropout) {
             let value = self.lora_dropout;
             return Err(lora_expert::ExpertError::Dropout { value }.into());
         }
+        if let Some(value) = self.loraplus_lr_ratio
+            && !(value.is_finite() && value > 0.0)
+        {
+            return Err(AdapterError::LoraPlus { value });
+        }
+        self.experts.check()?;
+        self.init.check()?;
         if let Some(loss) = &self.balance_loss {
             if !self.is_mixture() {
                 return Err(AdapterError::BalanceWithoutMixture);
             }
             loss.init()?;
         }
-        self.target_modules.matcher()?;
+        if self.router_scope == RouterScope::FeedForward {
+            self.check_feed_forward()?;
+        }
+        if self.has_experts() || self.modules_to_save.is_none() {
+            self.target_modules.matcher()?;
+        }
+        if let Some(modules) = &self.modules_to_save {
+            modules.matcher()?;
+        }
         Ok(())
     }
 
-    /// Makes the adapter of one frozen linear, and the weight that replaces the linear's own
-    /// where the start asks for it.
-    ///
-    /// # Errors
-    ///
-    /// [`AdapterError`] when a part of the configuration does not fit the linear.
-    pub fn init_adapter(
-        &self,
-        linear: &Linear,
-        rng: &mut dyn Rng,
-    ) -> Result<(MoeAdapter, Option<burn::tensor::Tensor<2>>), AdapterError> {
-        let weight = linear.weight.val();
-        let device = weight.device();
-        let [in_features, out_features] = weight.dims();
-        let shape = BankShape {
-            num_experts: self.num_experts,
-            rank: self.r,
-            in_features,
-            out_features,
-            scaling: self.scaling(),
-        };
-        let start = self.init.start(&weight, &shape, &LayerStatistics::default(), rng)?;
-        let experts = LoraBankConfig::new(start.scaling.unwrap_or(shape.scaling))
-            .with_dropout(self.lora_dropout, self.dropout_mask)
-            .init(start.lora_a, start.lora_b)?;
-        let adapter = if self.is_mixture() {
-            let router = {
-                let shape = RouterShape::new(in_features, self.num_experts);
-                self.router.init(&shape, rng, &device)?
-            };
-            MoeAdapter::new(router, experts)
-        } else {
-            MoeAdapter::unrouted(experts)
-        };
-        Ok((adapter, None))
+    fn check_sizes(&self) -> Result<(), AdapterError> {
+        for (key, value) in [("r", self.r), ("num_experts", self.num_experts)] {
+            if value == 0 {
+                return Err(AdapterError::Zero { key });
+            }
+        }
+        let lists = [
+            ("num_experts_by_layer", &self.num_experts_by_layer),
+            ("r_by_layer", &self.r_by_layer),
+            ("top_k_by_layer", &self.top_k_by_layer),
+        ];
+        for (key, list) in lists {
+            if list.as_ref().is_some_and(|list| list.is_empty() || list.contains(&0)) {
+                return Err(AdapterError::Zero { key });
+            }
+        }
+        if self.top_k_by_layer.is_some() && self.router.with_top_k(1).is_none() {
+            return Err(AdapterError::NoTopK);
+        }
+        let entries = lists.iter().filter_map(|(_, list)| list.as_ref().map(Vec::len));
+        // Enough layers to meet every combination of entries.
+        let layers = entries.fold(1, |product, len| product * len.max(1));
+        for layer in 0..layers {
+            let sizes = self.sizes(layer, layers);
+            if self.split_rank && sizes.total_rank % sizes.num_experts != 0 {
+                return Err(AdapterError::SplitRank {
+                    r: sizes.total_rank,
+                    num_experts: sizes.num_experts,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A router of a whole block needs experts that only add to the frozen linears.
+    fn check_feed_forward(&self) -> Result<(), AdapterError> {
+        if !self.is_mixture() {
+            return Err(AdapterError::FeedForward { key: "num_experts", allowed: "at least 2" });
+        }
+        if !matches!(self.experts, ExpertsConfig::Lora { merging: None, .. }) {
+            return Err(AdapterError::FeedForward {
+                key: "experts",
+                allowed: "`{ type = \"lora\" }` without `merging`",
+            });
+        }
+        if self.identity_experts > 0 {
+            return Err(AdapterError::FeedForward { key: "identity_experts", allowed: "0" });
+        }
+        if self.shared_experts > 0 {
+            return Err(AdapterError::FeedForward { key: "shared_experts", allowed: "0" });
+        }
+        Ok(())
+    }
+
+    /// Whether the start needs a calibration pass.
+    pub fn needs_statistics(&self) -> bool {
+        self.has_experts() && self.init.needs().any()
     }
 }
 
@@ -142,10 +308,36 @@ mod tests {
     #[test]
     fn scaling_follows_rank() {
         let mut config = Preset::Lora.config();
-        (config.r, config.lora_alpha) = (16, 32.0);
-        assert_eq!(config.scaling(), 2.0);
+        config.lora_alpha = 32.0;
+        assert_eq!(config.scaling(16, 64), 2.0);
         config.use_rslora = true;
-        assert_eq!(config.scaling(), 8.0);
+        assert_eq!(config.scaling(16, 64), 8.0);
+        config.scaling = ScalingRule::Constant { value: 0.5 };
+        assert_eq!(config.scaling(16, 64), 0.5);
+        config.scaling = ScalingRule::Theoretical { eta: 1.0 };
+        assert_eq!(config.scaling(16, 12), 1.5);
+    }
+
+    #[test]
+    fn lists_spread_evenly_over_layers() {
+        let mut config = Preset::LoramoePaper.config();
+        config.num_experts_by_layer = Some(vec![2, 4, 6, 8]);
+        config.top_k_by_layer = Some(vec![1, 2]);
+        let of = |layer, layers| {
+            let sizes = config.sizes(layer, layers);
+            (sizes.num_experts, sizes.top_k)
+        };
+        let found: Vec<_> = (0..8).map(|layer| of(layer, 8).0).collect();
+        assert_eq!(found, [2, 2, 4, 4, 6, 6, 8, 8]);
+        assert_eq!((of(3, 8).1, of(4, 8).1), (Some(1), Some(2)));
+        assert_eq!(of(0, 1).0, 2);
+    }
+
+    #[test]
+    fn a_split_rank_is_divided() {
+        let mut config = Preset::LoramoePaper.config();
+        (config.r, config.num_experts, config.split_rank) = (24, 6, true);
+        assert_eq!(config.sizes(0, 1).rank, 4);
     }
 
     #[test]
@@ -153,11 +345,38 @@ mod tests {
         assert!(matches!(refused(|c| c.r = 0), AdapterError::Zero { key: "r" }));
         let error = refused(|c| c.num_experts = 0);
         assert!(matches!(error, AdapterError::Zero { key: "num_experts" }));
+        let error = refused(|c| c.r_by_layer = Some(vec![4, 0]));
+        assert!(matches!(error, AdapterError::Zero { key: "r_by_layer" }));
+        let error = refused(|c| c.num_experts_by_layer = Some(Vec::new()));
+        assert!(matches!(error, AdapterError::Zero { key: "num_experts_by_layer" }));
+        assert!(matches!(refused(|c| c.top_k_by_layer = Some(vec![2])), AdapterError::NoTopK));
+        let error = refused(|c| (c.split_rank, c.r) = (true, 8));
+        assert!(matches!(error, AdapterError::SplitRank { r: 8, num_experts: 6 }));
         assert!(matches!(refused(|c| c.lora_alpha = 0.0), AdapterError::LoraAlpha { .. }));
+        let error = refused(|c| c.scaling = ScalingRule::Theoretical { eta: 0.0 });
+        assert!(matches!(error, AdapterError::Scaling { key: "scaling.eta", .. }));
         assert!(matches!(refused(|c| c.lora_dropout = 1.0), AdapterError::Expert(_)));
+        let error = refused(|c| c.loraplus_lr_ratio = Some(-1.0));
+        assert!(matches!(error, AdapterError::LoraPlus { .. }));
         assert!(matches!(refused(|c| c.num_experts = 1), AdapterError::BalanceWithoutMixture));
         let error = refused(|c| c.target_modules = TargetModules::Names(vec![]));
         assert!(matches!(error, AdapterError::NoTargets));
+    }
+
+    #[test]
+    fn routers_of_blocks_refuse_what_does_not_only_add() {
+        let refused = |change: fn(&mut AdapterConfig)| match refused(|config| {
+            config.router_scope = RouterScope::FeedForward;
+            config.balance_loss = None;
+            change(config);
+        }) {
+            AdapterError::FeedForward { key, .. } => key,
+            other => panic!("{other}"),
+        };
+        assert_eq!(refused(|c| c.num_experts = 1), "num_experts");
+        assert_eq!(refused(|c| c.experts = ExpertsConfig::Dora {}), "experts");
+        assert_eq!(refused(|c| c.identity_experts = 1), "identity_experts");
+        assert_eq!(refused(|c| c.shared_experts = 1), "shared_experts");
     }
 
     #[test]

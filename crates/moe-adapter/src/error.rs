@@ -18,6 +18,91 @@ pub enum AdapterError {
         /// The value given.
         value: f64,
     },
+    /// A scaling that would switch the adapter off or is not a number.
+    #[error("adapter: `{key}` is {value}, but must be a finite number above 0")]
+    Scaling {
+        /// The key at fault.
+        key: &'static str,
+        /// The value given.
+        value: f64,
+    },
+    /// A ratio of learning rates that is no ratio.
+    #[error("adapter: `loraplus_lr_ratio` is {value}, but must be a finite number above 0")]
+    LoraPlus {
+        /// The value given.
+        value: f64,
+    },
+    /// A rank that cannot be split over the experts.
+    #[error(
+        "adapter: with `split_rank` each expert has `r / num_experts`, but {r} is no multiple of \
+         {num_experts}"
+    )]
+    SplitRank {
+        /// The total rank.
+        r: usize,
+        /// The experts.
+        num_experts: usize,
+    },
+    /// A `k` for a router that has none.
+    #[error(
+        "adapter: `top_k_by_layer` is set, but the `router` has no `k`; use for instance \"top_k\""
+    )]
+    NoTopK,
+    /// A router of whole blocks with something that it cannot mix.
+    #[error(
+        "adapter: with `router_scope` \"feed_forward\" experts are whole blocks, for which `{key}` \
+         must be {allowed}"
+    )]
+    FeedForward {
+        /// The key at fault.
+        key: &'static str,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// A router of whole blocks on a model without such blocks.
+    #[error(
+        "adapter: `router_scope` is \"feed_forward\", but no gated feed-forward block of the model \
+         has a linear among `target_modules`"
+    )]
+    NoFeedForward,
+    /// A start that takes a product out of the frozen weight, for experts that share a factor.
+    #[error(
+        "adapter: `init` takes the experts' product out of the frozen weight, which experts that share \
+         a factor cannot restore; use `init = {{ type = \"lora\" }}`"
+    )]
+    SharedFactors,
+    /// Modules that the model does not have.
+    #[error(
+        "adapter: `modules_to_save` {targets} matches no module of the model; it has {available}, …"
+    )]
+    ModulesToSave {
+        /// What matched nothing.
+        targets: String,
+        /// Some of the names that the model has.
+        available: String,
+    },
+    /// The adapter was started from the weights of another model.
+    #[error(
+        "{origin}: the adapter's start was taken out of another weight of `{path}` than this \
+         model's; load it on the base model that it was trained on"
+    )]
+    OtherBase {
+        /// The file.
+        origin: String,
+        /// The linear.
+        path: String,
+    },
+    /// The model's weights were already changed by another start.
+    #[error(
+        "{origin}: the model already carries an adapter whose start differs at `{path}`; load the \
+         base model again and put the adapter on it with `attach_saved`"
+    )]
+    OtherStart {
+        /// The file.
+        origin: String,
+        /// The linear.
+        path: String,
+    },
     /// A balance loss needs a router to balance.
     #[error(
         "adapter: `balance_loss` is set, but `num_experts` is 1: a single adapter has no router; \

@@ -13,29 +13,46 @@
 //! let mut config = Preset::LoramoePaper.config();
 //! config.num_experts = 8;
 //! assert!(config.check().is_ok());
-//! assert_eq!(config.scaling(), 8.0); // lora_alpha / r = 32 / 4
+//! assert_eq!(config.scaling(4, 512), 8.0); // lora_alpha / r = 32 / 4
 //! ```
 
 mod adapter;
 mod attach;
+mod build;
 mod checkpoint;
 mod config;
 mod error;
+mod feed_forward;
 mod file;
+mod ids;
 mod linear;
 mod preset;
 mod projection;
+mod scaling;
+mod scope;
+mod select;
+mod sizes;
+mod start;
 mod state;
 mod target;
+mod trainable;
 
 pub use adapter::MoeAdapter;
-pub use attach::{adapt, attach, detach};
+pub use attach::{AttachOptions, adapt, attach, attach_saved, attach_with, detach};
+pub use build::BuiltAdapter;
 pub use checkpoint::{ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, load_adapter, save_adapter};
 pub use config::AdapterConfig;
 pub use error::AdapterError;
+pub use feed_forward::{FeedForwardPaths, GatedFeedForward};
 pub use file::write_atomically;
+pub use ids::lora_b_ids;
 pub use linear::AdaptedLinear;
 pub use preset::Preset;
 pub use projection::{Adaptable, AdaptedProjection, Projection};
+pub use scaling::ScalingRule;
+pub use scope::{BiasTraining, RouterScope};
+pub use sizes::LayerSizes;
+pub use start::StartFactors;
 pub use state::{AdapterState, adapter_state, load_adapter_state};
 pub use target::{LayersToTransform, TargetModules};
+pub use trainable::trainable_parameters;

@@ -2,7 +2,7 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use fused_ops::linear;
-use lora_expert::{ExpertBank, LoraBank};
+use lora_expert::{AnyBank, ExpertBank};
 use router::{AnyRouter, Router, RoutingTape, Site};
 
 use crate::{AdaptedProjection, MoeAdapter, Projection};
@@ -11,12 +11,15 @@ use crate::{AdaptedProjection, MoeAdapter, Projection};
 ///
 /// Without an adapter it is the linear and costs nothing more.
 #[derive(Module, Debug)]
-pub struct AdaptedLinear<R: Router = AnyRouter, E: ExpertBank = LoraBank> {
+pub struct AdaptedLinear<R: Router = AnyRouter, E: ExpertBank = AnyBank> {
     base: Linear,
     adapter: Option<MoeAdapter<R, E>>,
 }
 
 impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
+    type Router = R;
+    type Experts = E;
+
     fn from_linear(linear: Linear) -> Self {
         Self { base: linear, adapter: None }
     }
@@ -25,7 +28,12 @@ impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
         &self.base
     }
 
+    fn experts(&self) -> Option<&E> {
+        self.adapter.as_ref().map(|adapter| &adapter.experts)
+    }
+
     fn forward(&self, x: Tensor<3>, site: Site, tape: &mut RoutingTape) -> Tensor<3> {
+        tape.observe(site, &x);
         match &self.adapter {
             None => {
                 let bias = self.base.bias.as_ref().map(|bias| bias.val());

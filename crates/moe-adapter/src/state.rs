@@ -1,34 +1,45 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 
+use crate::trainable::{load_trainable, trainable_state};
 use crate::{Adaptable, AdaptedProjection, AdapterError};
 
-/// The parameters of all adapters of a model by the names they have on disk, in f32.
+/// The parameters that make an adapter, by the names they have on disk: those of all adapters and
+/// routers, and whatever else of the model is trainable. Floats are f32.
 ///
 /// The factors of the experts are `<path>.lora_A.weight` `[E, r, in]` and `<path>.lora_B.weight`
 /// `[E, out, r]`; with a single expert they have PEFT's two dimensions. Everything else keeps the
 /// name that its module has, as in `<path>.router.weight`.
 pub type AdapterState = BTreeMap<String, TensorData>;
 
-/// Reads the parameters of all adapters of a model; empty where there are none.
+/// Reads what makes the adapter of a model; empty where nothing is adapted or trainable.
 pub fn adapter_state<M>(model: &M) -> AdapterState
 where
     M: Adaptable,
     M::Projection: AdaptedProjection,
 {
-    let mut state = AdapterState::new();
+    let mut reader = Reader::default();
     model.visit_projections(&mut |path, _, projection| {
         if let Some(adapter) = projection.adapter() {
-            let mut reader = Reader { path: ParamPath::new(path), state: &mut state };
-            adapter.visit(&mut reader);
+            reader.read(path, "", adapter);
         }
     });
+    model.visit_blocks(&mut |path, _, block| {
+        if let Some(router) = &block.router {
+            reader.read(path, "router", router);
+        }
+    });
+    let mut state = reader.state;
+    state.extend(trainable_state(model, &reader.ids));
     state
 }
 
-/// Replaces the parameters of all adapters of a model. `origin` names the source in errors.
+/// Replaces what makes the adapter of a model. `origin` names the source in errors.
+///
+/// Where the adapter's start changed the frozen weights, the start in `state` must be the same;
+/// [`attach_saved`](crate::attach_saved) puts a stored adapter on a base model.
 ///
 /// # Errors
 ///
@@ -36,25 +47,53 @@ where
 /// then unchanged.
 pub fn load_adapter_state<M>(
     model: &mut M,
-    mut state: AdapterState,
+    state: AdapterState,
     origin: &str,
 ) -> Result<(), AdapterError>
 where
     M: Adaptable,
     M::Projection: AdaptedProjection,
 {
-    check_state(&adapter_state(model), &state, origin)?;
+    let current = adapter_state(model);
+    check_state(&current, &state, origin)?;
+    for (name, data) in &current {
+        if let Some((path, _)) = name.split_once(START)
+            && state.get(name) != Some(data)
+        {
+            return Err(AdapterError::OtherStart { origin: origin.into(), path: path.into() });
+        }
+    }
+    replace_state(model, state);
+    Ok(())
+}
+
+/// What the names of [`StartFactors`](crate::StartFactors) have in common.
+pub(crate) const START: &str = ".start.";
+
+/// Replaces the parameters by those of a state that has been checked.
+pub(crate) fn replace_state<M>(model: &mut M, mut state: AdapterState)
+where
+    M: Adaptable,
+    M::Projection: AdaptedProjection,
+{
     model.visit_projections_mut(&mut |path, _, projection| {
         if let Some(adapter) = projection.replace_adapter(None) {
-            let mut writer = Writer { path: ParamPath::new(path), state: &mut state };
+            let mut writer = Writer { path: ParamPath::new(path, ""), state: &mut state };
             let adapter = adapter.map(&mut writer);
             projection.replace_adapter(Some(adapter));
         }
     });
-    Ok(())
+    model.visit_blocks_mut(&mut |path, _, block| {
+        if let Some(router) = block.router.take() {
+            let mut writer = Writer { path: ParamPath::new(path, "router"), state: &mut state };
+            block.router = Some(router.map(&mut writer));
+        }
+    });
+    load_trainable(model, &mut state);
 }
 
-fn check_state(
+/// Whether `found` has exactly the tensors of `expected`.
+pub(crate) fn check_state(
     expected: &AdapterState,
     found: &AdapterState,
     origin: &str,
@@ -63,12 +102,12 @@ fn check_state(
         let Some(given) = found.get(name) else {
             return Err(AdapterError::MissingTensor { origin: origin.into(), name: name.clone() });
         };
-        if given.shape() != data.shape() || given.dtype() != DType::F32 {
+        if given.shape() != data.shape() || given.dtype() != data.dtype() {
             return Err(AdapterError::TensorMismatch {
                 origin: origin.into(),
                 name: name.clone(),
                 found: format!("{:?} {:?}", given.dtype(), given.shape().as_slice()),
-                expected: format!("F32 {:?}", data.shape().as_slice()),
+                expected: format!("{:?} {:?}", data.dtype(), data.shape().as_slice()),
             });
         }
     }
@@ -85,14 +124,17 @@ fn check_state(
 }
 
 /// Follows a traversal and names its parameters as they are on disk.
+#[derive(Default)]
 struct ParamPath {
     prefix: String,
     segments: Vec<String>,
 }
 
 impl ParamPath {
-    fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned(), segments: Vec::new() }
+    /// The path of the module `name` of the projection or block `prefix`; with an empty name, of
+    /// the adapter itself.
+    fn new(prefix: &str, name: &str) -> Self {
+        Self { prefix: prefix.to_owned(), segments: vec![name.to_owned()] }
     }
 
     fn enter(&mut self, name: &str, container: &str) {
@@ -108,20 +150,28 @@ impl ParamPath {
     fn name(&self) -> String {
         let segments: Vec<_> =
             self.segments.iter().filter(|segment| !segment.is_empty()).cloned().collect();
-        let name = match segments.join(".").as_str() {
-            "experts.lora_a" => "lora_A.weight".to_owned(),
-            "experts.lora_b" => "lora_B.weight".to_owned(),
-            other => other.to_owned(),
+        // What routers and banks are made of is no part of the names.
+        let name = segments.join(".");
+        let name = name.replace("router.gate.", "router.").replace("router.strategy.", "router.");
+        let name = match name.as_str() {
+            "experts.lora_a" => "lora_A.weight",
+            "experts.lora_b" => "lora_B.weight",
+            "start.lora_a" => "start.lora_A.weight",
+            "start.lora_b" => "start.lora_B.weight",
+            other => other.strip_prefix("experts.").unwrap_or(other),
         };
         format!("{}.{name}", self.prefix)
     }
 }
 
-/// The shape on disk: the factors of a single expert have two dimensions, as in PEFT.
+/// The shape on disk: the parameters of a single expert lack the dimension of the experts, as in
+/// PEFT.
 fn disk_shape(name: &str, shape: &[usize]) -> Vec<usize> {
-    let factor = name.ends_with(".lora_A.weight") || name.ends_with(".lora_B.weight");
+    let last = |suffix: &str| name.ends_with(suffix) && !name.contains(START);
     match shape {
-        [1, rest @ ..] if factor && rest.len() == 2 => rest.to_vec(),
+        [1, rest @ ..] if rest.len() == 2 && last(".lora_A.weight") => rest.to_vec(),
+        [1, rest @ ..] if rest.len() == 2 && last(".lora_B.weight") => rest.to_vec(),
+        [1, rest @ ..] if rest.len() == 1 && last(".lora_magnitude_vector") => rest.to_vec(),
         _ => shape.to_vec(),
     }
 }
@@ -132,12 +182,21 @@ fn reshaped(data: TensorData, shape: Vec<usize>) -> TensorData {
     TensorData::from_bytes(bytes, shape, dtype)
 }
 
-struct Reader<'a> {
+#[derive(Default)]
+struct Reader {
     path: ParamPath,
-    state: &'a mut AdapterState,
+    state: AdapterState,
+    ids: HashSet<ParamId>,
 }
 
-impl ModuleVisitor for Reader<'_> {
+impl Reader {
+    fn read<M: Module>(&mut self, prefix: &str, name: &str, module: &M) {
+        self.path = ParamPath::new(prefix, name);
+        module.visit(self);
+    }
+}
+
+impl ModuleVisitor for Reader {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.path.enter(name, container);
     }
@@ -151,6 +210,12 @@ impl ModuleVisitor for Reader<'_> {
         let data = param.val().cast(DType::F32).into_data();
         let shape = disk_shape(&name, &param.val().dims());
         self.state.insert(name, reshaped(data, shape));
+        self.ids.insert(param.id);
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        let data = param.val().cast(DType::I32).into_data();
+        self.state.insert(self.path.name(), data);
     }
 }
 
@@ -178,5 +243,12 @@ impl ModuleMapper for Writer<'_> {
             let loaded = loaded.cast(tensor.dtype());
             loaded.set_require_grad(tensor.is_require_grad())
         })
+    }
+
+    fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
+        let Some(data) = self.state.remove(&self.path.name()) else {
+            return param;
+        };
+        param.map(|tensor| Tensor::from_data(data, (&tensor.device(), tensor.dtype())))
     }
 }

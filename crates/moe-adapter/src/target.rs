@@ -29,6 +29,11 @@ impl TargetModules {
         Self::Pattern("all-linear".into())
     }
 
+    /// Whether it names nothing.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Names(names) if names.is_empty())
+    }
+
     pub(crate) fn matcher(&self) -> Result<Matcher, AdapterError> {
         Ok(match self {
             Self::Names(names) if names.is_empty() => {

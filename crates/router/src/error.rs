@@ -4,16 +4,63 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum RouterError {
-    /// There is nothing to route to, or nothing to route.
+    /// A size that must not be 0.
     #[error("router: `{field}` is 0, but must be at least 1")]
     Zero {
         /// The field at fault.
         field: &'static str,
     },
-    /// The softmax would not be defined.
-    #[error("router: `temperature` is {value}, but must be a finite number above 0")]
-    Temperature {
+    /// A count that does not fit.
+    #[error("router: `{field}` is {value}, but must be {allowed}")]
+    Count {
+        /// The field at fault.
+        field: &'static str,
+        /// The value given.
+        value: usize,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// A number out of range.
+    #[error("router: `{field}` is {value}, but must be {allowed}")]
+    Number {
+        /// The field at fault.
+        field: &'static str,
         /// The value given.
         value: f64,
+        /// What is allowed.
+        allowed: &'static str,
     },
+}
+
+/// Checks that a size is at least 1.
+pub(crate) fn at_least_one(field: &'static str, value: usize) -> Result<(), RouterError> {
+    if value == 0 { Err(RouterError::Zero { field }) } else { Ok(()) }
+}
+
+/// Checks that a number of experts is at least 1 and at most `num_experts`.
+pub(crate) fn number_of_experts(
+    field: &'static str,
+    value: usize,
+    num_experts: usize,
+) -> Result<(), RouterError> {
+    at_least_one(field, value)?;
+    if value > num_experts {
+        let allowed = format!("at most the number of experts, {num_experts}");
+        return Err(RouterError::Count { field, value, allowed });
+    }
+    Ok(())
+}
+
+/// Checks that a number is finite and `ok`.
+pub(crate) fn number(
+    field: &'static str,
+    value: f64,
+    ok: impl FnOnce(f64) -> bool,
+    allowed: &'static str,
+) -> Result<(), RouterError> {
+    if value.is_finite() && ok(value) {
+        Ok(())
+    } else {
+        Err(RouterError::Number { field, value, allowed })
+    }
 }

@@ -5,6 +5,10 @@
 //! nothing of what an expert computes. Everything that a consumer may need (experts, balance
 //! losses, analytics) is in the `Routing`, computed once.
 //!
+//! Most routers are a [`GatedRouter`]: a gate, which all share and which [`GateConfig`] describes,
+//! and a [`Strategy`], which makes a routing of its logits with the functions of [`select`]. A
+//! strategy of your own gets the gate and its options for nothing.
+//!
 //! A [`RoutingTape`] travels through a model's forward pass: what routers need to know of the
 //! batch goes in ([`BatchContext`]), the routings of all layers come out.
 //!
@@ -23,22 +27,38 @@
 //! # }
 //! ```
 
+mod affine;
 mod any;
+mod buffer;
+mod capacity;
+mod clusters;
 mod context;
-mod dense;
 mod error;
+mod gate;
+mod gated;
 mod hash;
+mod padding;
+mod random;
 mod routing;
+pub mod select;
 mod shape;
+mod strategy;
 mod tape;
+#[cfg(test)]
+mod tests;
 
+pub use affine::Affine;
 pub use any::{AnyRouter, RouterConfig};
+pub use buffer::Buffer;
+pub use clusters::Clusters;
 pub use context::BatchContext;
-pub use dense::{DenseRouter, DenseRouterConfig};
 pub use error::RouterError;
+pub use gate::{GateConfig, GateInit, Read, Scope};
+pub use gated::{GatedRouter, Strategy, StrategyConfig};
 pub use hash::stable_hash;
 pub use routing::{Routing, RoutingExtras};
 pub use shape::RouterShape;
+pub use strategy::*;
 pub use tape::{RoutingRecord, RoutingTape, Site};
 
 use burn::module::{Module, ModuleDisplay};

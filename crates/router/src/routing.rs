@@ -2,8 +2,9 @@ use burn::tensor::{Bool, Int, Tensor};
 
 /// What a router decided for `T` tokens and `E` experts, with what it decided from.
 ///
-/// All tensors are `[T, E]` and f32. Tokens that are padding are routed like any other; consumers
-/// leave them out with the mask of the [`BatchContext`](crate::BatchContext).
+/// All tensors are `[T, E]` and f32. Tokens that are padding are routed like any other (unless
+/// experts have capacities, which padding does not take up); consumers leave them out with the mask
+/// of the [`BatchContext`](crate::BatchContext).
 #[derive(Debug, Clone)]
 pub struct Routing {
     /// The router's scores before normalisation.
@@ -32,6 +33,8 @@ pub struct RoutingExtras {
     /// `[T, E]`, what a load balancing loss averages in place of the probabilities, where the
     /// strategy's source says so (AdaMoLE: the probabilities above the threshold).
     pub balance_scores: Option<Tensor<2>>,
+    /// `[T]`, the sparsity `lambda` of the projection (LD-MoLE).
+    pub lambda: Option<Tensor<1>>,
 }
 
 impl Routing {

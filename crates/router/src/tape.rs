@@ -1,6 +1,7 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use crate::{BatchContext, Routing, stable_hash};
 
@@ -62,17 +63,24 @@ pub struct RoutingTape {
     context: BatchContext,
     recording: bool,
     records: Vec<RoutingRecord>,
+    moments: Option<BTreeMap<Site, Tensor<2>>>,
 }
 
 impl RoutingTape {
     /// A tape that passes the context on and forgets what layers report.
     pub fn new(context: BatchContext) -> Self {
-        Self { context, recording: false, records: Vec::new() }
+        Self { context, recording: false, records: Vec::new(), moments: None }
     }
 
     /// A tape that keeps every layer's routing.
     pub fn recording(context: BatchContext) -> Self {
-        Self { context, recording: true, records: Vec::new() }
+        Self { context, recording: true, records: Vec::new(), moments: None }
+    }
+
+    /// A tape that keeps the second moment of every projection's inputs, for starts that look at
+    /// data.
+    pub fn measuring_inputs(context: BatchContext) -> Self {
+        Self { moments: Some(BTreeMap::new()), ..Self::new(context) }
     }
 
     /// Whether routings are kept.
@@ -105,6 +113,30 @@ impl RoutingTape {
             let parameters = parameters();
             self.records.push(RoutingRecord { site, routing: routing.clone(), parameters });
         }
+    }
+
+    /// Reports the inputs of the projection at `site`, `[batch_size, seq_len, in_features]`; costs
+    /// nothing unless the tape measures inputs.
+    pub fn observe(&mut self, site: Site, x: &Tensor<3>) {
+        let Some(moments) = &mut self.moments else { return };
+        let [batch, seq, features] = x.dims();
+        let mut x: Tensor<2> = x.clone().cast(DType::F32).reshape([batch * seq, features]);
+        if let Some(mask) = &self.context.token_mask {
+            let mask: Tensor<2> = mask.clone().float().cast(DType::F32);
+            x = x * mask.reshape([batch * seq, 1]);
+        }
+        let moment = x.clone().transpose().matmul(x);
+        let sum = match moments.remove(&site) {
+            Some(sum) => sum + moment,
+            None => moment,
+        };
+        moments.insert(site, sum);
+    }
+
+    /// The sum over real tokens of `x x^T`, `[I, I]`, of every projection's inputs; empty unless
+    /// the tape measures inputs.
+    pub fn input_moments(&self) -> impl Iterator<Item = (Site, &Tensor<2>)> {
+        self.moments.iter().flatten().map(|(site, moment)| (*site, moment))
     }
 
     /// The routings so far, in the order of the forward pass.

@@ -4,6 +4,9 @@
 //! at once, with what else has to change for the model to start where it should: the residual
 //! that replaces the frozen weight, and the scaling.
 //!
+//! Starts from singular vectors decompose the weight on the host, in f32. For many layers,
+//! [`decompose_all`] does so in parallel, and [`SvdCache`] keeps the result for the next run.
+//!
 //! ```
 //! use burn::tensor::{Device, Tensor};
 //! use rand::{SeedableRng, rngs::SmallRng};
@@ -21,14 +24,50 @@
 //! ```
 
 mod any;
+mod bank;
+mod cache;
+mod corda;
+mod digest;
+mod error;
+mod eva;
+mod factors;
+mod gaussian;
+mod goat;
+mod host;
 mod lora;
+mod lora_ga;
+mod normal;
+mod olora;
+mod plan;
+mod principal;
+mod scaling;
+mod slice;
+mod spectrum;
 mod start;
 mod statistics;
+mod svd_method;
+mod triplets;
 
 pub use any::InitConfig;
+pub use cache::SvdCache;
+pub use corda::{CordaConfig, CordaMethod};
+pub use digest::weight_digest;
+pub use error::InitError;
+pub use eva::EvaConfig;
+pub use gaussian::GaussianInit;
+pub use goat::GoatConfig;
 pub use lora::LoraInit;
-pub use start::{BankShape, ExpertStart, InitError};
+pub use lora_ga::{GradientDirection, LoraGaConfig};
+pub use olora::OloraConfig;
+pub use plan::TripletPlan;
+pub use principal::PrincipalConfig;
+pub use scaling::{StartScaling, theoretical_scaling};
+pub use slice::SpectrumSlice;
+pub use spectrum::SpectrumInit;
+pub use start::{BankShape, ExpertStart};
 pub use statistics::{LayerStatistics, StatisticsNeeded};
+pub use svd_method::{RandomisedSvd, SvdMethod};
+pub use triplets::{Triplets, decompose, decompose_all};
 
 use burn::tensor::Tensor;
 use rand::Rng;
@@ -40,6 +79,17 @@ pub trait ExpertInit {
     /// What the start needs to know of a layer beside its weight. Default: nothing.
     fn needs(&self) -> StatisticsNeeded {
         StatisticsNeeded::default()
+    }
+
+    /// The triplets that the start needs of the weight's singular value decomposition, so that
+    /// they can be prepared; `None`, the default, for a start that needs nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// [`InitError`] when the weight has too few.
+    fn triplets(&self, shape: &BankShape) -> Result<Option<TripletPlan>, InitError> {
+        let _ = shape;
+        Ok(None)
     }
 
     /// The start of a layer's experts.

@@ -27,13 +27,8 @@ impl ExpertInit for LoraInit {
             .map(|_| rng.random_range(-bound..bound))
             .collect();
         let data = TensorData::new(values, [num_experts, rank, in_features]);
-        Ok(ExpertStart {
-            lora_a: Tensor::from_data(data, &device),
-            lora_b: Tensor::zeros([num_experts, out_features, rank], &device),
-            residual_coefficient: None,
-            scaling: None,
-            expert_scaling: None,
-        })
+        let lora_b = Tensor::zeros([num_experts, out_features, rank], &device);
+        Ok(ExpertStart::unchanged(Tensor::from_data(data, &device), lora_b))
     }
 }
 

@@ -1,5 +1,6 @@
 use burn::tensor::Tensor;
-use thiserror::Error;
+
+use crate::InitError;
 
 /// The sizes of a bank of experts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,6 +36,35 @@ impl BankShape {
         }
         Ok(())
     }
+
+    /// The ranks of all experts together.
+    pub(crate) fn total_rank(&self) -> usize {
+        self.num_experts * self.rank
+    }
+
+    /// The number of triplets of the weight's singular value decomposition.
+    pub(crate) fn num_triplets(&self) -> usize {
+        self.in_features.min(self.out_features)
+    }
+
+    /// An error where `needed` directions of a matrix with `available` are too many.
+    pub(crate) fn check_directions(
+        &self,
+        matrix: &'static str,
+        needed: usize,
+        available: usize,
+    ) -> Result<(), InitError> {
+        if needed <= available {
+            return Ok(());
+        }
+        let (num_experts, rank) = (self.num_experts, self.rank);
+        Err(InitError::RankTooLarge { matrix, num_experts, rank, needed, available })
+    }
+
+    /// The coefficient of the residual: as given, else `1 / E`, the mean weight of an expert.
+    pub(crate) fn residual_coefficient(&self, init_cof: Option<f64>) -> f64 {
+        init_cof.unwrap_or(1.0 / self.num_experts as f64)
+    }
 }
 
 /// The first values of a layer's experts.
@@ -54,24 +84,14 @@ pub struct ExpertStart {
     pub expert_scaling: Option<Vec<f64>>,
 }
 
-/// A start that cannot be made.
-#[derive(Debug, Clone, PartialEq, Error)]
-#[non_exhaustive]
-pub enum InitError {
-    /// There is nothing to initialise.
-    #[error("initialisation: `{field}` is 0, but must be at least 1")]
-    Zero {
-        /// The field at fault.
-        field: &'static str,
-    },
-    /// The bank is for another weight.
-    #[error(
-        "initialisation: the experts are for a weight [in, out] of {expected:?}, but it is {found:?}"
-    )]
-    WeightShape {
-        /// What the bank is for.
-        expected: [usize; 2],
-        /// What it was given.
-        found: [usize; 2],
-    },
+impl ExpertStart {
+    /// Factors whose layer keeps its weight and its scaling.
+    pub fn unchanged(lora_a: Tensor<3>, lora_b: Tensor<3>) -> Self {
+        Self { lora_a, lora_b, residual_coefficient: None, scaling: None, expert_scaling: None }
+    }
+
+    /// The same, with `coefficient` of the products taken out of the frozen weight.
+    pub fn with_residual(self, coefficient: f64) -> Self {
+        Self { residual_coefficient: Some(coefficient), ..self }
+    }
 }

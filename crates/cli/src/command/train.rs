@@ -7,7 +7,7 @@ use lora_moe::finetune::run::{PreparedRun, RunConfig};
 use lora_moe::finetune::train::{
     Evaluation, Progress, RoutingCollapse, StepReport, TrainObserver, Trainer,
 };
-use lora_moe::moe_adapter::adapter_state;
+use lora_moe::moe_adapter::trainable_parameters;
 
 use crate::args::TrainArgs;
 use crate::progress::bar;
@@ -16,8 +16,13 @@ use crate::progress::bar;
 pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
     let device = parse_device(device)?;
     let config = RunConfig::from_file(&args.config, &args.set)?;
-    let run = PreparedRun::new(&config, &device)?;
-    let trainable: usize = adapter_state(&run.model).values().map(|data| data.num_elements()).sum();
+    let decomposing = bar(0, "decomposing weights");
+    let run = PreparedRun::new(&config, &device, args.resume, &|done, total| {
+        decomposing.set_length(total as u64);
+        decomposing.set_position(done as u64);
+    })?;
+    decomposing.finish_and_clear();
+    let trainable = trainable_parameters(&run.model);
     eprintln!("data: {}", run.train_report);
     eprintln!(
         "{} samples to train on, {} to validate on; {trainable} trainable parameters on {} linears",

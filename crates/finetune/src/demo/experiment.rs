@@ -1,16 +1,20 @@
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
 use model_zoo::{CausalLm, Llama};
-use moe_adapter::{AdapterConfig, AdapterError, adapter_state, attach};
+use moe_adapter::{
+    AdapterConfig, AdapterError, AttachOptions, attach, attach_with, trainable_parameters,
+};
 
-use super::jobs::{Job, run_jobs};
+use super::jobs::run_jobs;
 use super::measure::routing_shares;
 use super::{
     Base, DemoConfig, DemoMethod, EvaluationSets, Half, Measured, measure, pretrained, samples,
 };
+use crate::calibrate::calibrate;
 use crate::data::{Collator, Sample};
 use crate::report::{BASE, DemoReport, LossCurve, ResultRow, RoutingShares, Setting};
 use crate::train::{Learner, LearnerConfig, LrSchedulerType, Schedule, TrainError, TrainingConfig};
@@ -27,7 +31,7 @@ pub trait DemoObserver: Send {
 }
 
 /// Pre-trains under observation.
-pub(super) fn base(
+pub(crate) fn base(
     config: &DemoConfig,
     cache: &Path,
     device: &Device,
@@ -73,24 +77,23 @@ pub fn run_demo(
         .samples
         .iter()
         .flat_map(|amount| methods.iter().map(move |method| (*amount, method)))
-        .map(|(amount, method)| Job {
-            method: method.clone(),
-            amount,
-            name: format!("{}, {amount} samples", method.name),
-        })
         .collect();
-    let results =
-        run_jobs(config, &base, &jobs, workers, observer, |base, job, tuned, seconds| {
-            let measured = measure(&tuned.model, &base.tokenizer, &sets)?;
-            let shares = match job.method.adapter.is_mixture() {
-                true => Some(shares(base, &sets, &job.method, job.amount, &tuned.model)?),
-                false => None,
-            };
-            let (name, amount) = (&job.method.name, job.amount);
-            let row = row(name, amount, tuned.trainable_parameters, &measured, seconds);
-            let curve = LossCurve { name: format!("{name} {amount}"), points: tuned.curve };
-            Ok((row, measured.statements, curve, shares))
-        })?;
+    let observer = Mutex::new(observer);
+    let size = |job: &(usize, &DemoMethod)| job.0;
+    let results = run_jobs(&base, &jobs, workers, size, |base, (amount, method)| {
+        let run = format!("{}, {amount} samples", method.name);
+        let started = Instant::now();
+        let tuned = tune_watched(&observer, &run, config, base, method, *amount)?;
+        let measured = measure(&tuned.model, &base.tokenizer, &sets)?;
+        let shares = match method.adapter.is_mixture() {
+            true => Some(shares(base, &sets, method, *amount, &tuned.model)?),
+            false => None,
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        let row = row(&method.name, *amount, tuned.trainable_parameters, &measured, seconds);
+        let curve = LossCurve { name: format!("{} {amount}", method.name), points: tuned.curve };
+        Ok((row, measured.statements, curve, shares))
+    })?;
     for (row, statements, curve, shares) in results {
         report.rows.push(row);
         report.statements.push(Some(statements));
@@ -120,15 +123,38 @@ fn row(
     }
 }
 
-/// A model after tuning.
-pub(super) struct Tuned {
-    pub(super) model: Llama,
-    pub(super) trainable_parameters: usize,
-    pub(super) curve: Vec<(f64, f64)>,
+/// An observer that several runs share.
+pub(crate) type SharedObserver<'a> = Mutex<&'a mut dyn DemoObserver>;
+
+/// [`tune`]s under observation.
+pub(crate) fn tune_watched(
+    observer: &SharedObserver<'_>,
+    run: &str,
+    config: &DemoConfig,
+    base: &Base,
+    method: &DemoMethod,
+    amount: usize,
+) -> Result<Tuned, TrainError> {
+    // A poisoned lock means that another run panicked; this one can still be told of.
+    let watch = || observer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    watch().on_start(run, amount.div_ceil(config.batch_size));
+    let tuned = tune(config, base, method, amount, |step, loss| watch().on_step(run, step, loss));
+    watch().on_end(run);
+    tuned
 }
 
+/// A model after tuning.
+pub(crate) struct Tuned {
+    pub(crate) model: Llama,
+    pub(crate) trainable_parameters: usize,
+    pub(crate) curve: Vec<(f64, f64)>,
+}
+
+/// The samples that a start looks at, where it looks at data.
+const CALIBRATION_SAMPLES: usize = 64;
+
 /// Tunes the base model by a method on the first `amount` samples of the stream.
-pub(super) fn tune(
+pub(crate) fn tune(
     config: &DemoConfig,
     base: &Base,
     method: &DemoMethod,
@@ -136,15 +162,21 @@ pub(super) fn tune(
     mut on_step: impl FnMut(usize, f64),
 ) -> Result<Tuned, TrainError> {
     let mut model = base.model.clone();
-    attach(&mut model, &method.adapter, config.seed)?;
-    let trainable_parameters = adapter_state(&model).values().map(|data| data.num_elements()).sum();
+    let samples = encode(base, &base.world.instruction(amount, config.seed))?;
+    let few = &samples[..samples.len().min(CALIBRATION_SAMPLES)];
+    let options = AttachOptions {
+        seed: config.seed,
+        statistics: calibrate(&model, &method.adapter, few, config.batch_size)?,
+        ..AttachOptions::default()
+    };
+    attach_with(&mut model, &method.adapter, options)?;
+    let trainable_parameters = trainable_parameters(&model);
     let balance = match &method.adapter.balance_loss {
         Some(loss) => Some(loss.init().map_err(AdapterError::from)?),
         None => None,
     };
     let training = TrainingConfig { seed: config.seed, ..TrainingConfig::default() };
-    let mut learner = Learner::new(model, balance, LearnerConfig::from(&training));
-    let samples = encode(base, &base.world.instruction(amount, config.seed))?;
+    let mut learner = Learner::new(model, balance, LearnerConfig::new(&training, &method.adapter));
     let total_steps = amount.div_ceil(config.batch_size);
     let schedule = Schedule {
         learning_rate: method.learning_rate,
@@ -165,7 +197,7 @@ pub(super) fn tune(
     Ok(Tuned { model: learner.model().valid(), trainable_parameters, curve })
 }
 
-fn encode(base: &Base, exchanges: &[Exchange]) -> Result<Vec<Sample>, TrainError> {
+pub(crate) fn encode(base: &Base, exchanges: &[Exchange]) -> Result<Vec<Sample>, TrainError> {
     exchanges.iter().map(|exchange| samples::exchange(&base.tokenizer, exchange)).collect()
 }
 
@@ -178,7 +210,7 @@ pub(super) fn equal_parameters(
     let count = |adapter: &AdapterConfig| -> Result<usize, TrainError> {
         let mut model = base.model.clone();
         attach(&mut model, adapter, 0)?;
-        Ok(adapter_state(&model).values().map(|data| data.num_elements()).sum())
+        Ok(trainable_parameters(&model))
     };
     let Some(mixture) = methods.iter().find(|method| method.adapter.is_mixture()) else {
         return Ok(methods.to_vec());

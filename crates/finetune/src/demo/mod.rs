@@ -9,11 +9,11 @@
 //! half of the evaluation sets; [`run_demo`] reports on the odd half.
 
 mod config;
-mod experiment;
-mod jobs;
+pub(crate) mod experiment;
+pub(crate) mod jobs;
 mod measure;
 mod pretrain;
-mod samples;
+pub(crate) mod samples;
 mod search;
 
 pub use config::{DemoConfig, DemoMethod};

@@ -110,6 +110,7 @@ fn pretrain(
         adam_beta2: 0.98,
         adam_epsilon: 1e-8,
         max_grad_norm: 1.0,
+        loraplus_lr_ratio: None,
         head: Head::Trained,
         seed: config.seed,
     };

@@ -1,10 +1,11 @@
 use std::path::Path;
+use std::sync::Mutex;
 
 use burn::tensor::Device;
 use serde::Serialize;
 
-use super::experiment::{base, equal_parameters};
-use super::jobs::{Job, run_jobs};
+use super::experiment::{base, equal_parameters, tune_watched};
+use super::jobs::run_jobs;
 use super::{DemoConfig, DemoMethod, DemoObserver, EvaluationSets, Half, measure};
 use crate::train::TrainError;
 
@@ -43,19 +44,26 @@ pub fn search(
     let mut jobs = Vec::new();
     for method in equal_parameters(&base, &config.methods)? {
         for &learning_rate in grid {
-            let name = format!("{}, learning rate {learning_rate}", method.name);
-            let method = DemoMethod { learning_rate, ..method.clone() };
-            jobs.push(Job { method, amount, name });
+            jobs.push(DemoMethod { learning_rate, ..method.clone() });
         }
     }
-    run_jobs(config, &base, &jobs, workers, observer, |base, job, tuned, _| {
-        let measured = measure(&tuned.model, &base.tokenizer, &sets)?;
-        Ok(SearchRow {
-            method: job.method.name.clone(),
-            learning_rate: job.method.learning_rate,
-            tasks: measured.tasks,
-            knowledge: measured.knowledge,
-            score: (measured.tasks + measured.knowledge) / 2.0,
-        })
-    })
+    let observer = Mutex::new(observer);
+    run_jobs(
+        &base,
+        &jobs,
+        workers,
+        |_| amount,
+        |base, method| {
+            let run = format!("{}, learning rate {}", method.name, method.learning_rate);
+            let tuned = tune_watched(&observer, &run, config, base, method, amount)?;
+            let measured = measure(&tuned.model, &base.tokenizer, &sets)?;
+            Ok(SearchRow {
+                method: method.name.clone(),
+                learning_rate: method.learning_rate,
+                tasks: measured.tasks,
+                knowledge: measured.knowledge,
+                score: (measured.tasks + measured.knowledge) / 2.0,
+            })
+        },
+    )
 }

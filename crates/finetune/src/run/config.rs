@@ -28,6 +28,10 @@ pub struct RunConfig {
 pub struct ModelConfig {
     /// A Hugging Face folder: `config.json`, safetensors, `tokenizer.json`.
     pub path: PathBuf,
+    /// A folder that keeps decompositions of the model's weights from run to run, for starts that
+    /// decompose them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub svd_cache: Option<PathBuf>,
 }
 
 /// The data of a run.

@@ -2,13 +2,15 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use model_zoo::{CausalLm, Llama, LoadOptions, TextTokenizer};
-use moe_adapter::{attach, load_adapter, load_adapter_state};
+use moe_adapter::{AttachOptions, attach_saved, attach_with, load_adapter};
+use svd_init::SvdCache;
 
 use super::{DataConfig, RunConfig};
+use crate::calibrate::calibrate;
 use crate::data::{
     DataFile, EncodeConfig, EncodeReport, Sample, encode_records, read_records, split,
 };
-use crate::train::TrainError;
+use crate::train::{TrainError, latest_checkpoint};
 
 /// A model with its adapters attached, and the samples of a run.
 pub struct PreparedRun {
@@ -27,15 +29,21 @@ pub struct PreparedRun {
 }
 
 impl PreparedRun {
-    /// Reads the model and the data of a run.
+    /// Reads the model and the data of a run, and puts the adapter on the model: a fresh one, or
+    /// with `resume` that of the newest checkpoint, whose start is not repeated. `progress` is told
+    /// how many of the start's decompositions are done.
     ///
     /// # Errors
     ///
     /// [`TrainError`] naming the file at fault.
-    pub fn new(run: &RunConfig, device: &Device) -> Result<Self, TrainError> {
+    pub fn new(
+        run: &RunConfig,
+        device: &Device,
+        resume: bool,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Self, TrainError> {
         let tokenizer = TextTokenizer::from_folder(&run.model.path)?;
         let mut model = Llama::load(&run.model.path, &LoadOptions::default(), device)?;
-        let adapted = attach(&mut model, &run.adapter, run.training.seed)?;
         let max_length = run.data.max_length.min(model.max_positions());
         let (mut train, train_report) =
             load_samples(&run.data.train, &run.data, max_length, &tokenizer)?;
@@ -47,6 +55,25 @@ impl PreparedRun {
             held_out
         } else {
             Vec::new()
+        };
+        let checkpoint = if resume { latest_checkpoint(&run.output_dir) } else { None };
+        let adapted = match checkpoint {
+            Some(folder) => {
+                let (config, state) = load_adapter(&folder)?;
+                attach_saved(&mut model, &config, state, &folder.display().to_string())?
+            }
+            None => {
+                let few = &train[..train.len().min(run.training.calibration_samples)];
+                let batch_size = run.training.per_device_train_batch_size;
+                let cache = run.model.svd_cache.as_deref().map(SvdCache::new);
+                let options = AttachOptions {
+                    seed: run.training.seed,
+                    statistics: calibrate(&model, &run.adapter, few, batch_size)?,
+                    svd_cache: cache.as_ref(),
+                    progress: Some(progress),
+                };
+                attach_with(&mut model, &run.adapter, options)?
+            }
         };
         Ok(Self { model, tokenizer, train, validation, train_report, adapted })
     }
@@ -86,8 +113,7 @@ pub fn load_model(
     let mut model = Llama::load(folder, &LoadOptions::default(), device)?;
     if let Some(adapter) = adapter {
         let (config, state) = load_adapter(adapter)?;
-        attach(&mut model, &config, 0)?;
-        load_adapter_state(&mut model, state, &adapter.display().to_string())?;
+        attach_saved(&mut model, &config, state, &adapter.display().to_string())?;
     }
     Ok(model)
 }

@@ -47,6 +47,8 @@ pub struct TrainingConfig {
     pub eval_on_start: bool,
     /// A checkpoint every so many steps; 0 saves at the end only. Default 0.
     pub save_steps: usize,
+    /// The training samples that a start looks at, where it looks at data. Default 64.
+    pub calibration_samples: usize,
     /// How many checkpoints are kept, the newest; the best by validation loss is kept besides.
     /// Default 2.
     pub save_total_limit: usize,
@@ -80,6 +82,7 @@ impl Default for TrainingConfig {
             eval_steps: 0,
             eval_on_start: false,
             save_steps: 0,
+            calibration_samples: 64,
             save_total_limit: 2,
             routing_collapse_threshold: 0.9,
             routing_collapse_steps: 20,

@@ -1,9 +1,10 @@
 use balance_loss::BalanceLoss;
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use model_zoo::{CausalLm, TokenInput};
+use moe_adapter::{AdapterConfig, lora_b_ids};
 use router::RoutingTape;
 
-use super::{Head, TrainError, TrainingConfig, clip_grad_norm, cross_entropy};
+use super::{Head, TrainError, TrainingConfig, clip_grad_norm, cross_entropy, split_gradients};
 use crate::data::DeviceBatch;
 
 /// What a [`Learner`] needs to know.
@@ -19,10 +20,19 @@ pub struct LearnerConfig {
     pub adam_epsilon: f64,
     /// The largest norm of the gradient; 0 does not clip.
     pub max_grad_norm: f64,
+    /// LoRA+: the learning rate of every `B` of an adapter is this many times that of the rest.
+    pub loraplus_lr_ratio: Option<f64>,
     /// Whether the output head learns.
     pub head: Head,
     /// The seed of what is random inside a step.
     pub seed: u64,
+}
+
+impl LearnerConfig {
+    /// How a run trains the adapter of a configuration.
+    pub fn new(training: &TrainingConfig, adapter: &AdapterConfig) -> Self {
+        Self { loraplus_lr_ratio: adapter.loraplus_lr_ratio, ..Self::from(training) }
+    }
 }
 
 impl From<&TrainingConfig> for LearnerConfig {
@@ -33,6 +43,7 @@ impl From<&TrainingConfig> for LearnerConfig {
             adam_beta2: config.adam_beta2,
             adam_epsilon: config.adam_epsilon,
             max_grad_norm: config.max_grad_norm,
+            loraplus_lr_ratio: None,
             head: Head::Frozen,
             seed: config.seed,
         }
@@ -187,6 +198,10 @@ impl<M: CausalLm> Learner<M> {
         }
         let mut grads = accumulator.grads();
         let grad_norm = clip_grad_norm(&self.model, &mut grads, self.config.max_grad_norm);
+        if let Some(ratio) = self.config.loraplus_lr_ratio {
+            let fast = split_gradients(&self.model, &mut grads, &lora_b_ids(&self.model));
+            self.model = self.optimizer.step(ratio * learning_rate, self.model.clone(), fast);
+        }
         self.model = self.optimizer.step(learning_rate, self.model.clone(), grads);
         self.steps += 1;
         Ok(StepReport { loss, balance_loss, grad_norm, tokens })

@@ -11,6 +11,7 @@ mod loss;
 mod metrics;
 mod observer;
 mod schedule;
+mod split;
 mod trainer;
 
 pub use checkpoint::{TrainerState, latest_checkpoint};
@@ -24,4 +25,5 @@ pub use loss::{Head, cross_entropy};
 pub use metrics::MetricsLog;
 pub use observer::{Progress, Silent, TrainObserver};
 pub use schedule::{LrSchedulerType, Schedule};
+use split::split_gradients;
 pub use trainer::{TrainSummary, Trainer};

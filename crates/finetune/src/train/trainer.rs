@@ -80,7 +80,7 @@ where
         {
             return Err(balance_loss::BalanceLossError::MissingTaskTypes.into());
         }
-        let learner = Learner::new(model, balance, LearnerConfig::from(training));
+        let learner = Learner::new(model, balance, LearnerConfig::new(training, adapter));
         Ok(Self { learner, adapter, training, train, validation, output_dir, base_model: None })
     }
 

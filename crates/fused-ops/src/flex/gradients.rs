@@ -136,6 +136,58 @@ impl<B: FusedGradients> Backward<B, 2> for DropoutLinear {
 }
 
 #[derive(Debug)]
+struct Dropped;
+
+impl<B: FusedGradients> Backward<B, 1> for Dropped {
+    type State = (f64, u64);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let (p, seed) = ops.state;
+        let [parent] = ops.parents;
+        if let Some(parent) = parent {
+            grads.register::<B>(parent.id, B::dropout(grad, p, seed));
+        }
+    }
+}
+
+/// Its parents are `y`, `x`, `a`, `up` and the weights.
+#[derive(Debug)]
+struct LinearRouted;
+
+impl<B: FusedGradients> Backward<B, 5> for LinearRouted {
+    type State = ([NodeId; 4], FloatTensor<B>);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 5>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let grad = grads.consume::<B>(&ops.node);
+        let (nodes, selected) = ops.state;
+        let [x, a, up, weights] = nodes.map(|node| checkpointer.retrieve_node_output(node));
+        let [y_parent, x_parent, parents @ ..] = ops.parents;
+        if let Some(parent) = y_parent {
+            grads.register::<B>(parent.id, grad.clone());
+        }
+        if x_parent.is_none() && parents.iter().all(Option::is_none) {
+            return;
+        }
+        let inputs = [x, a, up, weights, selected];
+        let (results, x_grad) = B::linear_routed_backward(inputs, grad, x_parent.is_some());
+        if let (Some(parent), Some(grad)) = (x_parent, x_grad) {
+            grads.register::<B>(parent.id, grad);
+        }
+        for (parent, grad) in parents.into_iter().zip(results) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, grad);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
 struct RopeHeads;
 
 impl<B: FusedGradients> Backward<B, 1> for RopeHeads {
@@ -227,6 +279,43 @@ impl<B: FusedGradients, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
                 let y = B::dropout_linear(x.into_primitive(), weight.into_primitive(), p, seed);
                 prep.finish(y)
             }
+        }
+    }
+
+    fn dropped(x: FloatTensor<Self>, p: f64, seed: u64) -> FloatTensor<Self> {
+        let prepared = Dropped.prepare::<C>([x.node()]).compute_bound().stateful();
+        let y = B::dropped(x.into_primitive(), p, seed);
+        match prepared {
+            OpsKind::Tracked(prep) => prep.finish((p, seed), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn linear_routed(
+        y: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        selected: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let nodes = [&y, &x, &a, &up, &weights].map(|parent| parent.node());
+        let selected = selected.into_primitive();
+        let prepared = LinearRouted.prepare::<C>(nodes).compute_bound().stateful();
+        let state = match &prepared {
+            OpsKind::Tracked(_) => Some(selected.clone()),
+            OpsKind::UnTracked(_) => None,
+        };
+        let kept = [&x, &a, &up, &weights].map(|parent| parent.clone());
+        let [x, a, up, weights] = [x, a, up, weights].map(|parent| parent.into_primitive());
+        let result = B::linear_routed(y.into_primitive(), x, a, up, weights, selected);
+        match (prepared, state) {
+            (OpsKind::Tracked(mut prep), Some(selected)) => {
+                let nodes = kept.each_ref().map(|parent| prep.checkpoint(parent));
+                prep.finish((nodes, selected), result)
+            }
+            (OpsKind::Tracked(_), None) => unreachable!("a tracked result keeps its selection"),
+            (OpsKind::UnTracked(prep), _) => prep.finish(result),
         }
     }
 

@@ -5,6 +5,7 @@ mod gradients;
 mod mask;
 mod operations;
 mod product;
+mod routed;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{
@@ -53,6 +54,19 @@ pub(crate) trait FusedOps: Backend {
         seed: u64,
     ) -> FloatTensor<Self>;
 
+    /// See [`dropout`](crate::dropout).
+    fn dropped(x: FloatTensor<Self>, p: f64, seed: u64) -> FloatTensor<Self>;
+
+    /// See [`linear_routed`](crate::linear_routed).
+    fn linear_routed(
+        y: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        selected: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
     /// See [`rope_heads`](crate::rope_heads).
     fn rope_heads(
         x: FloatTensor<Self>,
@@ -84,6 +98,14 @@ pub(crate) trait FusedGradients: FusedOps {
 
     /// `x` with its mask, as it entered the linear map.
     fn dropout(x: FloatTensor<Self>, p: f64, seed: u64) -> FloatTensor<Self>;
+
+    /// The gradients of `a`, `up` and the weights, and on demand that of `x`. `inputs` are `x`, `a`,
+    /// `up`, the weights and the selection.
+    fn linear_routed_backward(
+        inputs: [FloatTensor<Self>; 5],
+        grad: FloatTensor<Self>,
+        x_too: bool,
+    ) -> ([FloatTensor<Self>; 3], Option<FloatTensor<Self>>);
 
     /// The gradient of `x`.
     fn rope_heads_backward(

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::buffer::{Floats, contiguous, filled, rows_per_task};
 use super::mask::{Mask, softmax};
 use super::product::sum_of_products;
+use super::routed;
 use super::{FusedGradients, FusedOps};
 use crate::kernel;
 
@@ -69,6 +70,21 @@ impl FusedOps for Flex {
 
     fn dropout_linear(x: Floats, weight: Floats, p: f64, seed: u64) -> Floats {
         Self::product(Self::dropout(x, p, seed), Self::float_transpose(weight))
+    }
+
+    fn dropped(x: Floats, p: f64, seed: u64) -> Floats {
+        Self::dropout(x, p, seed)
+    }
+
+    fn linear_routed(
+        y: Floats,
+        x: Floats,
+        a: Floats,
+        up: Floats,
+        weights: Floats,
+        selected: Floats,
+    ) -> Floats {
+        routed::forward(y, [x, a, up, weights, selected])
     }
 
     fn rope_heads(x: Floats, cos: Floats, sin: Floats) -> Floats {
@@ -180,6 +196,14 @@ impl FusedGradients for Flex {
                     .for_each(|(chunk, (out, x))| kernel::dropout(x, first(chunk), mask, out));
             })
         }
+    }
+
+    fn linear_routed_backward(
+        inputs: [Floats; 5],
+        grad: Floats,
+        x_too: bool,
+    ) -> ([Floats; 3], Option<Floats>) {
+        routed::backward(inputs, grad, x_too)
     }
 
     fn rope_heads_backward(cos: Floats, sin: Floats, grad: Floats) -> FloatTensor<Self> {

@@ -49,6 +49,11 @@ impl Case {
         self.described(key)?.as_f64().ok_or_else(|| format!("`{key}` of the case is no number"))
     }
 
+    /// A yes or no of the description.
+    pub fn flag(&self, key: &str) -> Result<bool, String> {
+        self.described(key)?.as_bool().ok_or_else(|| format!("`{key}` of the case is no flag"))
+    }
+
     /// A float tensor.
     pub fn float<const D: usize>(&self, name: &str, device: &Device) -> Result<Tensor<D>, String> {
         Ok(Tensor::from_data(self.data::<D>(name)?, device))

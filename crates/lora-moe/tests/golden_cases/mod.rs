@@ -2,7 +2,12 @@
 //! [`METHODS`].
 
 mod case;
+mod gated;
+mod layer;
 mod loramoe;
+mod penalties;
+mod slim;
+mod sparsegen;
 
 pub use case::Case;
 
@@ -14,4 +19,12 @@ pub type Results = Vec<(&'static str, Vec<f32>)>;
 pub type Compute = fn(&Case) -> Result<Results, String>;
 
 /// The functions by the `method` of the cases that they compute.
-pub const METHODS: &[(&str, Compute)] = &[("loramoe", loramoe::compute)];
+pub const METHODS: &[(&str, Compute)] = &[
+    ("loramoe", loramoe::compute),
+    ("top_k", gated::top_k),
+    ("top_p", gated::top_p),
+    ("adamole", gated::adamole),
+    ("dynmole", gated::dynmole),
+    ("sparsegen", sparsegen::compute),
+    ("slim", slim::compute),
+];

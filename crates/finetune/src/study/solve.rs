@@ -1,0 +1,118 @@
+use model_zoo::Llama;
+use moe_adapter::{AdapterConfig, TargetModules, attach, trainable_parameters};
+use svd_init::InitConfig;
+
+use super::{StudyConfig, StudyMethod};
+use crate::train::TrainError;
+
+/// A method at its solved rank.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Solved {
+    pub(super) method: StudyMethod,
+    pub(super) trainable_parameters: usize,
+}
+
+/// Gives every method the rank at which it has as many trainable parameters as the baseline, to
+/// the nearest, and keeps its ratio of alpha to rank.
+pub(super) fn solve_ranks(config: &StudyConfig, model: &Llama) -> Result<Vec<Solved>, TrainError> {
+    let Some(baseline) = config.methods.iter().find(|method| method.name == config.baseline) else {
+        return Err(TrainError::value("baseline", &config.baseline, "the name of a method"));
+    };
+    let target = count(model, &baseline.adapter)?;
+    let solve = |method: &StudyMethod| -> Result<Solved, TrainError> {
+        let mut method = method.clone();
+        if method.equal_parameters && method.name != config.baseline {
+            method.adapter = with_parameters(model, &method.adapter, target)?;
+        }
+        let trainable_parameters = count(model, &method.adapter)?;
+        Ok(Solved { method, trainable_parameters })
+    };
+    config.methods.iter().map(solve).collect()
+}
+
+/// Whether the number of trainable parameters follows from the rank at all.
+pub(super) fn has_rank(adapter: &AdapterConfig) -> bool {
+    adapter.has_experts() && adapter.experts.factors(adapter.num_experts).is_some()
+}
+
+/// The trainable parameters of an adapter. They do not depend on its start, which may be costly.
+fn count(model: &Llama, adapter: &AdapterConfig) -> Result<usize, TrainError> {
+    let mut model = model.clone();
+    attach(&mut model, &AdapterConfig { init: InitConfig::Lora, ..adapter.clone() }, 0)?;
+    Ok(trainable_parameters(&model))
+}
+
+fn with_parameters(
+    model: &Llama,
+    adapter: &AdapterConfig,
+    target: usize,
+) -> Result<AdapterConfig, TrainError> {
+    if !has_rank(adapter) {
+        return Ok(adapter.clone());
+    }
+    // Ranks that are split over experts are multiples of their number.
+    let unit = match (adapter.split_rank, &adapter.num_experts_by_layer) {
+        (false, _) => 1,
+        (true, None) => adapter.num_experts,
+        (true, Some(counts)) => counts.iter().copied().fold(1, least_common_multiple),
+    };
+    let at = |units: usize| {
+        let r = units * unit;
+        let lora_alpha = adapter.lora_alpha / adapter.r as f64 * r as f64;
+        AdapterConfig { r, r_by_layer: None, lora_alpha, ..adapter.clone() }
+    };
+    // The count is linear in the rank: routers and the like, and the factors.
+    let (one, two) = (count(model, &at(1))?, count(model, &at(2))?);
+    let slope = two.saturating_sub(one).max(1) as f64;
+    let units = 1.0 + (target as f64 - one as f64) / slope;
+    Ok(at((units.round() as i64).max(1) as usize))
+}
+
+fn least_common_multiple(a: usize, b: usize) -> usize {
+    let (mut x, mut y) = (a, b);
+    while y > 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x * b
+}
+
+/// An adapter in a few words.
+pub(super) fn describe(adapter: &AdapterConfig) -> String {
+    let mut parts = Vec::new();
+    if adapter.has_experts() {
+        let tag = |value: Result<serde_json::Value, serde_json::Error>| match value {
+            Ok(value) => value["type"].as_str().unwrap_or_default().to_owned(),
+            Err(_) => String::new(),
+        };
+        let experts = tag(serde_json::to_value(&adapter.experts));
+        match &adapter.num_experts_by_layer {
+            Some(counts) => parts.push(format!("{counts:?} {experts} experts by layer")),
+            None if adapter.num_experts > 1 => {
+                parts.push(format!("{} {experts} experts", adapter.num_experts));
+            }
+            None => parts.push(experts),
+        }
+        if adapter.identity_experts > 0 {
+            parts.push(format!("{} identity experts", adapter.identity_experts));
+        }
+        if has_rank(adapter) {
+            parts.push(format!("rank {}", adapter.r));
+        }
+        if adapter.is_mixture() {
+            parts.push(format!("router {}", tag(serde_json::to_value(&adapter.router))));
+        }
+        parts.push(format!("start {}", tag(serde_json::to_value(adapter.init))));
+        parts.push(names(&adapter.target_modules));
+    }
+    if let Some(modules) = &adapter.modules_to_save {
+        parts.push(format!("{} as a whole", names(modules)));
+    }
+    parts.join(", ")
+}
+
+fn names(modules: &TargetModules) -> String {
+    match modules {
+        TargetModules::Names(names) => names.join(" "),
+        TargetModules::Pattern(pattern) => pattern.clone(),
+    }
+}

@@ -1,0 +1,67 @@
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+use router::Routing;
+
+use crate::{DoraBank, ExpertBank, Ia3Bank, LoraBank};
+
+/// Any bank of this crate, for choosing at run time.
+#[derive(Module, Debug)]
+pub enum AnyBank {
+    /// See [`LoraBank`].
+    Lora(LoraBank),
+    /// See [`DoraBank`].
+    Dora(DoraBank),
+    /// See [`Ia3Bank`].
+    Ia3(Ia3Bank),
+}
+
+/// What `$bank` gives for the bank that it is.
+macro_rules! each {
+    ($any:expr, $bank:ident => $result:expr) => {
+        match $any {
+            AnyBank::Lora($bank) => $result,
+            AnyBank::Dora($bank) => $result,
+            AnyBank::Ia3($bank) => $result,
+        }
+    };
+}
+
+impl ExpertBank for AnyBank {
+    fn num_experts(&self) -> usize {
+        each!(self, bank => bank.num_experts())
+    }
+
+    fn shared_experts(&self) -> usize {
+        each!(self, bank => bank.shared_experts())
+    }
+
+    fn forward(
+        &self,
+        base: &Linear,
+        x: Tensor<2>,
+        routing: Option<&Routing>,
+        training_seed: Option<u64>,
+    ) -> Tensor<2> {
+        each!(self, bank => bank.forward(base, x, routing, training_seed))
+    }
+
+    fn expert_forward(
+        &self,
+        expert: usize,
+        base: &Linear,
+        base_output: Tensor<2>,
+        x: Tensor<2>,
+        training_seed: Option<u64>,
+    ) -> Tensor<2> {
+        each!(self, bank => bank.expert_forward(expert, base, base_output, x, training_seed))
+    }
+
+    fn parameters(&self) -> Vec<Tensor<3>> {
+        each!(self, bank => bank.parameters())
+    }
+
+    fn merged(&self, base: &Linear, weights: Option<Tensor<1>>) -> Option<Linear> {
+        each!(self, bank => bank.merged(base, weights))
+    }
+}

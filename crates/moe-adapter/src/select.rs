@@ -1,0 +1,45 @@
+use std::collections::BTreeSet;
+
+use router::Site;
+
+use crate::{Adaptable, AdapterError, LayersToTransform, TargetModules};
+
+/// The linears that a configuration targets.
+pub(crate) struct Selection {
+    /// Their paths.
+    pub(crate) paths: BTreeSet<String>,
+    /// The layers of the model.
+    pub(crate) num_layers: usize,
+}
+
+/// Chooses the linears of a model.
+pub(crate) fn select<M: Adaptable>(
+    model: &M,
+    targets: &TargetModules,
+    layers: Option<&LayersToTransform>,
+) -> Result<Selection, AdapterError> {
+    let mut matcher = targets.matcher()?;
+    let mut paths = BTreeSet::new();
+    let mut available = BTreeSet::new();
+    let mut num_layers = 0;
+    model.visit_projections(&mut |path, site: Site, _| {
+        num_layers = num_layers.max(site.layer + 1);
+        available.insert(site.module);
+        let in_layer = layers.is_none_or(|layers| layers.indices().contains(&site.layer));
+        if in_layer && matcher.matches(path) {
+            paths.insert(path.to_owned());
+        }
+    });
+    if let Some(layers) = layers
+        && let Some(layer) = layers.indices().iter().find(|layer| **layer >= num_layers)
+    {
+        return Err(AdapterError::LayerNotFound { layer: *layer, layers: num_layers });
+    }
+    let unused = matcher.unused();
+    if paths.is_empty() || !unused.is_empty() {
+        let available: Vec<_> = available.into_iter().collect();
+        let targets = if unused.is_empty() { "as given".to_owned() } else { format!("{unused:?}") };
+        return Err(AdapterError::TargetNotFound { targets, available: available.join(", ") });
+    }
+    Ok(Selection { paths, num_layers })
+}

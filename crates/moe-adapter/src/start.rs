@@ -1,0 +1,57 @@
+use burn::module::{Module, Param};
+use burn::tensor::{DType, Int, Tensor, TensorData};
+
+/// What a start took out of the frozen weight, kept so that an adapter can be put on the base
+/// model again without repeating the start.
+///
+/// `W_res = W - c sum_e s_e B_e A_e` with the first values of the experts. The factors are as small
+/// as the experts; the residual is never stored.
+#[derive(Module, Debug)]
+pub struct StartFactors {
+    /// The first values of `A`, `[E, r, I]`.
+    pub lora_a: Param<Tensor<3>>,
+    /// The first values of `B`, with the coefficient and the scaling of each expert in it,
+    /// `c s_e B_e`, `[E, O, r]`.
+    pub lora_b: Param<Tensor<3>>,
+    /// The digest of the weight that they were taken out of, `[2]`: its upper and its lower half.
+    pub base_digest: Param<Tensor<1, Int>>,
+}
+
+impl StartFactors {
+    /// The factors of a start on the weight `base`, `[I, O]`. `scaled_b` is `c s_e B_e`.
+    pub fn new(lora_a: Tensor<3>, scaled_b: Tensor<3>, base: &Tensor<2>) -> Self {
+        let digest = digest_halves(svd_init::weight_digest(base));
+        let digest = TensorData::new(digest.to_vec(), [2]);
+        Self {
+            base_digest: Param::from_tensor(Tensor::from_data(
+                digest,
+                (&base.device(), DType::I32),
+            )),
+            lora_a: Param::from_tensor(lora_a).no_grad(),
+            lora_b: Param::from_tensor(scaled_b).no_grad(),
+        }
+    }
+
+    /// Whether `base` is the weight that the factors were taken out of.
+    pub fn fits(&self, base: &Tensor<2>) -> bool {
+        let digest = digest_halves(svd_init::weight_digest(base));
+        let kept: Vec<i32> = self.base_digest.val().into_data().iter::<i32>().collect();
+        kept == digest
+    }
+
+    /// `W_res`, `[I, O]`.
+    pub fn residual(&self, base: Tensor<2>) -> Tensor<2> {
+        let [experts, rank, in_features] = self.lora_a.dims();
+        let out_features = self.lora_b.dims()[1];
+        let a = self.lora_a.val().reshape([experts * rank, in_features]).transpose();
+        let b = self.lora_b.val().swap_dims(1, 2).reshape([experts * rank, out_features]);
+        let dtype = base.dtype();
+        let product = a.cast(DType::F32).matmul(b.cast(DType::F32));
+        let residual: Tensor<2> = base.cast(DType::F32) - product;
+        residual.cast(dtype)
+    }
+}
+
+fn digest_halves(digest: u64) -> [i32; 2] {
+    [(digest >> 32) as u32 as i32, digest as u32 as i32]
+}

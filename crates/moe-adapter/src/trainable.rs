@@ -1,0 +1,199 @@
+use std::collections::{BTreeMap, HashSet};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{DType, Tensor, TensorData};
+
+use crate::target::Matcher;
+use crate::{AdapterError, BiasTraining, TargetModules};
+
+/// Follows a traversal of a whole model and names its parameters as Hugging Face checkpoints do.
+///
+/// The modules of a model are named so already; what an adapted projection adds to the path of its
+/// linear is left out.
+#[derive(Default)]
+struct ModelPath {
+    names: Vec<String>,
+    containers: Vec<String>,
+}
+
+impl ModelPath {
+    fn enter(&mut self, name: &str, container: &str) {
+        let inner = container == "Struct:AdaptedLinear" && name == "base";
+        self.names.push(if inner { String::new() } else { name.to_owned() });
+        self.containers.push(container.to_owned());
+    }
+
+    fn exit(&mut self) {
+        self.names.pop();
+        self.containers.pop();
+    }
+
+    /// The path of the module that holds the parameter, and the parameter's name in it.
+    fn split(&self) -> (String, &str) {
+        let (last, rest) = match self.names.split_last() {
+            Some((last, rest)) => (last.as_str(), rest),
+            None => ("", &[][..]),
+        };
+        let path: Vec<_> = rest.iter().filter(|n| !n.is_empty()).map(String::as_str).collect();
+        (path.join("."), last)
+    }
+
+    fn name(&self) -> String {
+        let (path, name) = self.split();
+        if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    }
+
+    /// Whether the parameter is stored transposed: the weight of a linear.
+    fn transposed(&self) -> bool {
+        self.containers.last().is_some_and(|container| container == "Struct:Linear")
+            && self.names.last().is_some_and(|name| name == "weight")
+    }
+}
+
+/// Whether a parameter is to be trained, on or off an autodiff device.
+fn is_trainable<const D: usize>(param: &Param<Tensor<D>>) -> bool {
+    if param.val().is_autodiff() {
+        param.is_require_grad()
+    } else {
+        // Off autodiff devices only `train` tells.
+        param.clone().train().is_require_grad()
+    }
+}
+
+/// The number of numbers that training changes: parameters of adapters and routers, and what is
+/// trained of the base model.
+pub fn trainable_parameters<M: Module>(model: &M) -> usize {
+    struct Count(usize);
+    impl ModuleVisitor for Count {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if is_trainable(param) {
+                self.0 += param.val().dims().iter().product::<usize>();
+            }
+        }
+    }
+    let mut count = Count(0);
+    model.visit(&mut count);
+    count.0
+}
+
+/// Makes the parameters of whole modules trainable; returns how many.
+pub(crate) fn unfreeze<M: Module>(
+    model: &mut M,
+    modules: Option<&TargetModules>,
+    bias: BiasTraining,
+    adapted: &dyn Fn(&str) -> bool,
+) -> Result<usize, AdapterError> {
+    struct Unfreeze<'a> {
+        path: ModelPath,
+        matcher: Option<Matcher>,
+        bias: BiasTraining,
+        adapted: &'a dyn Fn(&str) -> bool,
+        available: Vec<String>,
+        count: usize,
+    }
+    impl ModuleMapper for Unfreeze<'_> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.exit();
+        }
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (module, name) = self.path.split();
+            let of_bias = name == "bias"
+                && match self.bias {
+                    BiasTraining::None => false,
+                    BiasTraining::All => true,
+                    BiasTraining::LoraOnly => (self.adapted)(&module),
+                };
+            let whole = self.matcher.as_mut().is_some_and(|matcher| matcher.matches(&module));
+            if !self.available.contains(&module) {
+                self.available.push(module);
+            }
+            if of_bias || whole {
+                self.count += 1;
+                return param.set_require_grad(true);
+            }
+            param
+        }
+    }
+    let matcher = modules.map(TargetModules::matcher).transpose()?;
+    let (path, count) = (ModelPath::default(), 0);
+    let mut mapper = Unfreeze { path, matcher, bias, adapted, available: Vec::new(), count };
+    let changed = model.clone().map(&mut mapper);
+    let unused = mapper.matcher.as_ref().map(Matcher::unused).unwrap_or_default();
+    if !unused.is_empty() || (modules.is_some() && mapper.count == 0) {
+        let targets = format!("{unused:?}");
+        let available: Vec<_> = mapper.available.iter().take(12).cloned().collect();
+        return Err(AdapterError::ModulesToSave { targets, available: available.join(", ") });
+    }
+    *model = changed;
+    Ok(mapper.count)
+}
+
+/// The trainable parameters of a model that are not among `known`, by the names they have on disk.
+pub(crate) fn trainable_state<M: Module>(
+    model: &M,
+    known: &HashSet<ParamId>,
+) -> BTreeMap<String, TensorData> {
+    struct Reader<'a> {
+        path: ModelPath,
+        known: &'a HashSet<ParamId>,
+        state: BTreeMap<String, TensorData>,
+    }
+    impl ModuleVisitor for Reader<'_> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.exit();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if self.known.contains(&param.id) || !is_trainable(param) {
+                return;
+            }
+            let mut value: Tensor<D> = param.val().cast(DType::F32);
+            if self.path.transposed() {
+                value = value.transpose();
+            }
+            self.state.insert(self.path.name(), value.into_data());
+        }
+    }
+    let mut reader = Reader { path: ModelPath::default(), known, state: BTreeMap::new() };
+    model.visit(&mut reader);
+    reader.state
+}
+
+/// Replaces the trainable parameters that [`trainable_state`] reads by those of `state`, which
+/// have been checked.
+pub(crate) fn load_trainable<M: Module>(model: &mut M, state: &mut BTreeMap<String, TensorData>) {
+    struct Writer<'a> {
+        path: ModelPath,
+        state: &'a mut BTreeMap<String, TensorData>,
+    }
+    impl ModuleMapper for Writer<'_> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.exit();
+        }
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(data) = self.state.remove(&self.path.name()) else {
+                return param;
+            };
+            let transposed = self.path.transposed();
+            param.map(|tensor| {
+                let mut loaded: Tensor<D> = Tensor::from_data(data, &tensor.device());
+                if transposed {
+                    loaded = loaded.transpose();
+                }
+                let loaded: Tensor<D> = loaded.cast(tensor.dtype());
+                loaded.set_require_grad(tensor.is_require_grad())
+            })
+        }
+    }
+    if !state.is_empty() {
+        *model = model.clone().map(&mut Writer { path: ModelPath::default(), state });
+    }
+}

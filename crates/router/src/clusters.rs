@@ -1,0 +1,131 @@
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use rand::Rng;
+
+use crate::{Buffer, random, select};
+
+/// Cluster centres of activations that slide towards the activations of training, each with a
+/// variance for every channel (SLIM, arXiv 2410.07739).
+///
+/// Both are running state: saved and loaded, moved in training only, never by an optimiser.
+#[derive(Module, Debug)]
+pub struct Clusters {
+    /// The centres, `[N, I]`.
+    pub centres: Buffer<2>,
+    /// The variance of each channel, `[N, I]`.
+    pub variance: Buffer<2>,
+    /// What a centre and its variance keep of themselves in a training pass.
+    pub momentum: f64,
+}
+
+impl Clusters {
+    /// The smallest variance that a distance is measured with.
+    const SMALLEST_VARIANCE: f64 = 1e-10;
+
+    /// `count` centres from the standard normal distribution, with variances of 1.
+    pub(crate) fn init<R: Rng + ?Sized>(
+        count: usize,
+        hidden_size: usize,
+        momentum: f64,
+        rng: &mut R,
+        device: &Device,
+    ) -> Self {
+        let shape = [count, hidden_size];
+        Self {
+            centres: Buffer::new(random::normal(shape, 1.0, rng, device)),
+            variance: Buffer::new(Tensor::ones(shape, device)),
+            momentum,
+        }
+    }
+
+    /// The centre with the least Euclidean distance to each point, `[R, I]` to one-hot `[R, N]`; of
+    /// equal ones the first.
+    pub fn nearest(&self, points: Tensor<2>) -> Tensor<2> {
+        let centres = self.centres.value();
+        let norms: Tensor<2> = centres.clone().powi_scalar(2).sum_dim(1).transpose();
+        // The square of a point's norm is the same for all centres.
+        let closeness = points.without_autodiff().matmul(centres.transpose()) * 2.0 - norms;
+        select::top_k(closeness, 1).float()
+    }
+
+    /// `|x - c| / sigma` of each channel at the nearest centre, `[R, I]`.
+    pub fn deviations(&self, points: Tensor<2>, nearest: Tensor<2>) -> Tensor<2> {
+        let variance = nearest.clone().matmul(self.variance.value());
+        let centre = nearest.matmul(self.centres.value());
+        (points - centre).abs() / variance.clamp_min(Self::SMALLEST_VARIANCE).sqrt()
+    }
+
+    /// Moves each centre towards the mean of the points that are nearest to it, and its variance
+    /// towards their mean squared deviation from where the centre was. A cluster without points
+    /// stays.
+    ///
+    /// # Shapes
+    ///
+    /// - `points`: `[R, I]`
+    /// - `nearest`: `[R, N]`, one-hot
+    /// - `real`: `[R, 1]`, 1 for points that count, 0 for others
+    pub fn slide(&self, points: Tensor<2>, nearest: Tensor<2>, real: Tensor<2>) {
+        let (centres, variance) = (self.centres.value(), self.variance.value());
+        // Not a product with the mask: padding may hold anything, and 0 * inf is not 0.
+        let points = points.without_autodiff();
+        let padding = real.clone().equal_scalar(0.0).expand(points.dims());
+        let points = points.mask_fill(padding, 0.0);
+
+        let deviations = points.clone() - nearest.clone().matmul(centres.clone());
+        let members = (nearest * real).transpose();
+        let count = members.clone().sum_dim(1);
+        let rate = count.clone().greater_elem(0.0).float() * (1.0 - self.momentum);
+        let count = count.clamp_min(1.0);
+        let mean = members.clone().matmul(points) / count.clone();
+        let square = members.matmul(deviations.powi_scalar(2)) / count;
+        self.centres.set(centres.clone() + (mean - centres) * rate.clone());
+        self.variance.set(variance.clone() + (square - variance) * rate);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().iter::<f32>().collect()
+    }
+
+    fn clusters(momentum: f64) -> Clusters {
+        let device = Device::flex();
+        Clusters {
+            centres: Buffer::new(Tensor::from_data(
+                [[0.0, 0.0], [10.0, 0.0], [-9.0, 9.0]],
+                &device,
+            )),
+            variance: Buffer::new(Tensor::from_data([[1.0, 4.0], [1.0, 1.0], [1.0, 1.0]], &device)),
+            momentum,
+        }
+    }
+
+    #[test]
+    fn points_belong_to_the_nearest_centre_and_are_measured_with_its_deviation() {
+        let clusters = clusters(0.5);
+        let points = Tensor::<2>::from_data([[1.0, 2.0], [7.0, 0.0]], &Device::flex());
+        let nearest = clusters.nearest(points.clone());
+        assert_eq!(floats(nearest.clone()), [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+        assert_eq!(floats(clusters.deviations(points, nearest)), [1.0, 1.0, 3.0, 0.0]);
+    }
+
+    #[test]
+    fn clusters_slide_towards_their_own_real_points_only() {
+        let clusters = clusters(0.75);
+        let device = Device::flex();
+        let points = [[1.0, 2.0], [3.0, 0.0], [10.0, 4.0], [f32::INFINITY, f32::NAN]];
+        let points = Tensor::<2>::from_data(points, &device);
+        let nearest = [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]];
+        let nearest = Tensor::<2>::from_data(nearest, &device);
+        let real = Tensor::<2>::from_data([[1.0], [1.0], [1.0], [0.0]], &device);
+        clusters.slide(points, nearest, real);
+        // Means [2, 1] and [10, 4]; squared deviations [5, 2] and [0, 16].
+        let centres = floats(clusters.centres.value());
+        assert_eq!(centres, [0.5, 0.25, 10.0, 1.0, -9.0, 9.0]);
+        let variance = floats(clusters.variance.value());
+        assert_eq!(variance, [2.0, 3.5, 0.75, 4.75, 1.0, 1.0]);
+    }
+}

@@ -1,0 +1,122 @@
+//! Which experts a token selects, from its scores: pure functions of tensors `[T, E]`.
+//!
+//! None of them sorts, because sorting on a GPU waits for the host. They compare each expert with
+//! each other one instead, which takes `T * E * E` comparisons and as much memory: little for the
+//! numbers of experts in use (up to 64 or so). Of experts with equal scores the first is ahead. The
+//! masks are decided without gradients.
+
+use burn::tensor::activation::softmax;
+use burn::tensor::{Bool, Int, Tensor};
+
+/// Whether an expert is ahead of another one: `[T, E, E]`, true at `[t, e, j]` where `j` has a
+/// larger score than `e`, or an equal one and a smaller index.
+fn ahead(scores: Tensor<2>) -> Tensor<3, Bool> {
+    let scores = scores.without_autodiff();
+    let [tokens, experts] = scores.dims();
+    let device = scores.device();
+    let shape = [tokens, experts, experts];
+    let of_e = scores.clone().unsqueeze_dim::<3>(2).expand(shape);
+    let of_j = scores.unsqueeze_dim::<3>(1).expand(shape);
+    let index = Tensor::<1, Int>::arange(0..experts as i64, &device);
+    let earlier = index
+        .clone()
+        .unsqueeze_dim::<2>(0)
+        .expand([experts, experts])
+        .lower(index.unsqueeze_dim::<2>(1).expand([experts, experts]));
+    let earlier = earlier.unsqueeze_dim::<3>(0).expand(shape);
+    of_j.clone().greater(of_e.clone()).bool_or(of_j.equal(of_e).bool_and(earlier))
+}
+
+/// How many experts are ahead of each expert, `[T, E]`: 0 for the one with the largest score.
+pub fn ranks(scores: Tensor<2>) -> Tensor<2> {
+    ahead(scores).float().sum_dim(2).squeeze_dim(2)
+}
+
+/// The `k` experts with the largest scores.
+pub fn top_k(scores: Tensor<2>, k: usize) -> Tensor<2, Bool> {
+    ranks(scores).lower_scalar(k as f64)
+}
+
+/// What [`top_p`] does with the expert at which the sum of probabilities exceeds `p`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crossing {
+    /// It is selected, as in MixLoRA's dynamic routing.
+    Kept,
+    /// It is not, as in DynMoLE.
+    Dropped,
+}
+
+/// The experts with the largest probabilities while their sum is at most `p`, the one at which it
+/// exceeds `p` kept or dropped, and the first `min_experts` in any case. All for `p` of 1.
+pub fn top_p(
+    probabilities: Tensor<2>,
+    p: f64,
+    crossing: Crossing,
+    min_experts: usize,
+) -> Tensor<2, Bool> {
+    // A sum of probabilities may be rounded to more than 1.
+    let p = if p >= 1.0 { f64::from(f32::MAX) } else { p };
+    let probabilities = probabilities.without_autodiff();
+    let [tokens, experts] = probabilities.dims();
+    let ahead = ahead(probabilities.clone()).float();
+    let of_j = probabilities.clone().unsqueeze_dim::<3>(1).expand([tokens, experts, experts]);
+    let before: Tensor<2> = (of_j * ahead.clone()).sum_dim(2).squeeze_dim(2);
+    let sums = match crossing {
+        Crossing::Kept => before,
+        Crossing::Dropped => before + probabilities,
+    };
+    let ranks: Tensor<2> = ahead.sum_dim(2).squeeze_dim(2);
+    sums.lower_equal_scalar(p).bool_or(ranks.lower_scalar(min_experts as f64))
+}
+
+/// Sparsegen: the projection of the logits onto the simplex, with sparsity `lambda < 1`.
+///
+/// `w = relu(z - tau) / (1 - lambda)`, `tau = (sum of the k largest z - 1 + lambda) / k`, with `k`
+/// the largest number for which `1 - lambda + k z_(k) > sum of the k largest z`. Sources: Laha et
+/// al., arXiv 1810.11975; LD-MoLE, arXiv 2509.25684, proposition 1. An expert is in the support
+/// exactly where `sum_j relu(z_j - z_e) < 1 - lambda`, which needs no sorting and does not lose
+/// digits where logits are large.
+///
+/// # Shapes
+///
+/// - `logits`: `[T, E]`
+/// - `lambda`: `[T, 1]`
+/// - the weights: `[T, E]`; each row sums to 1
+pub fn sparsegen(logits: Tensor<2>, lambda: Tensor<2>) -> Tensor<2> {
+    let [tokens, experts] = logits.dims();
+    // The weights do not change with a constant added to all logits.
+    let largest = logits.clone().without_autodiff().max_dim(1);
+    let logits = logits - largest;
+    let room = lambda.neg().add_scalar(1.0);
+
+    let shape = [tokens, experts, experts];
+    let fixed = logits.clone().without_autodiff();
+    let of_j = fixed.clone().unsqueeze_dim::<3>(1).expand(shape);
+    let excess = of_j - fixed.unsqueeze_dim::<3>(2).expand(shape);
+    let excess: Tensor<2> = excess.clamp_min(0.0).sum_dim(2).squeeze_dim(2);
+    let limit = room.clone().without_autodiff().expand([tokens, experts]);
+    let support = excess.lower(limit).float();
+
+    let count = support.clone().sum_dim(1);
+    let sum = (logits.clone() * support.clone()).sum_dim(1);
+    let tau = (sum - room.clone()) / count;
+    // Rounding may leave an expert at the edge of the support a little below 0.
+    ((logits - tau) * support).clamp_min(0.0) / room
+}
+
+/// The values where `mask`, 0 elsewhere.
+pub fn keep(values: Tensor<2>, mask: Tensor<2, Bool>) -> Tensor<2> {
+    values * mask.float().without_autodiff()
+}
+
+/// Divides each row by its sum; rows of zeros stay as they are.
+pub fn renormalise(weights: Tensor<2>) -> Tensor<2> {
+    let sums = weights.clone().sum_dim(1);
+    let empty = sums.clone().without_autodiff().equal_scalar(0.0);
+    weights / sums.mask_fill(empty, 1.0)
+}
+
+/// The softmax over the experts where `mask`, 0 elsewhere.
+pub fn masked_softmax(logits: Tensor<2>, mask: Tensor<2, Bool>) -> Tensor<2> {
+    softmax(logits.mask_fill(mask.bool_not(), -1e30), 1)
+}

@@ -1,0 +1,33 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{SpectrumInit, SpectrumSlice, StartScaling, SvdMethod};
+
+/// The keys of `pissa`, `milora` and `pissa_milora`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrincipalConfig {
+    /// What the singular values are divided by. Default: 1 for a single expert, as in PiSSA and
+    /// MiLoRA; 10 for a mixture, as in GOAT's comparison.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rho: Option<f64>,
+    /// The coefficient of the residual. Default: `1 / E`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_cof: Option<f64>,
+    /// How the leading triplets of `pissa` are found; the others take the full decomposition.
+    pub svd: SvdMethod,
+}
+
+impl PrincipalConfig {
+    /// The start on `slice` of the spectrum, with the layer's own scaling.
+    pub fn init(&self, slice: SpectrumSlice) -> SpectrumInit {
+        SpectrumInit {
+            slice,
+            rho: self.rho,
+            init_cof: self.init_cof,
+            scaling: StartScaling::Layer,
+            eta: 1.0,
+            expert_scaling: false,
+            svd: self.svd,
+        }
+    }
+}
