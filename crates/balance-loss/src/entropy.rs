@@ -137,6 +137,9 @@ impl BalanceLoss for Entropy {
 mod tests {
     use super::*;
     use crate::testing::{Layer, assert_close, descend, refused_coefficients, tape, value};
+    use burn::tensor::Device;
+    use burn::tensor::activation::softmax;
+    use router::{BatchContext, Site};
 
     const P: [[f32; 3]; 2] = [[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]];
 
@@ -223,6 +226,27 @@ mod tests {
         assert!(value(&with(over_tokens), &even).abs() < 1e-6);
         let (before, after) = descend(&with(over_tokens), 4, 1.0);
         assert!(after < 0.05 * before, "the spread went from {before} to {after}");
+    }
+
+    #[test]
+    fn per_token_the_gradient_makes_decisions_clear() {
+        let device = Device::flex().autodiff();
+        for index in [None, Some(1.1)] {
+            let loss = with(|c| c.entropic_index = index);
+            let mut logits = Tensor::<2>::from_data([[0.3, 0.0, -0.2], [0.0, 0.1, 0.4]], &device);
+            let mut values = Vec::new();
+            for _ in 0..100 {
+                logits = logits.detach().require_grad();
+                let p = softmax(logits.clone(), 1);
+                let routing = Routing::dense(logits.clone(), p.clone(), p);
+                let mut tape = RoutingTape::recording(BatchContext::new(1, 2));
+                tape.push(Site::new(0, "mlp.up_proj"), &routing, Vec::new);
+                values.push(value(&loss, &tape));
+                let grads = loss.loss(&tape).unwrap().unwrap().backward();
+                logits = logits.clone() - Tensor::from_inner(logits.grad(&grads).unwrap()) * 2.0;
+            }
+            assert!(values[0] > 0.9 && values[99] < 0.1, "{values:?}");
+        }
     }
 
     #[test]

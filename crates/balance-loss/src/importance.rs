@@ -49,8 +49,8 @@ impl ImportanceConfig {
 /// loss = coefficient * var(I) / (mean(I)^2 + 1e-10)
 /// ```
 ///
-/// with the unbiased variance over experts, as in the code published with it: the squared
-/// coefficient of variation. (Computed from means over tokens, which differ from the sums by a
+/// the squared coefficient of variation, with the unbiased variance over experts, as PyTorch
+/// implementations have it. (Computed from means over tokens, which differ from the sums by a
 /// factor that cancels.) It works on dense routing as well, where every expert is selected.
 #[derive(Debug, Clone)]
 pub struct Importance {

@@ -164,7 +164,7 @@ mod tests {
         let by_scores = with(|c| c.over = Scores::BalanceScores);
         assert_close(value(&by_scores, &plain), value(&with(|_| ()), &plain));
         layer.balance_scores = Some([[0.0, 0.0, -1.0]; 4].to_vec());
-        assert_close(value(&by_scores, &tape(&[layer], None)), 3.0 * 0.5 * -1.0);
+        assert_close(value(&by_scores, &tape(&[layer], None)), -1.5);
     }
 
     #[test]
@@ -185,8 +185,8 @@ mod tests {
         let one = layer();
         let other = Layer::new(&[[0.1, 0.1, 0.8]; 4]).selecting(&[[false, false, true]; 4]);
         let (a, b) = (
-            value(&with(|_| ()), &tape(&[one.clone()], None)),
-            value(&with(|_| ()), &tape(&[other.clone()], None)),
+            value(&with(|_| ()), &tape(std::slice::from_ref(&one), None)),
+            value(&with(|_| ()), &tape(std::slice::from_ref(&other), None)),
         );
         let both = tape(&[one, other], None);
         assert_close(value(&with(|_| ()), &both), a + b);

@@ -1,6 +1,6 @@
 //! `lora-moe inspect --routing`, and the warning of `lora-moe train` when routing collapses.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod support;
 

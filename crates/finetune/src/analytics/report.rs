@@ -12,7 +12,7 @@ pub const DEAD_SHARE: f64 = 0.01;
 pub struct RoutingReport {
     /// The part of an even share below which an expert counts as dead.
     pub dead_share: f64,
-    /// The routed projections, by layer.
+    /// The routed projections, in the order of the forward pass.
     pub sites: Vec<SiteReport>,
 }
 

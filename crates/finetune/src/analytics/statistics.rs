@@ -20,7 +20,8 @@ use super::AnalyticsError;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RoutingStatistics {
-    pub(super) sites: BTreeMap<Site, SiteSums>,
+    /// In the order of the forward pass.
+    pub(super) sites: Vec<(Site, SiteSums)>,
 }
 
 /// The sums of one projection.
@@ -125,8 +126,8 @@ impl RoutingStatistics {
     }
 
     fn check(&self, site: Site, found: usize) -> Result<(), AnalyticsError> {
-        match self.sites.get(&site) {
-            Some(known) if known.experts != found => Err(AnalyticsError::Experts {
+        match self.sites.iter().find(|(known, _)| *known == site) {
+            Some((_, known)) if known.experts != found => Err(AnalyticsError::Experts {
                 site: site.to_string(),
                 expected: known.experts,
                 found,
@@ -137,11 +138,11 @@ impl RoutingStatistics {
 
     fn add_site(&mut self, site: Site, sums: &SiteSums) -> Result<(), AnalyticsError> {
         self.check(site, sums.experts)?;
-        let known = self.sites.entry(site).or_insert_with(|| SiteSums {
-            experts: sums.experts,
-            identity_experts: sums.identity_experts,
-            groups: BTreeMap::new(),
+        let at = self.sites.iter().position(|(known, _)| *known == site).unwrap_or_else(|| {
+            self.sites.push((site, SiteSums { groups: BTreeMap::new(), ..sums.clone() }));
+            self.sites.len() - 1
         });
+        let known = &mut self.sites[at].1;
         for (task_type, group) in &sums.groups {
             // A type of which a batch has only padding was not seen.
             if group.tokens > 0.0 {
@@ -155,8 +156,7 @@ impl RoutingStatistics {
 /// Experts that the router chooses from and that have no parameters: the first ones.
 fn identity_experts(record: &RoutingRecord) -> usize {
     let with_parameters = record.parameters.iter().map(|parameter| parameter.dims()[0]).max();
-    let experts = record.routing.num_experts();
-    with_parameters.map_or(0, |count| if count > 1 { experts.saturating_sub(count) } else { 0 })
+    with_parameters.map_or(0, |count| record.routing.num_experts().saturating_sub(count))
 }
 
 /// The tokens of a batch by task type.

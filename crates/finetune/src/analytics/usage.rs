@@ -1,3 +1,5 @@
+use std::ops::Add;
+
 use burn::tensor::{DType, Tensor};
 use router::{RoutingTape, Site};
 
@@ -41,11 +43,6 @@ impl ExpertUse {
         (!sums.is_empty()).then(|| Self { sites, sums: Tensor::cat(sums, 0) })
     }
 
-    /// Adds another forward pass of the same model.
-    pub fn add(self, other: Self) -> Self {
-        Self { sites: self.sites, sums: self.sums + other.sums }
-    }
-
     /// Reads the largest share of each projection.
     pub fn largest_shares(self) -> Vec<SiteShare> {
         let sums: Vec<f64> = self.sums.into_data().iter::<f64>().collect();
@@ -62,6 +59,15 @@ impl ExpertUse {
             }
         }
         shares
+    }
+}
+
+/// Adds another forward pass of the same model.
+impl Add for ExpertUse {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { sites: self.sites, sums: self.sums + other.sums }
     }
 }
 
@@ -105,7 +111,7 @@ mod tests {
     fn passes_add_up() {
         let flipped = WEIGHTS.map(|[a, b, c]| [c, b, a]);
         let one = ExpertUse::of(&tape(WEIGHTS, None)).unwrap();
-        let both = one.add(ExpertUse::of(&tape(flipped, None)).unwrap()).largest_shares();
+        let both = (one + ExpertUse::of(&tape(flipped, None)).unwrap()).largest_shares();
         assert_eq!(found(&both), [(0, 1, 0.375), (1, 0, 3.0 / 5.5)]);
     }
 

@@ -1,11 +1,10 @@
-use burn::tensor::{DType, Tensor};
-use model_zoo::{CausalLm, PaddingSide, TextTokenizer, TokenInput, generate_batch};
-use router::RoutingTape;
+use model_zoo::{CausalLm, TextTokenizer, generate_batch};
 
 use super::samples;
+use crate::analytics::{AnalyticsError, DEAD_SHARE, routing_statistics};
 use crate::data::Sample;
 use crate::train::{TrainError, evaluate};
-use crate::world::{EOS, Exchange, PAD, World};
+use crate::world::{EOS, Exchange, World};
 
 /// Which half of the evaluation sets: methods are chosen on one and compared on the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,24 +113,20 @@ pub(super) fn routing_shares<M: CausalLm>(
     model: &M,
     samples: &[Sample],
 ) -> Result<Vec<f64>, TrainError> {
-    let ids: Vec<_> = samples.iter().map(|sample| sample.input_ids.clone()).collect();
-    let input = TokenInput::from_sequences(&ids, PAD, PaddingSide::Right, &model.device());
-    let mut tape = RoutingTape::recording(input.context());
-    model.hidden_states(&input, None, &mut tape);
-    let [batch, seq] = input.input_ids.dims();
-    let mask: Tensor<2> = match input.attention_mask {
-        Some(mask) => mask.float().cast(DType::F32).reshape([batch * seq, 1]),
-        None => Tensor::ones([batch * seq, 1], &model.device()),
+    if samples.is_empty() {
+        return Ok(Vec::new());
+    }
+    let statistics = match routing_statistics(model, samples, samples.len()) {
+        Ok(statistics) => statistics,
+        Err(TrainError::Analytics(AnalyticsError::NoRouting)) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
     };
-    let tokens = f64::from(mask.clone().sum().into_scalar::<f32>());
+    let sites = statistics.report(DEAD_SHARE).sites;
     let mut shares: Vec<f64> = Vec::new();
-    for record in tape.records() {
-        let weights = (record.routing.weights.clone() * mask.clone()).sum_dim(0) / tokens;
-        let weights = weights.into_data();
-        let layer: Vec<f64> = weights.iter::<f64>().collect();
-        shares.resize(layer.len(), 0.0);
-        for (share, value) in shares.iter_mut().zip(layer) {
-            *share += value / tape.records().len() as f64;
+    for site in &sites {
+        shares.resize(site.experts, 0.0);
+        for (share, value) in shares.iter_mut().zip(&site.all.importance) {
+            *share += value / sites.len() as f64;
         }
     }
     Ok(shares)

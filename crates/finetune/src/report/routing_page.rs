@@ -38,10 +38,6 @@ fn modules(report: &RoutingReport) -> Vec<&str> {
     modules
 }
 
-fn name(group: &GroupReport) -> String {
-    group.task_type.map_or_else(|| "all".to_owned(), |kind| format!("task type {kind}"))
-}
-
 fn findings(report: &RoutingReport) -> String {
     let by_share =
         |a: &&SiteReport, b: &&SiteReport| a.all.largest_share.total_cmp(&b.all.largest_share);
@@ -61,8 +57,8 @@ fn findings(report: &RoutingReport) -> String {
     let specialised = report.sites.iter().filter_map(|site| Some((site, site.specialisation?)));
     if let Some((site, value)) = specialised.max_by(|a, b| a.1.total_cmp(&b.1)) {
         items.push(format!(
-            "Experts differ most between task types at layer {}, {}: the expert says {:.1} % of \
-             what there is to know of the type.",
+            "Experts differ most between task types at layer {}, {}: knowing the expert removes \
+             {:.1} % of the uncertainty about the type.",
             site.layer,
             site.module,
             100.0 * value
@@ -80,14 +76,17 @@ fn findings(report: &RoutingReport) -> String {
 }
 
 fn all_figures(report: &RoutingReport) -> Vec<Figure> {
+    // One scale, so that projections can be compared.
+    let groups = report.sites.iter().flat_map(|site| site.task_types.iter().chain([&site.all]));
+    let highest = groups.map(|group| group.largest_share).fold(0.0, f64::max);
     let mut figures: Vec<Figure> =
-        modules(report).into_iter().map(|module| shares(report, module)).collect();
+        modules(report).into_iter().map(|module| shares(report, module, highest)).collect();
     figures.extend(co_activation(report));
     figures
 }
 
 /// Shares by layer and expert, a panel for each task type.
-fn shares(report: &RoutingReport, module: &str) -> Figure {
+fn shares(report: &RoutingReport, module: &str, highest: f64) -> Figure {
     let sites: Vec<_> = report.sites.iter().filter(|site| site.module == module).collect();
     let labels: Vec<String> = sites.iter().map(|site| site.layer.to_string()).collect();
     let mut types: Vec<Option<i64>> =
@@ -127,7 +126,7 @@ fn shares(report: &RoutingReport, module: &str) -> Figure {
     if identity > 0 {
         caption.push_str(&format!(" The first {identity} are identity experts."));
     }
-    heat(module.to_owned(), caption, ("layer", &labels), "expert", &panels)
+    heat(module.to_owned(), caption, ("layer", &labels), "expert", &panels, highest)
 }
 
 /// Which experts are selected together, by projection, averaged over layers; none where routing is
@@ -153,6 +152,8 @@ fn co_activation(report: &RoutingReport) -> Option<Figure> {
         })
         .collect();
     let labels: Vec<String> = (0..experts).map(|expert| expert.to_string()).collect();
+    let highest =
+        panels.iter().flat_map(|p| p.values.iter().flatten().copied()).fold(0.0, f64::max);
     (!panels.is_empty()).then(|| {
         heat(
             "Experts selected together".to_owned(),
@@ -162,33 +163,43 @@ fn co_activation(report: &RoutingReport) -> Option<Figure> {
             ("expert", &labels),
             "expert",
             &panels,
+            highest,
         )
     })
 }
 
 fn table(report: &RoutingReport) -> String {
-    let mut out =
-        "<h2>Numbers</h2>\n<div class=\"wide\">\n<table class=\"results\">\n<thead><tr>".to_owned();
-    for column in COLUMNS {
-        out.push_str(&format!("<th scope=\"col\">{column}</th>"));
-    }
-    out.push_str("</tr></thead>\n<tbody>\n");
+    let mut rows = Vec::new();
     for module in modules(report) {
         for (at, site) in report.sites.iter().filter(|site| site.module == module).enumerate() {
-            for (row, group) in std::iter::once(&site.all).chain(&site.task_types).enumerate() {
-                let first = at == 0 && row == 0;
-                out.push_str(if first { "<tr class=\"first\">" } else { "<tr>" });
-                let specialisation = if row == 0 { site.specialisation } else { None };
-                for cell in cells(site, group, specialisation) {
-                    out.push_str(&format!("<td>{}</td>", escape(&cell)));
-                }
-                out.push_str("</tr>\n");
+            for (group, first) in std::iter::once((&site.all, true))
+                .chain(site.task_types.iter().map(|group| (group, false)))
+            {
+                let specialisation = if first { site.specialisation } else { None };
+                rows.push((at == 0 && first, cells(site, group, specialisation)));
             }
         }
     }
+    // What no router of this model knows needs no column.
+    let shown: Vec<usize> = (0..COLUMNS.len())
+        .filter(|column| rows.iter().any(|(_, cells)| !cells[*column].is_empty()))
+        .collect();
+    let mut out =
+        "<h2>Numbers</h2>\n<div class=\"wide\">\n<table class=\"results\">\n<thead><tr>".to_owned();
+    for column in &shown {
+        out.push_str(&format!("<th scope=\"col\">{}</th>", COLUMNS[*column]));
+    }
+    out.push_str("</tr></thead>\n<tbody>\n");
+    for (first, cells) in rows {
+        out.push_str(if first { "<tr class=\"first\">" } else { "<tr>" });
+        for column in &shown {
+            out.push_str(&format!("<td>{}</td>", escape(&cells[*column])));
+        }
+        out.push_str("</tr>\n");
+    }
     out.push_str(&format!(
         "</tbody>\n</table>\n</div>\n<p class=\"note\">Experts are counted from 0. Dead: the experts \
-         with less than {:.0} % of an even share. Entropy: of the probabilities before selection, and \
+         with less than {} % of an even share. Entropy: of the probabilities before selection, and \
          of the weights after it, 1 for an even division. Identity: the share of experts that leave \
          the base model as it is. Distance: to the nearest cluster. Specialisation: how much of the \
          task type the expert tells, from 0 to 1. Padding does not count.</p>\n",
@@ -207,7 +218,7 @@ fn cells(
     [
         site.module.clone(),
         site.layer.to_string(),
-        name(group),
+        group.task_type.map_or_else(|| "all".to_owned(), |kind| kind.to_string()),
         count(group.tokens),
         share(group.largest_share),
         dead.join(" "),
@@ -266,6 +277,10 @@ mod tests {
         assert_eq!(page.matches("<svg").count(), 3);
         // Two layers of two projections, each with all and two types.
         assert_eq!(page.matches("<tr>").count() + page.matches("<tr class").count(), 1 + 12);
+        assert!(
+            !page.contains("<th scope=\"col\">identity") && page.contains(">dead</th>"),
+            "{page}"
+        );
         assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
     }
 

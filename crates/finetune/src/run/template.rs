@@ -174,6 +174,19 @@ mod tests {
     use crate::run::RunConfig;
 
     #[test]
+    fn a_sum_of_losses_is_written_as_toml() {
+        let mut adapter = Preset::LoramoePaper.config();
+        let losses = serde_json::json!({ "type": "sum", "losses": [
+            { "type": "entropy", "coefficient": 0.01, "entropic_index": 1.1 },
+            { "type": "z_loss" },
+        ]});
+        adapter.balance_loss = Some(serde_json::from_value(losses).unwrap());
+        let table: toml::Table = adapter_section(&adapter).parse().unwrap();
+        let read = table["adapter"]["balance_loss"].clone().try_into().unwrap();
+        assert_eq!(adapter.balance_loss, Some(read));
+    }
+
+    #[test]
     fn every_template_is_a_run_with_the_values_of_its_preset() {
         for preset in Preset::ALL {
             let text = run_template(preset);

@@ -171,7 +171,7 @@ where
             let mut used: Option<ExpertUse> = None;
             let mut watch = |tape: &RoutingTape| {
                 used = match (used.take(), ExpertUse::of(tape)) {
-                    (Some(used), Some(more)) => Some(used.add(more)),
+                    (Some(used), Some(more)) => Some(used + more),
                     (used, more) => used.or(more),
                 };
             };

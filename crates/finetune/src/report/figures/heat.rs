@@ -5,7 +5,7 @@ use crate::report::{
 };
 
 const COLOR: &str = "#1f83c4";
-const LEFT: f64 = 40.0;
+const LEFT: f64 = 50.0;
 const RIGHT: f64 = WIDTH - 6.0;
 const GAP: f64 = 16.0;
 /// Room above a row of panels for their titles, and below for the names of columns.
@@ -22,18 +22,17 @@ pub(in crate::report) struct Panel {
     pub(in crate::report) crossed: Vec<(usize, usize)>,
 }
 
-/// Matrices of equal shape side by side, on one scale from 0 to the largest value. `rows` and
-/// `columns` name what these are, and `labels` each row.
+/// Matrices of equal shape side by side, on a scale from 0 to `highest`. `rows` and `columns` name
+/// what these are, and `labels` each row.
 pub(in crate::report) fn heat(
     title: String,
     caption: String,
     (rows, labels): (&str, &[String]),
     columns: &str,
     panels: &[Panel],
+    highest: f64,
 ) -> Figure {
     let width = panels.iter().flat_map(|panel| &panel.values).map(Vec::len).max().unwrap_or(1);
-    let all = panels.iter().flat_map(|panel| panel.values.iter().flatten().copied());
-    let highest = all.filter(|value| value.is_finite()).fold(0.0, f64::max);
     // Cells stay wide enough to be hit by a pointer.
     let fitting = (((RIGHT - LEFT + GAP) / (10.0 * width as f64 + GAP)) as usize).clamp(1, 3);
     let abreast = panels.len().clamp(1, fitting);
