@@ -40,11 +40,12 @@ impl AdapterConfig {
             start.lora_a = start.lora_a.narrow(0, 0, in_a);
             start.lora_b = start.lora_b.narrow(0, 0, in_b);
         }
-        let scaling = start.scaling.unwrap_or(shape.scaling);
-        let factors = start.residual_coefficient.map(|c| taken_out(&start, c, scaling, &weight));
+        let factors =
+            start.residual_coefficient.map(|c| taken_out(&start, c, shape.scaling, &weight));
         let residual = factors.as_ref().map(|factors| factors.residual(weight.clone()));
         let seen = residual.clone().unwrap_or(weight);
-        let (mut adapter, _) = self.assemble(&seen, sizes, scaling, path, Some(start), rng)?;
+        let (mut adapter, _) =
+            self.assemble(&seen, sizes, shape.scaling, path, Some(start), rng)?;
         adapter.start = factors;
         Ok((adapter, residual))
     }

@@ -108,7 +108,7 @@ impl ExpertInit for InitConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CordaMethod, GradientDirection, StartScaling, SvdMethod};
+    use crate::{CordaMethod, GradientDirection, SvdMethod};
 
     fn parsed(json: &str) -> InitConfig {
         serde_json::from_str(json).unwrap()
@@ -119,13 +119,7 @@ mod tests {
         assert_eq!(parsed(r#"{"type": "lora"}"#), InitConfig::Lora);
         let pissa = PrincipalConfig { rho: None, init_cof: None, svd: SvdMethod::Auto };
         assert_eq!(parsed(r#"{"type": "pissa"}"#), InitConfig::Pissa(pissa));
-        let goat = GoatConfig {
-            rho: 10.0,
-            init_cof: None,
-            scaling: StartScaling::Theoretical,
-            eta: 1.0,
-            expert_scaling: false,
-        };
+        let goat = GoatConfig { rho: 10.0, init_cof: None, expert_scaling: false };
         assert_eq!(parsed(r#"{"type": "goat_mini"}"#), InitConfig::GoatMini(goat));
         let lora_ga = LoraGaConfig {
             stable_gamma: 16.0,

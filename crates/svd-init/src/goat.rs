@@ -1,8 +1,10 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{SpectrumInit, SpectrumSlice, StartScaling, SvdMethod};
+use crate::{SpectrumInit, SpectrumSlice, SvdMethod};
 
 /// The keys of `goat` and `goat_mini`. Source: GOAT, arXiv 2502.16894.
+///
+/// The scaling is the layer's; [`theoretical_scaling`](crate::theoretical_scaling) is the paper's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GoatConfig {
@@ -11,24 +13,13 @@ pub struct GoatConfig {
     /// The coefficient of the residual. Default: `1 / E`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_cof: Option<f64>,
-    /// Which scaling the experts get. Default: `theoretical`, `sqrt(3 eta I / d)`.
-    pub scaling: StartScaling,
-    /// The ratio of full fine-tuning's learning rate to the adapters'. Default: 1; the paper takes
-    /// 0.1 for LLaMA at a learning rate of 1e-4. Only the theoretical scaling reads it.
-    pub eta: f64,
     /// Whether each expert has a scaling of its own (GOAT-s). Default: no.
     pub expert_scaling: bool,
 }
 
 impl Default for GoatConfig {
     fn default() -> Self {
-        Self {
-            rho: 10.0,
-            init_cof: None,
-            scaling: StartScaling::default(),
-            eta: 1.0,
-            expert_scaling: false,
-        }
+        Self { rho: 10.0, init_cof: None, expert_scaling: false }
     }
 }
 
@@ -39,8 +30,6 @@ impl GoatConfig {
             slice,
             rho: Some(self.rho),
             init_cof: self.init_cof,
-            scaling: self.scaling,
-            eta: self.eta,
             expert_scaling: self.expert_scaling,
             svd: SvdMethod::Full,
         }

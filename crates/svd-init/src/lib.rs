@@ -61,7 +61,7 @@ pub use lora_ga::{GradientDirection, LoraGaConfig};
 pub use olora::OloraConfig;
 pub use plan::TripletPlan;
 pub use principal::PrincipalConfig;
-pub use scaling::{StartScaling, theoretical_scaling};
+pub use scaling::theoretical_scaling;
 pub use slice::SpectrumSlice;
 pub use spectrum::SpectrumInit;
 pub use start::{BankShape, ExpertStart};

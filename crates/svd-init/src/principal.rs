@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{SpectrumInit, SpectrumSlice, StartScaling, SvdMethod};
+use crate::{SpectrumInit, SpectrumSlice, SvdMethod};
 
 /// The keys of `pissa`, `milora` and `pissa_milora`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -18,14 +18,12 @@ pub struct PrincipalConfig {
 }
 
 impl PrincipalConfig {
-    /// The start on `slice` of the spectrum, with the layer's own scaling.
+    /// The start on `slice` of the spectrum.
     pub fn init(&self, slice: SpectrumSlice) -> SpectrumInit {
         SpectrumInit {
             slice,
             rho: self.rho,
             init_cof: self.init_cof,
-            scaling: StartScaling::Layer,
-            eta: 1.0,
             expert_scaling: false,
             svd: self.svd,
         }

@@ -1,5 +1,3 @@
-use serde::{Deserialize, Serialize};
-
 /// GOAT's scaling `s = sqrt(3 eta I / d)`, for experts of rank `d` on inputs of size `I`.
 ///
 /// `eta` is the ratio of full fine-tuning's learning rate to the adapters'. Source: arXiv
@@ -21,17 +19,6 @@ use serde::{Deserialize, Serialize};
 /// expert's own singular values. The tests in `tests/goat_scaling.rs` measure all three.
 pub fn theoretical_scaling(eta: f64, in_features: usize, rank: usize) -> f64 {
     (3.0 * eta * in_features as f64 / rank as f64).sqrt()
-}
-
-/// Which scaling a start sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StartScaling {
-    /// [`theoretical_scaling`] in place of the layer's.
-    #[default]
-    Theoretical,
-    /// The layer's own, `lora_alpha / r`.
-    Layer,
 }
 
 #[cfg(test)]

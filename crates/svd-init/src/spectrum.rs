@@ -6,8 +6,8 @@ use rand::Rng;
 use crate::bank::{scaled, stack};
 use crate::error::{not_negative, positive};
 use crate::{
-    BankShape, ExpertInit, ExpertStart, InitError, LayerStatistics, SpectrumSlice, StartScaling,
-    SvdMethod, TripletPlan, Triplets, decompose, theoretical_scaling, weight_digest,
+    BankShape, ExpertInit, ExpertStart, InitError, LayerStatistics, SpectrumSlice, SvdMethod,
+    TripletPlan, Triplets, decompose, weight_digest,
 };
 
 /// Experts that start from singular triplets of the weight `W = U S V^T`.
@@ -27,10 +27,6 @@ pub struct SpectrumInit {
     pub rho: Option<f64>,
     /// The coefficient of the residual. `None`: `1 / E`.
     pub init_cof: Option<f64>,
-    /// Which scaling `s` the experts get.
-    pub scaling: StartScaling,
-    /// `eta` of [`theoretical_scaling`].
-    pub eta: f64,
     /// Whether each expert has a scaling of its own (GOAT-s):
     /// `s_j = s sqrt(sum of sigma over I_1 / sum of sigma over I_j)`.
     ///
@@ -49,7 +45,6 @@ impl SpectrumInit {
     ///
     /// [`InitError`] naming the key that cannot work.
     pub fn check(&self) -> Result<(), InitError> {
-        positive("eta", self.eta)?;
         self.rho.map(|rho| positive("rho", rho)).transpose()?;
         self.init_cof.map(|value| not_negative("init_cof", value)).transpose()?;
         Ok(())
@@ -62,15 +57,6 @@ impl SpectrumInit {
         } else {
             TripletPlan::full(indices)
         })
-    }
-
-    fn scaling(&self, shape: &BankShape) -> Result<f64, InitError> {
-        match self.scaling {
-            StartScaling::Layer => positive("scaling", shape.scaling),
-            StartScaling::Theoretical => {
-                Ok(theoretical_scaling(self.eta, shape.in_features, shape.rank))
-            }
-        }
     }
 }
 
@@ -88,7 +74,7 @@ impl ExpertInit for SpectrumInit {
     ) -> Result<ExpertStart, InitError> {
         self.check()?;
         shape.check(weight)?;
-        let scaling = self.scaling(shape)?;
+        let scaling = positive("scaling", shape.scaling)?;
         let rho = self.rho.unwrap_or(if shape.num_experts == 1 { 1.0 } else { 10.0 });
         let triplets = prepared(weight, &self.plan(shape)?, statistics)?;
 
@@ -103,7 +89,6 @@ impl ExpertInit for SpectrumInit {
             lora_a,
             lora_b,
             residual_coefficient: Some(shape.residual_coefficient(self.init_cof)),
-            scaling: (self.scaling == StartScaling::Theoretical).then_some(scaling),
             expert_scaling: self.expert_scaling.then(|| expert_scaling(triplets.values(), shape)),
         })
     }

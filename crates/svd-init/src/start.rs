@@ -78,8 +78,6 @@ pub struct ExpertStart {
     /// output at the start is the base model's: `W_res = W - c sum_e s_e B_e A_e`. `None` leaves
     /// the weight as it is.
     pub residual_coefficient: Option<f64>,
-    /// Replaces the layer's scaling; `None` leaves it as it is.
-    pub scaling: Option<f64>,
     /// A factor of each expert's scaling, `[E]`: `s_e = s * expert_scaling[e]`; `None` for all 1.
     pub expert_scaling: Option<Vec<f64>>,
 }
@@ -87,7 +85,7 @@ pub struct ExpertStart {
 impl ExpertStart {
     /// Factors whose layer keeps its weight and its scaling.
     pub fn unchanged(lora_a: Tensor<3>, lora_b: Tensor<3>) -> Self {
-        Self { lora_a, lora_b, residual_coefficient: None, scaling: None, expert_scaling: None }
+        Self { lora_a, lora_b, residual_coefficient: None, expert_scaling: None }
     }
 
     /// The same, with `coefficient` of the products taken out of the frozen weight.

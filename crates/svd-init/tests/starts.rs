@@ -10,7 +10,7 @@ use common::{
 use svd_init::{
     BankShape, CordaConfig, CordaMethod, EvaConfig, ExpertInit, GaussianInit, GoatConfig,
     GradientDirection, InitConfig, InitError, LayerStatistics, LoraGaConfig, OloraConfig,
-    PrincipalConfig, SpectrumSlice, StartScaling, SvdMethod, TripletPlan, Triplets, decompose,
+    PrincipalConfig, SpectrumSlice, SvdMethod, TripletPlan, Triplets, decompose,
     theoretical_scaling,
 };
 
@@ -112,7 +112,6 @@ fn pissa_is_the_best_approximation_of_its_rank() {
     assert!((error / tail - 1.0).abs() < 1e-5, "{error} {tail}");
     // Both factors carry the same share of it.
     assert!((norm(&lora_a(&start, 0)) / norm(&lora_b(&start, 0)) - 1.0).abs() < 1e-5);
-    assert_eq!(start.scaling, None);
     assert_eq!(start.residual_coefficient, Some(1.0));
 }
 
@@ -150,10 +149,10 @@ fn goat_gives_each_expert_its_segment_over_rho() {
     let shape = shape_of(&weight, 3, 2);
     let triplets = all_triplets(&weight);
     for (slice, offset) in [(SpectrumSlice::Goat, 0), (SpectrumSlice::GoatMini, 6)] {
-        let config = GoatConfig { eta: 0.1, rho: 4.0, ..GoatConfig::default() };
-        let start = start(&config.init(slice), &weight, &shape, &nothing()).unwrap();
         let s = theoretical_scaling(0.1, 25, 2);
-        assert_eq!(start.scaling, Some(s));
+        let shape = BankShape { scaling: s, ..shape };
+        let config = GoatConfig { rho: 4.0, ..GoatConfig::default() };
+        let start = start(&config.init(slice), &weight, &shape, &nothing()).unwrap();
         for expert in 0..3 {
             // 25 singular values make three segments of 8.
             let first = expert * 8 + offset;
@@ -161,17 +160,6 @@ fn goat_gives_each_expert_its_segment_over_rho() {
             assert!(distance(&(product(&start, expert) * s), &segment) < 1e-4);
         }
     }
-}
-
-#[test]
-fn goat_can_keep_the_scaling_of_the_layer() {
-    let weight = random(24, 40, 4);
-    let shape = BankShape { scaling: 0.5, ..shape_of(&weight, 3, 2) };
-    let config = GoatConfig { scaling: StartScaling::Layer, ..GoatConfig::default() };
-    let start = start(&config.init(SpectrumSlice::Goat), &weight, &shape, &nothing()).unwrap();
-    assert_eq!(start.scaling, None);
-    let segment = part(&all_triplets(&weight), 0..2) / 10.0;
-    assert!(distance(&(product(&start, 0) * 0.5), &segment) < 1e-4);
 }
 
 #[test]

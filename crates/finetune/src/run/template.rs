@@ -155,14 +155,31 @@ fn inline(value: &Value) -> String {
 }
 
 /// What each key means, in the order of the file.
-const COMMENTS: [(&str, &str); 10] = [
-    ("num_experts", "The experts of each adapted linear; 1 is a plain LoRA."),
+const COMMENTS: [(&str, &str); 24] = [
+    (
+        "num_experts",
+        "The experts of each adapted linear that a router chooses from; 1 is a plain LoRA.",
+    ),
+    ("num_experts_by_layer", "The same by layer, spread evenly over the model."),
+    ("identity_experts", "Experts besides that leave the output as it is."),
+    ("identity_mode", "What those add: \"zero\" or \"pass_through\"."),
+    ("shared_experts", "Experts besides that every token uses."),
     ("r", "The rank of each expert."),
+    ("split_rank", "Whether r is the rank of all experts of a linear together."),
+    ("r_by_layer", "The rank by layer."),
     ("lora_alpha", "The scaling is lora_alpha / r."),
     ("use_rslora", "Scale by lora_alpha / sqrt(r) instead."),
     ("lora_dropout", "The probability that an input of the experts is dropped in training."),
     ("dropout_mask", "\"shared\" by the experts of a layer, or \"per_expert\"."),
     ("target_modules", "A list of names, a regular expression, or \"all-linear\"."),
+    ("bias", "Which biases of the base model are trained: \"none\", \"all\", \"lora_only\"."),
+    ("modules_to_save", "Modules of the base model that are trained as a whole."),
+    ("loraplus_lr_ratio", "B learns so many times faster than the rest."),
+    ("router_scope", "One router for each \"projection\" or each \"feed_forward\" block."),
+    ("top_k_by_layer", "The router's k by layer."),
+    ("layers_to_transform", "Only these layers."),
+    ("scaling", "Where the scaling comes from."),
+    ("experts", "What an expert computes."),
     ("router", "How experts are chosen."),
     ("init", "Where the experts start."),
     ("balance_loss", "What keeps the experts in balance."),

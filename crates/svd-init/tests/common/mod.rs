@@ -47,7 +47,7 @@ pub fn lora_b(start: &ExpertStart, expert: usize) -> Tensor<2> {
 /// `s_e`.
 pub fn scaling(start: &ExpertStart, shape: &BankShape, expert: usize) -> f64 {
     let own = start.expert_scaling.as_ref().map_or(1.0, |scaling| scaling[expert]);
-    start.scaling.unwrap_or(shape.scaling) * own
+    shape.scaling * own
 }
 
 /// `sum_e s_e B_e A_e`, `[in, out]`.
