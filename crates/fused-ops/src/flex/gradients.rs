@@ -302,20 +302,15 @@ impl<B: FusedGradients, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
         let nodes = [&y, &x, &a, &up, &weights].map(|parent| parent.node());
         let selected = selected.into_primitive();
         let prepared = LinearRouted.prepare::<C>(nodes).compute_bound().stateful();
-        let state = match &prepared {
-            OpsKind::Tracked(_) => Some(selected.clone()),
-            OpsKind::UnTracked(_) => None,
-        };
         let kept = [&x, &a, &up, &weights].map(|parent| parent.clone());
         let [x, a, up, weights] = [x, a, up, weights].map(|parent| parent.into_primitive());
-        let result = B::linear_routed(y.into_primitive(), x, a, up, weights, selected);
-        match (prepared, state) {
-            (OpsKind::Tracked(mut prep), Some(selected)) => {
+        let result = B::linear_routed(y.into_primitive(), x, a, up, weights, selected.clone());
+        match prepared {
+            OpsKind::Tracked(mut prep) => {
                 let nodes = kept.each_ref().map(|parent| prep.checkpoint(parent));
                 prep.finish((nodes, selected), result)
             }
-            (OpsKind::Tracked(_), None) => unreachable!("a tracked result keeps its selection"),
-            (OpsKind::UnTracked(prep), _) => prep.finish(result),
+            OpsKind::UnTracked(prep) => prep.finish(result),
         }
     }
 
