@@ -13,5 +13,6 @@ pub mod data;
 pub mod demo;
 pub mod report;
 pub mod run;
+pub mod study;
 pub mod train;
 pub mod world;

@@ -1,0 +1,150 @@
+use serde::{Deserialize, Serialize};
+
+use crate::report::Setting;
+
+/// Everything that a study measured, run by run: what reports, tables and files are made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StudyResults {
+    /// The command that repeats it.
+    pub command: String,
+    /// The version of this library.
+    pub version: String,
+    /// Everything else that was held equal.
+    pub settings: Vec<Setting>,
+    /// The method that others are compared with, pairwise by seed.
+    pub baseline: String,
+    /// The seeds.
+    pub seeds: Vec<u64>,
+    /// The amounts of tuning data, ascending.
+    pub samples: Vec<usize>,
+    /// The methods, in the order of the configuration.
+    pub methods: Vec<MethodResults>,
+    /// The base model before tuning, one for each seed.
+    pub base: Vec<BaseResult>,
+    /// The runs, one for each method, seed and amount of data.
+    pub runs: Vec<RunRecord>,
+}
+
+/// A method of a study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MethodResults {
+    /// Its name.
+    pub name: String,
+    /// Its experts, rank, router and start in a few words.
+    pub description: String,
+    /// The rank that gives it its number of trainable parameters; absent where it has none.
+    pub rank: Option<usize>,
+    /// The trainable parameters.
+    pub trainable_parameters: usize,
+    /// The learning rate that the search chose.
+    pub learning_rate: f64,
+    /// The search, one entry for each learning rate of the grid; empty where the learning rate was
+    /// given.
+    pub search: Vec<SearchPoint>,
+    /// Its cost; absent where it was not measured.
+    pub cost: Option<MethodCost>,
+}
+
+/// One learning rate of a search, measured on the validation half.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SearchPoint {
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// Tasks learned.
+    pub tasks: f64,
+    /// Knowledge kept.
+    pub knowledge: f64,
+    /// Whether the loss became no number.
+    pub diverged: bool,
+}
+
+/// What a method costs, measured one method at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MethodCost {
+    /// Tokens per second in training.
+    pub train_tokens_per_s: f64,
+    /// Tokens per second in generation.
+    pub generate_tokens_per_s: f64,
+    /// The largest resident memory in training, in MiB; 0 where the system does not tell.
+    pub peak_rss_mb: f64,
+}
+
+/// The base model of a seed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct BaseResult {
+    /// The seed of its world and its pre-training.
+    pub seed: u64,
+    /// The share of questions answered exactly.
+    pub knowledge: f64,
+    /// The share of task inputs answered exactly.
+    pub tasks: f64,
+    /// The mean cross-entropy of general text, in nats per token.
+    pub text_loss: f64,
+}
+
+/// One tuning run and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The method's name.
+    pub method: String,
+    /// The seed.
+    pub seed: u64,
+    /// The amount of tuning data.
+    pub samples: usize,
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// The step at which the loss became no number; absent where it did not. Nothing was measured
+    /// of a run that diverged.
+    pub diverged_at: Option<usize>,
+    /// What was measured; absent where it diverged.
+    pub measured: Option<RunMeasures>,
+    /// Training loss by step.
+    pub curve: Vec<(f64, f64)>,
+    /// The wall-clock time in seconds.
+    pub seconds: f64,
+}
+
+/// What was measured of a tuned model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunMeasures {
+    /// The share of questions answered exactly.
+    pub knowledge: f64,
+    /// The share of task inputs answered exactly.
+    pub tasks: f64,
+    /// The mean cross-entropy of general text, in nats per token.
+    pub text_loss: f64,
+    /// How it routes; absent where nothing is routed.
+    pub routing: Option<RoutingMeasures>,
+}
+
+/// How a tuned mixture routes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoutingMeasures {
+    /// The entropy of the combine weights over the logarithm of the number of experts, mean over
+    /// tokens and routers.
+    pub entropy: f64,
+    /// The largest mean share of an expert at any router.
+    pub largest_share: f64,
+    /// The experts that are used for hardly any token, over all routers, as a share of all.
+    pub dead_experts: f64,
+    /// The mutual information of expert and kind of text, in nats, mean over routers.
+    pub specialisation: f64,
+    /// The share of identity experts on the tuned tasks and on general text; absent where there
+    /// are none.
+    pub identity_share: Option<(f64, f64)>,
+    /// The mean share of each expert, by router and kind of text.
+    pub shares: Vec<ExpertShares>,
+}
+
+/// The mean share of each expert of one router on one kind of text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExpertShares {
+    /// The layer.
+    pub layer: usize,
+    /// The projection or block.
+    pub module: String,
+    /// The kind of text: `knowledge`, `tasks` or `text`.
+    pub kind: String,
+    /// By expert; they sum to the mean sum of weights.
+    pub shares: Vec<f64>,
+}
