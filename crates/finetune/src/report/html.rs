@@ -12,27 +12,36 @@ const STYLE: &str = include_str!("style.css");
 pub fn report_html(report: &DemoReport) -> String {
     let sentences = headline(report);
     let (finding, further) = sentences.split_first().map_or(("", [].as_slice()), |(f, r)| (f, r));
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>Knowledge kept while learning tasks</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-         <h1>Knowledge kept while learning tasks</h1>\n<p class=\"finding\">{}</p>\n",
-        escape(finding)
-    );
+    let mut body = format!("<p class=\"finding\">{}</p>\n", escape(finding));
     let items: Vec<_> = further.iter().map(|text| format!("<li>{}</li>\n", escape(text))).collect();
     if !items.is_empty() {
-        page.push_str(&format!("<ul class=\"further\">\n{}</ul>\n", items.concat()));
+        body.push_str(&format!("<ul class=\"further\">\n{}</ul>\n", items.concat()));
     }
-    page.push_str(&table(report));
-    page.push_str("<h2>Figures</h2>\n<div class=\"figures\">\n");
-    for (i, figure) in all_figures(report).iter().enumerate() {
-        page.push_str(&show(i + 1, figure));
+    body.push_str(&table(report));
+    body.push_str(&figures(&all_figures(report)));
+    body.push_str(&measured(report));
+    body.push_str(&settings(report));
+    page("Knowledge kept while learning tasks", &body)
+}
+
+/// A page that needs nothing else; `body` is HTML.
+pub(super) fn page(title: &str, body: &str) -> String {
+    let title = escape(title);
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <h1>{title}</h1>\n{body}</body>\n</html>\n"
+    )
+}
+
+/// The section of numbered figures.
+pub(super) fn figures(figures: &[Figure]) -> String {
+    let mut out = "<h2>Figures</h2>\n<div class=\"figures\">\n".to_owned();
+    for (i, figure) in figures.iter().enumerate() {
+        out.push_str(&show(i + 1, figure));
     }
-    page.push_str("</div>\n");
-    page.push_str(&measured(report));
-    page.push_str(&settings(report));
-    page.push_str("</body>\n</html>\n");
-    page
+    out + "</div>\n"
 }
 
 fn all_figures(report: &DemoReport) -> Vec<Figure> {
@@ -42,7 +51,8 @@ fn all_figures(report: &DemoReport) -> Vec<Figure> {
     all
 }
 
-fn show(number: usize, figure: &Figure) -> String {
+/// A figure with its number and caption.
+pub(super) fn show(number: usize, figure: &Figure) -> String {
     format!(
         "<figure>\n{}<figcaption><b>Figure {number}. {}.</b> {}</figcaption>\n</figure>\n",
         figure.canvas.inline(&figure.title),

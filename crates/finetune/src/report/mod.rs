@@ -11,6 +11,7 @@ mod headline;
 mod html;
 mod parts;
 mod row;
+pub mod study;
 mod svg;
 mod table;
 
@@ -21,7 +22,9 @@ pub use demo::DemoReport;
 pub use figures::{forgetting_svg, loss_svg, plane_svg, routing_svg, text_svg};
 pub use files::{read_results, write_report, write_results, write_svg};
 pub use headline::{Comparison, compare, headline};
+pub(crate) use headline::{common_level, knowledge_at};
 pub use html::report_html;
 pub use parts::{LossCurve, RoutingShares, Setting};
+pub(crate) use row::number;
 pub use row::{BASE, ResultRow};
 pub use table::terminal_table;
