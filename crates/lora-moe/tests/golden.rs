@@ -17,6 +17,11 @@ use golden_cases::{Case, METHODS};
 /// The largest error allowed, relative to the largest reference value of a tensor.
 const TOLERANCE: f32 = 1e-5;
 
+/// As [`TOLERANCE`], for decompositions. Their reference values were computed in f32, which alone
+/// puts them up to 2.8e-5 from the exact product of the triplets: close singular values leave
+/// each triplet that ill determined.
+const SVD_TOLERANCE: f32 = 5e-5;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let files = match case_files() {
@@ -104,6 +109,7 @@ fn run(path: &Path) -> Result<String, String> {
     if references.is_empty() {
         return Err("the case has no reference values".into());
     }
+    let tolerance = if method == "svd_init" { SVD_TOLERANCE } else { TOLERANCE };
     let mut failures = Vec::new();
     let mut worst = (0.0, "");
     for (name, reference) in &references {
@@ -111,7 +117,7 @@ fn run(path: &Path) -> Result<String, String> {
         let errors: Result<Vec<_>, _> =
             computed.map(|(_, values)| relative_error(values, reference)).collect();
         match errors.map(|errors| errors.into_iter().reduce(f32::max)) {
-            Ok(Some(error)) if error <= TOLERANCE => {
+            Ok(Some(error)) if error <= tolerance => {
                 if error >= worst.0 {
                     worst = (error, name);
                 }

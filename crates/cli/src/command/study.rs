@@ -35,7 +35,7 @@ pub fn run(args: &StudyArgs, device: &str) -> Result<()> {
     let mut observer = Bars::default();
     let results = run_study(&config, &options, &mut observer)?;
     write_study_report(&results, &args.output).context("cannot write the report")?;
-    for sentence in study_headline(&results, &StudySummary::new(&results)) {
+    for sentence in study_headline(&results, &StudySummary::of(&results)) {
         println!("{sentence}");
     }
     eprintln!("the report is in {}", args.output.display());

@@ -21,6 +21,25 @@ pub(super) fn loss(value: f64) -> String {
     fixed(value, 3)
 }
 
+/// A difference, with its sign.
+pub(super) fn signed(value: f64, decimals: usize) -> String {
+    let text = fixed(value.abs(), decimals);
+    if !value.is_finite() {
+        return text;
+    }
+    // What rounds to 0 has no sign.
+    match text.bytes().any(|digit| (b'1'..=b'9').contains(&digit)) {
+        false => text,
+        true if value < 0.0 => format!("\u{2212}{text}"),
+        true => format!("+{text}"),
+    }
+}
+
+/// A number with so many decimals.
+pub(super) fn decimal(value: f64, decimals: usize) -> String {
+    fixed(value, decimals)
+}
+
 /// A duration.
 pub(super) fn seconds(value: f64) -> String {
     fixed(value, 1)

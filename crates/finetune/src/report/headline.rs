@@ -22,13 +22,7 @@ const STEP: f64 = 0.05;
 pub fn compare(report: &DemoReport) -> Option<Comparison> {
     let methods = report.methods();
     let reached = methods.iter().map(|method| most_learned(&report.curve(method)));
-    let common = reached.reduce(f64::min)?;
-    // A little slack, so that 0.85 does not fall to 0.80 by rounding.
-    let level = (common / STEP + 1e-9).floor() * STEP;
-    let start = report.base().map_or(0.0, |base| base.tasks);
-    if !level.is_finite() || level < STEP || level <= start {
-        return None;
-    }
+    let level = common_level(reached, report.base().map_or(0.0, |base| base.tasks))?;
     let mut kept = Vec::new();
     for method in methods {
         let points: Vec<_> = report.base().into_iter().chain(report.curve(method)).collect();
@@ -36,6 +30,15 @@ pub fn compare(report: &DemoReport) -> Option<Comparison> {
     }
     kept.sort_by(|a, b| b.1.total_cmp(&a.1));
     Some(Comparison { level, kept })
+}
+
+/// The highest round level that all of `reached` come up to; `None` where that is no higher than
+/// `start`.
+pub(crate) fn common_level(reached: impl Iterator<Item = f64>, start: f64) -> Option<f64> {
+    let common = reached.reduce(f64::min)?;
+    // A little slack, so that 0.85 does not fall to 0.80 by rounding.
+    let level = (common / STEP + 1e-9).floor() * STEP;
+    (level.is_finite() && level >= STEP && level > start).then_some(level)
 }
 
 /// The report's findings in words, the main one first.
@@ -173,7 +176,7 @@ fn most_learned(curve: &[&ResultRow]) -> f64 {
 }
 
 /// Knowledge where the curve first comes up to `level`.
-fn knowledge_at(points: &[&ResultRow], level: f64) -> Option<f64> {
+pub(crate) fn knowledge_at(points: &[&ResultRow], level: f64) -> Option<f64> {
     // Slack as in the choice of the level, which may lie a rounding error above the point that reaches it.
     let reached = points.iter().position(|row| row.tasks >= level - 1e-9)?;
     let above = points[reached];
@@ -194,7 +197,7 @@ fn noise(p: f64, questions: usize) -> f64 {
     }
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
+pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     let items: Vec<String> = items.collect();
     match items.as_slice() {
         [] => String::new(),

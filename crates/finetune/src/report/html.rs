@@ -51,7 +51,8 @@ fn all_figures(report: &DemoReport) -> Vec<Figure> {
     all
 }
 
-fn show(number: usize, figure: &Figure) -> String {
+/// A figure with its number and caption.
+pub(super) fn show(number: usize, figure: &Figure) -> String {
     format!(
         "<figure>\n{}<figcaption><b>Figure {number}. {}.</b> {}</figcaption>\n</figure>\n",
         figure.canvas.inline(&figure.title),

@@ -12,6 +12,7 @@ mod html;
 mod parts;
 mod routing_page;
 mod row;
+pub mod study;
 mod svg;
 mod table;
 
@@ -23,8 +24,10 @@ pub use figures::{forgetting_svg, loss_svg, plane_svg, routing_svg, text_svg};
 pub(crate) use files::write_text;
 pub use files::{read_results, write_report, write_results, write_svg};
 pub use headline::{Comparison, compare, headline};
+pub(crate) use headline::{common_level, knowledge_at};
 pub use html::report_html;
 pub use parts::{LossCurve, RoutingShares, Setting};
 pub use routing_page::routing_html;
+pub(crate) use row::number;
 pub use row::{BASE, ResultRow};
 pub use table::terminal_table;

@@ -71,7 +71,7 @@ pub(super) fn synthetic() -> DemoReport {
 }
 
 /// Checks that tags nest and close, that attributes are quoted, and that no character is left unescaped.
-fn assert_well_formed(xml: &str) {
+pub(super) fn assert_well_formed(xml: &str) {
     let mut open = Vec::new();
     let mut rest = xml;
     while let Some(start) = rest.find('<') {

@@ -1,7 +1,7 @@
 //! Comparing methods under equal conditions: many runs, one report.
 //!
 //! ```text
-//! study.toml -> StudyConfig -> run_study -> StudyResults -> report
+//! study.toml -> StudyConfig -> run_study -> StudyResults -> StudySummary -> report
 //! ```
 //!
 //! Every run is kept as a file of its own as soon as it is done, so that a study that was
@@ -9,15 +9,27 @@
 
 mod config;
 mod cost;
+mod equal;
+mod estimate;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod front;
+mod metric;
 mod results;
 mod routing;
 mod run;
 mod solve;
 mod store;
+mod summary;
 
 pub use config::{StudyConfig, StudyMethod};
+pub use equal::{EqualLearning, KeptKnowledge};
+pub use estimate::Estimate;
+pub use front::pareto_front;
+pub use metric::Metric;
 pub use results::{
     BaseResult, ExpertShares, MethodCost, MethodResults, RoutingMeasures, RunMeasures, RunRecord,
     SearchPoint, StudyResults,
 };
 pub use run::{StudyOptions, run_study};
+pub use summary::{CellSummary, DivergedRun, MetricSummary, StudySummary};

@@ -1,6 +1,6 @@
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::report::Setting;
+use crate::report::{Setting, number};
 
 /// Everything that a study measured, run by run: what reports, tables and files are made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,8 +51,10 @@ pub struct SearchPoint {
     /// The learning rate.
     pub learning_rate: f64,
     /// Tasks learned.
+    #[serde(deserialize_with = "number")]
     pub tasks: f64,
     /// Knowledge kept.
+    #[serde(deserialize_with = "number")]
     pub knowledge: f64,
     /// Whether the loss became no number.
     pub diverged: bool,
@@ -75,10 +77,13 @@ pub struct BaseResult {
     /// The seed of its world and its pre-training.
     pub seed: u64,
     /// The share of questions answered exactly.
+    #[serde(deserialize_with = "number")]
     pub knowledge: f64,
     /// The share of task inputs answered exactly.
+    #[serde(deserialize_with = "number")]
     pub tasks: f64,
     /// The mean cross-entropy of general text, in nats per token.
+    #[serde(deserialize_with = "number")]
     pub text_loss: f64,
 }
 
@@ -99,6 +104,7 @@ pub struct RunRecord {
     /// What was measured; absent where it diverged.
     pub measured: Option<RunMeasures>,
     /// Training loss by step.
+    #[serde(deserialize_with = "points")]
     pub curve: Vec<(f64, f64)>,
     /// The wall-clock time in seconds.
     pub seconds: f64,
@@ -108,10 +114,13 @@ pub struct RunRecord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunMeasures {
     /// The share of questions answered exactly.
+    #[serde(deserialize_with = "number")]
     pub knowledge: f64,
     /// The share of task inputs answered exactly.
+    #[serde(deserialize_with = "number")]
     pub tasks: f64,
     /// The mean cross-entropy of general text, in nats per token.
+    #[serde(deserialize_with = "number")]
     pub text_loss: f64,
     /// How it routes; absent where nothing is routed.
     pub routing: Option<RoutingMeasures>,
@@ -122,12 +131,16 @@ pub struct RunMeasures {
 pub struct RoutingMeasures {
     /// The entropy of the combine weights over the logarithm of the number of experts, mean over
     /// tokens and routers.
+    #[serde(deserialize_with = "number")]
     pub entropy: f64,
     /// The largest mean share of an expert at any router.
+    #[serde(deserialize_with = "number")]
     pub largest_share: f64,
     /// The experts that are used for hardly any token, over all routers, as a share of all.
+    #[serde(deserialize_with = "number")]
     pub dead_experts: f64,
     /// The mutual information of expert and kind of text, in nats, mean over routers.
+    #[serde(deserialize_with = "number")]
     pub specialisation: f64,
     /// The share of identity experts on the tuned tasks and on general text; absent where there
     /// are none.
@@ -147,4 +160,10 @@ pub struct ExpertShares {
     pub kind: String,
     /// By expert; they sum to the mean sum of weights.
     pub shares: Vec<f64>,
+}
+
+fn points<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(f64, f64)>, D::Error> {
+    let points: Vec<(Option<f64>, Option<f64>)> = Vec::deserialize(deserializer)?;
+    let number = |value: Option<f64>| value.unwrap_or(f64::NAN);
+    Ok(points.into_iter().map(|(step, loss)| (number(step), number(loss))).collect())
 }

@@ -29,7 +29,7 @@ fn method_of<'a>(report: &'a DemoReport, curve: &LossCurve) -> Option<&'a str> {
 }
 
 fn figure(report: &DemoReport, title: &str, curves: &[&LossCurve]) -> Figure {
-    let drawn: Vec<_> = curves.iter().map(|curve| thin(&curve.points)).collect();
+    let drawn: Vec<_> = curves.iter().map(|curve| thin(&curve.points, POINTS)).collect();
     let highest = drawn.iter().flatten().map(|point| point.1).fold(0.0, f64::max);
     let mut chart = Chart::new(
         Axis::from_zero("step", drawn.iter().flatten().map(|point| point.0)),
@@ -50,14 +50,14 @@ fn figure(report: &DemoReport, title: &str, curves: &[&LossCurve]) -> Figure {
     Figure { title: title.to_owned(), caption, canvas: chart.finish() }
 }
 
-/// Averages neighbouring points until few enough are left.
-fn thin(points: &[Point]) -> Vec<Point> {
+/// Averages neighbouring points until at most so many are left.
+pub(in crate::report) fn thin(points: &[Point], most: usize) -> Vec<Point> {
     let finite: Vec<Point> = points
         .iter()
         .copied()
         .filter(|(step, loss)| step.is_finite() && loss.is_finite())
         .collect();
-    let size = finite.len().div_ceil(POINTS).max(1);
+    let size = finite.len().div_ceil(most).max(1);
     finite
         .chunks(size)
         .map(|chunk| {

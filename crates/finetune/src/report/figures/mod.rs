@@ -12,7 +12,7 @@ use super::{
 };
 
 pub(super) use amounts::{forgetting, text};
-pub(super) use curves::losses;
+pub(super) use curves::{losses, thin};
 pub(super) use heat::{Panel, heat};
 pub(super) use plane::plane;
 pub(super) use routing::routing;
@@ -25,7 +25,7 @@ pub(super) struct Figure {
 }
 
 impl Figure {
-    fn file(&self) -> String {
+    pub(super) fn file(&self) -> String {
         self.canvas.standalone(&self.title)
     }
 }

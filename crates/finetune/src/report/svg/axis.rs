@@ -62,6 +62,23 @@ impl Axis {
         Self { name: name.to_owned(), ticks, low: low / pad, high: high * pad, logarithmic: true }
     }
 
+    /// A logarithmic axis that covers the values above 0, marked at 1, 2 and 5 times powers of ten.
+    pub(in crate::report) fn logarithmic(name: &str, values: impl Iterator<Item = f64>) -> Self {
+        let (low, high) = range(values.filter(|value| *value > 0.0));
+        let (low, high) = if low > 0.0 { (low, high) } else { (0.1, 1.0) };
+        let pad = (high / low).powf(0.06).max(1.06);
+        let (low, high) = (low / pad, high * pad);
+        let powers = (low.log10().floor() as i32)..=(high.log10().ceil() as i32);
+        let ticks = powers
+            .flat_map(|power| [1, 2, 5].map(|digit| (digit, power)))
+            .map(|(digit, power)| (f64::from(digit) * 10f64.powi(power), power))
+            .filter(|(value, _)| (low..=high).contains(value))
+            .map(|(value, power)| {
+                (value, format!("{value:.*}", power.min(0).unsigned_abs() as usize))
+            });
+        Self { name: name.to_owned(), ticks: ticks.collect(), low, high, logarithmic: true }
+    }
+
     /// Where a value lies, from 0 at the low end to 1 at the high end.
     pub(in crate::report) fn at(&self, value: f64) -> f64 {
         if self.logarithmic {
@@ -116,6 +133,13 @@ mod tests {
     }
 
     #[test]
+    fn logarithmic_marks_are_round() {
+        let axis = Axis::logarithmic("", [0.0, 0.04, 3.1, f64::NAN].into_iter());
+        assert_eq!(marks(&axis), ["0.05", "0.1", "0.2", "0.5", "1", "2"]);
+        assert!(axis.at(0.04) > 0.0 && axis.at(3.1) < 1.0);
+    }
+
+    #[test]
     fn values_without_extent_still_make_an_axis() {
         for axis in [
             Axis::linear("", [3.0, 3.0].into_iter()),
@@ -123,6 +147,8 @@ mod tests {
             Axis::from_zero("", std::iter::empty()),
             Axis::amounts("", vec![100]),
             Axis::amounts("", vec![]),
+            Axis::logarithmic("", std::iter::empty()),
+            Axis::logarithmic("", [3.0].into_iter()),
         ] {
             assert!(axis.at(3.0).is_finite(), "{axis:?}");
         }

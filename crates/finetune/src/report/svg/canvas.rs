@@ -120,6 +120,16 @@ impl Canvas {
         self.element("circle", &at, tip);
     }
 
+    /// A hollow point of a series.
+    pub(in crate::report) fn hollow(&mut self, at: Point, color: &str, tip: &str) {
+        let (x, y) = at;
+        let at = format!(
+            "cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.2\" fill=\"{color}\" fill-opacity=\"0.12\" \
+             stroke=\"{color}\" stroke-width=\"1.4\""
+        );
+        self.element("circle", &at, tip);
+    }
+
     /// Text on the base line at `at`; `style` is further attributes.
     pub(in crate::report) fn text(&mut self, at: Point, anchor: Anchor, text: &str, style: &str) {
         let anchor = match anchor {
@@ -151,6 +161,13 @@ impl Canvas {
         );
         let size = format!(r##" width="{:.0}" height="{:.0}" color="#1f2328""##, 1.5 * w, 1.5 * h);
         self.render(title, &size, &frame)
+    }
+
+    /// The drawing as a sign within a line of text, which says the same.
+    pub(in crate::report) fn sign(&self) -> String {
+        let (w, h) = (self.width, self.height);
+        let body = self.body.trim_end();
+        format!(r#"<svg class="sign" viewBox="0 0 {w:.0} {h:.0}" aria-hidden="true">{body}</svg>"#)
     }
 
     fn render(&self, title: &str, attributes: &str, background: &str) -> String {

@@ -7,7 +7,7 @@ mod placer;
 
 pub(super) use axis::Axis;
 pub(super) use canvas::{Anchor, Canvas, FONT, Marker, text_width};
-pub(super) use chart::{Chart, HEIGHT, WIDTH};
+pub(super) use chart::{Chart, End, HEIGHT, WIDTH};
 pub(super) use placer::{Placer, Rect};
 
 /// A point of the drawing.
