@@ -3,6 +3,7 @@
 //! On Linux, glibc's allocator may hand large blocks back to the system after each operation, and
 //! the page faults of getting them again can exceed the computation on a CPU, and vary from run to
 //! run. To leave them out, set `MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_` to 1000000000.
+#![allow(dead_code, reason = "not every benchmark needs all of it")]
 
 use std::time::Duration;
 

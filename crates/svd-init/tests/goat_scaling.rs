@@ -48,8 +48,9 @@ impl Problem {
         Self { weight, x, target: random(TOKENS, OUT, 4), routing }
     }
 
-    fn shape(&self) -> BankShape {
-        shape_of(&self.weight, EXPERTS, RANK)
+    /// The experts' sizes, with the scaling `s`.
+    fn shape(&self, s: f64) -> BankShape {
+        BankShape { scaling: s, ..shape_of(&self.weight, EXPERTS, RANK) }
     }
 
     /// The loss where expert `e` adds `deltas[e]` `[in, out]` to the weight.
@@ -76,32 +77,29 @@ impl Problem {
     }
 
     /// `g~_e` of all experts, `[in, out]`.
-    fn equivalent_gradients(&self, start: &ExpertStart) -> Vec<Tensor<2>> {
-        let shape = self.shape();
-        let residual = common::residual(&self.weight, start, &shape);
+    fn equivalent_gradients(&self, start: &ExpertStart, shape: &BankShape) -> Vec<Tensor<2>> {
+        let residual = common::residual(&self.weight, start, shape);
         let device = Device::flex().autodiff();
         let tracked =
             |factor: Tensor<2>| Tensor::<2>::from_data(factor.to_data(), &device).require_grad();
         let a: Vec<_> = (0..EXPERTS).map(|e| tracked(lora_a(start, e))).collect();
         let b: Vec<_> = (0..EXPERTS).map(|e| tracked(lora_b(start, e))).collect();
         let deltas: Vec<_> = (0..EXPERTS)
-            .map(|e| b[e].clone().matmul(a[e].clone()).transpose() * scaling(start, &shape, e))
+            .map(|e| b[e].clone().matmul(a[e].clone()).transpose() * scaling(start, shape, e))
             .collect();
         let grads = self.loss(&residual, &deltas).backward();
         let of = |e: usize| {
             let (grad_a, grad_b) = (a[e].grad(&grads).unwrap(), b[e].grad(&grads).unwrap());
             let change = lora_b(start, e).matmul(grad_a) + grad_b.matmul(lora_a(start, e));
-            change.transpose() * scaling(start, &shape, e)
+            change.transpose() * scaling(start, shape, e)
         };
         (0..EXPERTS).map(of).collect()
     }
 
-    /// LoRA's start with a scaling of its own.
-    fn lora(&self, s: f64, seed: u64) -> ExpertStart {
+    fn lora(&self, shape: &BankShape, seed: u64) -> ExpertStart {
         let mut rng = SmallRng::seed_from_u64(seed);
         let statistics = LayerStatistics::default();
-        let start = InitConfig::Lora.start(&self.weight, &self.shape(), &statistics, &mut rng);
-        ExpertStart { scaling: Some(s), ..start.unwrap() }
+        InitConfig::Lora.start(&self.weight, shape, &statistics, &mut rng).unwrap()
     }
 
     /// Means over draws of `A` and experts: of the component of `g~` along `g`, and of
@@ -110,8 +108,9 @@ impl Problem {
         let nothing = vec![Tensor::zeros([IN, OUT], &Device::flex()); EXPERTS];
         let full = self.full_gradients(&self.weight, &nothing);
         let (mut along, mut size) = (0.0, 0.0);
+        let shape = self.shape(s);
         for seed in 0..DRAWS {
-            let equivalent = self.equivalent_gradients(&self.lora(s, seed));
+            let equivalent = self.equivalent_gradients(&self.lora(&shape, seed), &shape);
             for (equivalent, full) in equivalent.iter().zip(&full) {
                 let squared = dot(full, full);
                 along += dot(equivalent, full) / squared;
@@ -132,12 +131,12 @@ fn assert_close(value: f64, expected: f64, tolerance: f64) {
 #[test]
 fn equivalent_gradient_is_the_change_of_a_small_step() {
     let problem = Problem::new();
-    let shape = problem.shape();
+    let shape = problem.shape(theoretical_scaling(1.0, IN, RANK));
     let goat = InitConfig::Goat(GoatConfig::default());
     let mut rng = SmallRng::seed_from_u64(0);
     let statistics = LayerStatistics::default();
     let start = goat.start(&problem.weight, &shape, &statistics, &mut rng).unwrap();
-    let equivalent = problem.equivalent_gradients(&start);
+    let equivalent = problem.equivalent_gradients(&start, &shape);
 
     // `g~ = s^2 (B B^T g + g A^T A)`, with `g` the full gradient at the same function.
     let deltas: Vec<_> =
@@ -183,13 +182,13 @@ fn a_single_draw_is_longer_than_its_mean() {
 #[test]
 fn goats_own_start_learns_as_fast_as_its_singular_values_say() {
     let problem = Problem::new();
-    let shape = problem.shape();
+    let s = theoretical_scaling(1.0, IN, RANK);
+    let shape = problem.shape(s);
     let goat = GoatConfig::default();
     let mut rng = SmallRng::seed_from_u64(0);
     let statistics = LayerStatistics::default();
     let start =
         InitConfig::Goat(goat).start(&problem.weight, &shape, &statistics, &mut rng).unwrap();
-    let s = theoretical_scaling(1.0, IN, RANK);
     for expert in 0..EXPERTS {
         let (a, b) = (lora_a(&start, expert), lora_b(&start, expert));
         // |A|^2 = |B|^2 = sum sigma / (s rho).
