@@ -179,8 +179,8 @@ mod tests {
             let error = refused(&format!(r#"{{"type": "{name}", "rho": 0.0}}"#));
             assert_eq!(error, InitError::NotPositive { key: "rho", value: 0.0 });
         }
-        let error = refused(r#"{"type": "goat", "eta": -1.0}"#);
-        assert_eq!(error, InitError::NotPositive { key: "eta", value: -1.0 });
+        let error = refused(r#"{"type": "goat", "rho": -1.0}"#);
+        assert_eq!(error, InitError::NotPositive { key: "rho", value: -1.0 });
         let error = refused(r#"{"type": "lora_ga", "stable_gamma": 0.0}"#);
         assert_eq!(error, InitError::NotPositive { key: "stable_gamma", value: 0.0 });
         let error = refused(r#"{"type": "corda", "damp": -0.5}"#);
