@@ -44,8 +44,6 @@ pub use generation::{
     FinishReason, Generation, GenerationConfig, GenerationError, generate, generate_batch,
 };
 pub use input::{PaddingSide, TokenInput};
-pub use llama::{
-    Llama, LlamaAttention, LlamaDecoderLayer, LlamaMlp, LlamaModel, LoadOptions, RmsNorm,
-};
+pub use llama::{Llama, LlamaAttention, LlamaDecoderLayer, LlamaModel, LoadOptions, RmsNorm};
 pub use tokenizer::{ChatMessage, TextTokenizer, TokenizerError};
 pub use weights::{WeightDType, WeightError, WeightSource, WeightWriter};

@@ -17,12 +17,19 @@ pub struct AdaptedLinear<R: Router = AnyRouter, E: ExpertBank = LoraBank> {
 }
 
 impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
+    type Router = R;
+    type Experts = E;
+
     fn from_linear(linear: Linear) -> Self {
         Self { base: linear, adapter: None }
     }
 
     fn linear(&self) -> &Linear {
         &self.base
+    }
+
+    fn experts(&self) -> Option<&E> {
+        self.adapter.as_ref().map(|adapter| &adapter.experts)
     }
 
     fn forward(&self, x: Tensor<3>, site: Site, tape: &mut RoutingTape) -> Tensor<3> {

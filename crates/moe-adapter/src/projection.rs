@@ -1,7 +1,10 @@
 use burn::module::{Module, ModuleDisplay};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use router::{RoutingTape, Site};
+use lora_expert::{ExpertBank, LoraBank};
+use router::{AnyRouter, Router, RoutingTape, Site};
+
+use crate::GatedFeedForward;
 
 /// A layer that a model calls where it would call a linear.
 ///
@@ -9,11 +12,21 @@ use router::{RoutingTape, Site};
 /// own [`Linear`] is one (a model that cannot be adapted), and
 /// [`AdaptedLinear`](crate::AdaptedLinear) is the default.
 pub trait Projection: Module + ModuleDisplay {
+    /// What mixes its experts, and those of a whole feed-forward block.
+    type Router: Router;
+    /// Its experts.
+    type Experts: ExpertBank;
+
     /// Takes over a linear of the base model.
     fn from_linear(linear: Linear) -> Self;
 
     /// The linear of the base model.
     fn linear(&self) -> &Linear;
+
+    /// Its experts, where it has any.
+    fn experts(&self) -> Option<&Self::Experts> {
+        None
+    }
 
     /// Projects the activations of a batch.
     ///
@@ -25,6 +38,9 @@ pub trait Projection: Module + ModuleDisplay {
 }
 
 impl Projection for Linear {
+    type Router = AnyRouter;
+    type Experts = LoraBank;
+
     fn from_linear(linear: Linear) -> Self {
         linear
     }
@@ -49,6 +65,20 @@ pub trait Adaptable: Module + ModuleDisplay {
 
     /// As [`visit_projections`](Self::visit_projections), to change them.
     fn visit_projections_mut(&mut self, visit: &mut dyn FnMut(&str, Site, &mut Self::Projection));
+
+    /// Visits every feed-forward block that can have one router for all its projections, with its
+    /// path, as in `model.layers.0.mlp`. Default: the model has none.
+    fn visit_blocks(&self, visit: &mut dyn FnMut(&str, Site, &GatedFeedForward<Self::Projection>)) {
+        let _ = visit;
+    }
+
+    /// As [`visit_blocks`](Self::visit_blocks), to change them.
+    fn visit_blocks_mut(
+        &mut self,
+        visit: &mut dyn FnMut(&str, Site, &mut GatedFeedForward<Self::Projection>),
+    ) {
+        let _ = visit;
+    }
 }
 
 /// A projection that can carry an adapter.

@@ -1,10 +1,10 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use moe_adapter::Projection;
+use moe_adapter::{FeedForwardPaths, GatedFeedForward, Projection};
 use router::RoutingTape;
 
 use super::attention::LlamaAttention;
-use super::mlp::LlamaMlp;
+use super::mlp;
 use super::norm::RmsNorm;
 use super::pass::Pass;
 use crate::LlamaConfig;
@@ -21,7 +21,7 @@ pub struct LlamaDecoderLayer<P: Projection> {
     /// Before the feed-forward layer.
     pub post_attention_layernorm: RmsNorm,
     /// The feed-forward layer.
-    pub mlp: LlamaMlp<P>,
+    pub mlp: GatedFeedForward<P>,
 }
 
 impl<P: Projection> LlamaDecoderLayer<P> {
@@ -40,7 +40,7 @@ impl<P: Projection> LlamaDecoderLayer<P> {
             input_layernorm,
             self_attn: LlamaAttention::build(config, &format!("{path}.self_attn"), source)?,
             post_attention_layernorm,
-            mlp: LlamaMlp::build(config, &format!("{path}.mlp"), source)?,
+            mlp: mlp::build(config, &format!("{path}.mlp"), source)?,
         })
     }
 
@@ -55,7 +55,7 @@ impl<P: Projection> LlamaDecoderLayer<P> {
         let h = self.input_layernorm.forward(x.clone());
         let x = x + self.self_attn.forward(h, layer, pass, cache, tape);
         let h = self.post_attention_layernorm.forward(x.clone());
-        x + self.mlp.forward(h, layer, tape)
+        x + self.mlp.forward(h, layer, &FeedForwardPaths::LLAMA, tape)
     }
 
     /// The projections in the order of the forward pass, with their paths inside the layer.

@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor};
 use fused_ops::linear;
-use moe_adapter::{Adaptable, AdaptedLinear, Projection};
+use moe_adapter::{Adaptable, AdaptedLinear, GatedFeedForward, Projection};
 use router::{RoutingTape, Site};
 
 use super::model::LlamaModel;
@@ -132,6 +132,18 @@ impl<P: Projection> Adaptable for Llama<P> {
             for (path, projection) in layer.projections_mut() {
                 visit(&format!("model.layers.{i}.{path}"), Site::new(i, path), projection);
             }
+        }
+    }
+
+    fn visit_blocks(&self, visit: &mut dyn FnMut(&str, Site, &GatedFeedForward<P>)) {
+        for (i, layer) in self.model.layers.iter().enumerate() {
+            visit(&format!("model.layers.{i}.mlp"), Site::new(i, "mlp"), &layer.mlp);
+        }
+    }
+
+    fn visit_blocks_mut(&mut self, visit: &mut dyn FnMut(&str, Site, &mut GatedFeedForward<P>)) {
+        for (i, layer) in self.model.layers.iter_mut().enumerate() {
+            visit(&format!("model.layers.{i}.mlp"), Site::new(i, "mlp"), &mut layer.mlp);
         }
     }
 }

@@ -13,7 +13,6 @@ mod storage;
 pub use attention::LlamaAttention;
 pub use block::LlamaDecoderLayer;
 pub use lm::Llama;
-pub use mlp::LlamaMlp;
 pub use model::LlamaModel;
 pub use norm::RmsNorm;
 pub use options::LoadOptions;

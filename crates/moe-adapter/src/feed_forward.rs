@@ -1,0 +1,164 @@
+use burn::module::Module;
+use burn::tensor::{DType, Tensor};
+use fused_ops::silu_mul;
+use lora_expert::ExpertBank;
+use router::{Router, Routing, RoutingTape, Site};
+
+use crate::Projection;
+
+/// The paths of a block's linears inside their layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedForwardPaths {
+    /// The block.
+    pub block: &'static str,
+    /// `H -> F`, activated.
+    pub gate_proj: &'static str,
+    /// `H -> F`.
+    pub up_proj: &'static str,
+    /// `F -> H`.
+    pub down_proj: &'static str,
+}
+
+impl FeedForwardPaths {
+    /// As Llama names them.
+    pub const LLAMA: Self = Self {
+        block: "mlp",
+        gate_proj: "mlp.gate_proj",
+        up_proj: "mlp.up_proj",
+        down_proj: "mlp.down_proj",
+    };
+}
+
+/// A gated feed-forward block of projections, `W_d (silu(W_g x) * W_u x)`, with or without one
+/// router for the whole block.
+///
+/// Without a router the projections are on their own; each may carry an adapter with a router.
+/// With one (MixLoRA, arXiv 2404.15159, equations 4 to 8) each expert is a whole block, made of
+/// the frozen weights and its own low-rank updates of all three:
+///
+/// ```text
+/// h_e = silu(W_g x + f^g_e(x)) * (W_u x + f^u_e(x))
+/// y   = W_d sum_e w_e h_e + sum_e w_e f^d_e(h_e)
+/// ```
+///
+/// `W_g x` and `W_u x` are computed once for all experts, and so is `W_d`, which is linear, of the
+/// weighted sum.
+///
+/// Source of the block without experts: Shazeer, arXiv 2002.05202, equation 6 (SwiGLU).
+#[derive(Module, Debug)]
+pub struct GatedFeedForward<P: Projection> {
+    /// `H -> F`, activated.
+    pub gate_proj: P,
+    /// `H -> F`.
+    pub up_proj: P,
+    /// `F -> H`.
+    pub down_proj: P,
+    /// Mixes the experts of all three projections, which then have no routers of their own.
+    pub router: Option<P::Router>,
+}
+
+impl<P: Projection> GatedFeedForward<P> {
+    /// A block without a router.
+    pub fn new(gate_proj: P, up_proj: P, down_proj: P) -> Self {
+        Self { gate_proj, up_proj, down_proj, router: None }
+    }
+
+    /// The block's output; its routings go on the tape.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[batch_size, seq_len, hidden_size]`, of the batch that `tape` describes
+    /// - result: the same
+    pub fn forward(
+        &self,
+        x: Tensor<3>,
+        layer: usize,
+        paths: &FeedForwardPaths,
+        tape: &mut RoutingTape,
+    ) -> Tensor<3> {
+        let site = |module| Site::new(layer, module);
+        match &self.router {
+            None => {
+                let gate = self.gate_proj.forward(x.clone(), site(paths.gate_proj), tape);
+                let up = self.up_proj.forward(x, site(paths.up_proj), tape);
+                self.down_proj.forward(silu_mul(gate, up), site(paths.down_proj), tape)
+            }
+            Some(router) => {
+                let [batch, seq, hidden] = x.dims();
+                let x = x.reshape([batch * seq, hidden]);
+                let routing = router.route(x.clone(), &tape.context_at(site(paths.block)));
+                tape.push(site(paths.block), &routing, || self.parameters());
+                let seeds = [paths.gate_proj, paths.up_proj, paths.down_proj]
+                    .map(|path| tape.context_at(site(path)).training_seed);
+                self.mixture(x, &routing, seeds).reshape([batch, seq, hidden])
+            }
+        }
+    }
+
+    /// The stacked parameters of the experts.
+    fn parameters(&self) -> Vec<Tensor<3>> {
+        let projections = [&self.gate_proj, &self.up_proj, &self.down_proj];
+        let banks = projections.into_iter().filter_map(Projection::experts);
+        banks.flat_map(ExpertBank::parameters).collect()
+    }
+
+    /// `[T, H]` to `[T, H]`, by the experts of a routing.
+    fn mixture(&self, x: Tensor<2>, routing: &Routing, seeds: [Option<u64>; 3]) -> Tensor<2> {
+        let gate = base_output(&self.gate_proj, x.clone());
+        let up = base_output(&self.up_proj, x.clone());
+        let dtype = gate.dtype();
+        let mut mixed: Option<Tensor<2>> = None;
+        let mut added: Option<Tensor<2>> = None;
+        for expert in 0..routing.num_experts() {
+            let weight = routing.weights.clone().narrow(1, expert, 1);
+            let weight = if dtype == DType::F32 { weight } else { weight.cast(dtype) };
+            let gate = with_expert(&self.gate_proj, expert, gate.clone(), &x, seeds[0]);
+            let up = with_expert(&self.up_proj, expert, up.clone(), &x, seeds[1]);
+            // The update of the down projection is linear too, so the weight goes in before it.
+            let h = silu_mul(gate, up) * weight;
+            if self.down_proj.experts().is_some() {
+                let nothing = Tensor::zeros(x.dims(), (&x.device(), dtype));
+                let update = with_expert(&self.down_proj, expert, nothing, &h, seeds[2]);
+                added = Some(sum(added, update));
+            }
+            mixed = Some(sum(mixed, h));
+        }
+        let y = match mixed {
+            Some(mixed) => base_output(&self.down_proj, mixed),
+            None => Tensor::zeros(x.dims(), (&x.device(), dtype)),
+        };
+        match added {
+            Some(added) => y + added,
+            None => y,
+        }
+    }
+}
+
+fn sum(total: Option<Tensor<2>>, term: Tensor<2>) -> Tensor<2> {
+    match total {
+        Some(total) => total + term,
+        None => term,
+    }
+}
+
+/// What the frozen linear gives.
+fn base_output<P: Projection>(projection: &P, x: Tensor<2>) -> Tensor<2> {
+    let base = projection.linear();
+    fused_ops::linear(x, base.weight.val(), base.bias.as_ref().map(|bias| bias.val()))
+}
+
+/// The output of the frozen linear with one expert's update added.
+fn with_expert<P: Projection>(
+    projection: &P,
+    expert: usize,
+    base_output: Tensor<2>,
+    x: &Tensor<2>,
+    seed: Option<u64>,
+) -> Tensor<2> {
+    match projection.experts() {
+        Some(bank) => {
+            bank.expert_forward(expert, projection.linear(), base_output, x.clone(), seed)
+        }
+        None => base_output,
+    }
+}
