@@ -8,14 +8,14 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use common::{Base, golden, largest_difference, load, logits, tiny_config};
-use model_zoo::{CausalLm, Llama, LoadOptions, PaddingSide, TokenInput, WeightDType};
+use model_zoo::{CausalLm, Decoder, LoadOptions, PaddingSide, TokenInput, WeightDType};
 use moe_adapter::Adaptable;
 use router::{RoutingTape, Site};
 
 const IDS: [i64; 12] = [1, 5, 9, 31, 7, 22, 8, 13, 17, 39, 4, 6];
 
 fn tiny() -> Base {
-    Llama::init_random(&tiny_config(), 3, &Device::flex()).unwrap()
+    Decoder::init_random(&tiny_config(), 3, &Device::flex()).unwrap()
 }
 
 fn input(ids: &[i64], batch_size: usize) -> TokenInput {
@@ -180,7 +180,7 @@ fn saved_models_are_loaded_bit_by_bit() {
 #[test]
 fn bf16_weights_may_stay_bf16() {
     let folder = golden("llama2_sharded_bf16");
-    let options = LoadOptions { dtype: WeightDType::AsStored };
+    let options = LoadOptions { dtype: WeightDType::AsStored, ..LoadOptions::default() };
     let model = Base::load(&folder, &options, &Device::flex()).unwrap();
     let reference = common::Reference::read(&folder);
     let found = logits(&model, &reference.input(), None);

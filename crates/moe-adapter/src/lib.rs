@@ -16,6 +16,7 @@
 //! assert_eq!(config.scaling(), 8.0); // lora_alpha / r = 32 / 4
 //! ```
 
+mod activation;
 mod adapter;
 mod attach;
 mod checkpoint;
@@ -29,6 +30,7 @@ mod projection;
 mod state;
 mod target;
 
+pub use activation::Activation;
 pub use adapter::MoeAdapter;
 pub use attach::{adapt, attach, detach};
 pub use checkpoint::{ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, load_adapter, save_adapter};

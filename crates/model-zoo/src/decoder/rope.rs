@@ -1,7 +1,7 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use fused_ops::RotaryTables;
 
-use crate::LlamaConfig;
+use crate::DecoderConfig;
 
 /// Rotary position embeddings of the positions of one pass, shared by all layers.
 ///
@@ -9,7 +9,7 @@ use crate::LlamaConfig;
 /// Source: Su et al., arXiv 2104.09864, equation 34.
 #[derive(Debug)]
 pub(super) struct RopeTables {
-    /// For queries: over `sqrt(d)`, the scale of attention.
+    /// For queries: times the scale of attention, over the soft cap of its scores.
     pub(super) query: RotaryTables,
     /// For keys.
     pub(super) key: RotaryTables,
@@ -18,7 +18,7 @@ pub(super) struct RopeTables {
 impl RopeTables {
     /// The tables of `len` positions from `start` on.
     pub(super) fn new(
-        config: &LlamaConfig,
+        config: &DecoderConfig,
         start: usize,
         len: usize,
         device: &Device,
@@ -37,13 +37,13 @@ impl RopeTables {
                 (sin[row + i], sin[row + half + i]) = (s, s);
             }
         }
-        let scale = (head_dim as f32).sqrt().recip();
+        let scale = config.attention_scale() / config.attn_logit_softcapping.unwrap_or(1.0);
         let table = |values: &[f32], scale: f32| {
             let values: Vec<f32> = values.iter().map(|value| value * scale).collect();
             let data = TensorData::new(values, [len, head_dim]);
             Tensor::<2>::from_data(data, (device, DType::F32)).cast(dtype)
         };
         let tables = |scale| RotaryTables::new(table(&cos, scale), table(&sin, scale));
-        Self { query: tables(scale), key: tables(1.0) }
+        Self { query: tables(scale as f32), key: tables(1.0) }
     }
 }

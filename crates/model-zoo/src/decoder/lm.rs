@@ -5,35 +5,36 @@ use fused_ops::linear;
 use moe_adapter::{Adaptable, AdaptedLinear, GatedFeedForward, Projection};
 use router::{RoutingTape, Site};
 
-use super::model::LlamaModel;
+use super::model::DecoderModel;
+use super::pass::soft_cap;
 use crate::parameters::{ParameterSource, RandomParameters};
-use crate::{CausalLm, ConfigError, KvCache, LlamaConfig, TokenInput};
+use crate::{CausalLm, ConfigError, DecoderConfig, KvCache, TokenInput};
 
-/// A Llama 2 or 3 decoder with its language-model head.
+/// A decoder of any [`Family`](crate::Family) with its language-model head.
 ///
-/// The seven linears of each layer are projections `P`; embeddings, norms and head are not
+/// The linears of each layer are projections `P`; embeddings, norms and head are not
 /// adapted. Parameters have the paths of Hugging Face checkpoints.
 ///
-/// Sources: Touvron et al., arXiv 2307.09288; transformers' `LlamaForCausalLM`.
+/// Sources: those of the families, and transformers' `…ForCausalLM` of each.
 #[derive(Module, Debug)]
-pub struct Llama<P: Projection = AdaptedLinear> {
+pub struct Decoder<P: Projection = AdaptedLinear> {
     /// Everything below the head.
-    pub model: LlamaModel<P>,
+    pub model: DecoderModel<P>,
     /// `H -> V`; `None` when the head reuses the embedding's weights.
     pub lm_head: Option<Linear>,
     #[module(skip)]
-    config: LlamaConfig,
+    config: DecoderConfig,
 }
 
-impl<P: Projection> Llama<P> {
+impl<P: Projection> Decoder<P> {
     /// A decoder with random weights, all trainable: matrices from a normal distribution with
-    /// standard deviation `initializer_range`, biases 0, norms 1.
+    /// standard deviation `initializer_range`, biases 0, factors of norms 1.
     ///
     /// # Errors
     ///
     /// [`ConfigError`] when `config` cannot work.
     pub fn init_random(
-        config: &LlamaConfig,
+        config: &DecoderConfig,
         seed: u64,
         device: &Device,
     ) -> Result<Self, ConfigError> {
@@ -46,15 +47,15 @@ impl<P: Projection> Llama<P> {
     }
 
     /// The shape of the decoder.
-    pub fn config(&self) -> &LlamaConfig {
+    pub fn config(&self) -> &DecoderConfig {
         &self.config
     }
 
     pub(super) fn build<S: ParameterSource>(
-        config: &LlamaConfig,
+        config: &DecoderConfig,
         source: &mut S,
     ) -> Result<Self, S::Error> {
-        let model = LlamaModel::build(config, source)?;
+        let model = DecoderModel::build(config, source)?;
         let lm_head = match config.tie_word_embeddings {
             true => None,
             false => {
@@ -65,7 +66,7 @@ impl<P: Projection> Llama<P> {
     }
 }
 
-impl<P: Projection> CausalLm for Llama<P> {
+impl<P: Projection> CausalLm for Decoder<P> {
     fn vocab_size(&self) -> usize {
         self.config.vocab_size
     }
@@ -112,11 +113,15 @@ impl<P: Projection> CausalLm for Llama<P> {
             Some(head) => (head.weight.val(), head.bias.as_ref().map(|bias| bias.val())),
             None => (self.model.embed_tokens.weight.val().transpose(), None),
         };
-        linear(hidden, weight, bias).cast(DType::F32)
+        let logits = linear(hidden, weight, bias).cast(DType::F32);
+        match self.config.final_logit_softcapping {
+            Some(cap) => soft_cap(logits, cap),
+            None => logits,
+        }
     }
 }
 
-impl<P: Projection> Adaptable for Llama<P> {
+impl<P: Projection> Adaptable for Decoder<P> {
     type Projection = P;
 
     fn visit_projections(&self, visit: &mut dyn FnMut(&str, Site, &P)) {
@@ -137,13 +142,17 @@ impl<P: Projection> Adaptable for Llama<P> {
 
     fn visit_blocks(&self, visit: &mut dyn FnMut(&str, Site, &GatedFeedForward<P>)) {
         for (i, layer) in self.model.layers.iter().enumerate() {
-            visit(&format!("model.layers.{i}.mlp"), Site::new(i, "mlp"), &layer.mlp);
+            if let Some(block) = layer.mlp.gated() {
+                visit(&format!("model.layers.{i}.mlp"), Site::new(i, "mlp"), block);
+            }
         }
     }
 
     fn visit_blocks_mut(&mut self, visit: &mut dyn FnMut(&str, Site, &mut GatedFeedForward<P>)) {
         for (i, layer) in self.model.layers.iter_mut().enumerate() {
-            visit(&format!("model.layers.{i}.mlp"), Site::new(i, "mlp"), &mut layer.mlp);
+            if let Some(block) = layer.mlp.gated_mut() {
+                visit(&format!("model.layers.{i}.mlp"), Site::new(i, "mlp"), block);
+            }
         }
     }
 }

@@ -1,20 +1,24 @@
 use std::fs;
 use std::path::Path;
 
-use burn::tensor::Device;
-use moe_adapter::{Adaptable, Projection};
+use burn::module::Param;
+use burn::nn::Linear;
+use burn::tensor::{DType, Device, Tensor};
+use moe_adapter::Projection;
 
-use super::{Llama, LoadOptions};
+use super::feed_forward::FeedForward;
+use super::qkv::QkvProjections;
+use super::{Decoder, LoadOptions};
 use crate::files::replace_with;
 use crate::parameters::LoadedParameters;
-use crate::{LlamaConfig, ModelError, WeightSource, WeightWriter};
+use crate::{DecoderConfig, ModelError, WeightSource, WeightWriter};
 
-impl<P: Projection> Llama<P> {
+impl<P: Projection> Decoder<P> {
     /// Loads a Hugging Face folder; all parameters are frozen.
     ///
     /// # Errors
     ///
-    /// [`ModelError`] when the folder does not hold a Llama decoder that this crate can build, a
+    /// [`ModelError`] when the folder does not hold a decoder that this crate can build, a
     /// tensor is missing or has another shape, or one is left over.
     pub fn load(
         folder: impl AsRef<Path>,
@@ -22,7 +26,8 @@ impl<P: Projection> Llama<P> {
         device: &Device,
     ) -> Result<Self, ModelError> {
         let folder = folder.as_ref();
-        let config = LlamaConfig::from_folder(folder)?;
+        let mut config = DecoderConfig::from_folder(folder)?;
+        config.fused_projections &= !options.split_fused;
         let mut source = WeightSource::open(folder, options.dtype)?;
         let model = Self::build(&config, &mut LoadedParameters { source: &mut source, device })?;
         let tied = config.tie_word_embeddings;
@@ -48,15 +53,11 @@ impl<P: Projection> Llama<P> {
         let mut writer = WeightWriter::new();
         writer.push("model.embed_tokens.weight", self.model.embed_tokens.weight.val());
         for (i, layer) in self.model.layers.iter().enumerate() {
-            let path = format!("model.layers.{i}");
-            writer
-                .push(format!("{path}.input_layernorm.weight"), layer.input_layernorm.weight.val());
-            let norm = &layer.post_attention_layernorm;
-            writer.push(format!("{path}.post_attention_layernorm.weight"), norm.weight.val());
+            for (path, norm) in layer.norms() {
+                writer.push(format!("model.layers.{i}.{path}.weight"), norm.weight.val());
+            }
         }
-        self.visit_projections(&mut |path, _, projection| {
-            writer.push_linear(path, projection.linear());
-        });
+        self.push_projections(&mut writer);
         writer.push("model.norm.weight", self.model.norm.weight.val());
         if let Some(head) = &self.lm_head {
             writer.push_linear("lm_head", head);
@@ -72,13 +73,44 @@ impl<P: Projection> Llama<P> {
         replace_with(&path, text.as_bytes()).map_err(|source| write(&path, source))
     }
 
+    /// Adds all projections; those that the files of the family hold as one are put together.
+    fn push_projections(&self, writer: &mut WeightWriter) {
+        let fuse = self.config().family.traits().fused_projections;
+        for (i, layer) in self.model.layers.iter().enumerate() {
+            let path = |name: &str| format!("model.layers.{i}.{name}");
+            let mut rest: Vec<_> = layer.projections().collect();
+            if let (true, QkvProjections::Split(_)) = (fuse, &layer.self_attn.qkv) {
+                let parts: Vec<_> = rest.drain(..3).map(|(_, part)| part.linear()).collect();
+                writer.push_linear(&path("self_attn.qkv_proj"), &joined(&parts));
+            }
+            if let (true, FeedForward::Gated(block)) = (fuse, &layer.mlp) {
+                rest.retain(|(name, _)| !["mlp.gate_proj", "mlp.up_proj"].contains(name));
+                let parts = [block.gate_proj.linear(), block.up_proj.linear()];
+                writer.push_linear(&path("mlp.gate_up_proj"), &joined(&parts));
+            }
+            for (name, projection) in rest {
+                writer.push_linear(&path(name), projection.linear());
+            }
+        }
+    }
+
     /// The element type of the weights, as PyTorch names it.
     fn stored_dtype(&self) -> &'static str {
-        use burn::tensor::DType;
         match self.model.embed_tokens.weight.val().dtype() {
             DType::F16 => "float16",
             DType::BF16 => "bfloat16",
             _ => "float32",
         }
+    }
+}
+
+/// One linear of several that read the same input: their outputs one after the other.
+fn joined(parts: &[&Linear]) -> Linear {
+    let weights = parts.iter().map(|part| part.weight.val()).collect();
+    let biases = parts.iter().map(|part| part.bias.as_ref().map(|bias| bias.val()));
+    let bias = biases.collect::<Option<Vec<_>>>().map(|biases| Tensor::cat(biases, 0));
+    Linear {
+        weight: Param::from_tensor(Tensor::cat(weights, 1)),
+        bias: bias.map(Param::from_tensor),
     }
 }

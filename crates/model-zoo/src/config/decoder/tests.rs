@@ -14,15 +14,15 @@ fn minimal() -> Value {
     })
 }
 
-fn with(key: &str, value: Value) -> Result<LlamaConfig, ConfigError> {
+fn with(key: &str, value: Value) -> Result<DecoderConfig, ConfigError> {
     let mut json = minimal();
     json[key] = value;
-    LlamaConfig::from_json(&json, "config.json")
+    DecoderConfig::from_json(&json, "config.json")
 }
 
 #[test]
 fn absent_keys_have_the_defaults_of_transformers() {
-    let config = LlamaConfig::from_json(&minimal(), "config.json").unwrap();
+    let config = DecoderConfig::from_json(&minimal(), "config.json").unwrap();
     assert_eq!((config.num_key_value_heads, config.head_dim), (4, 8));
     assert_eq!((config.rms_norm_eps, config.rope.theta), (1e-6, 10_000.0));
     assert_eq!(config.rope.scaling, RopeScaling::Default);
@@ -41,8 +41,8 @@ fn both_dialects_of_rope_mean_the_same() {
     let mut new = minimal();
     new["rope_parameters"] = llama3;
     new["rope_parameters"]["rope_theta"] = json!(5e5);
-    let old = LlamaConfig::from_json(&old, "old").unwrap();
-    let new = LlamaConfig::from_json(&new, "new").unwrap();
+    let old = DecoderConfig::from_json(&old, "old").unwrap();
+    let new = DecoderConfig::from_json(&new, "new").unwrap();
     assert_eq!(old, new);
     assert!(matches!(old.rope.scaling, RopeScaling::Llama3 { factor: 8.0, .. }));
     let linear = with("rope_scaling", json!({"type": "linear", "factor": 2})).unwrap();
@@ -58,7 +58,7 @@ fn ids_of_end_tokens_may_be_one_or_many() {
 
 #[test]
 fn written_configurations_are_read_back() {
-    let mut config = LlamaConfig::new(96, 32, 64, 2, 4);
+    let mut config = DecoderConfig::new(96, 32, 64, 2, 4);
     config.num_key_value_heads = 2;
     config.head_dim = 16;
     config.eos_token_ids = vec![2, 3];
@@ -66,7 +66,7 @@ fn written_configurations_are_read_back() {
     config.attention_bias = true;
     for scaling in [RopeScaling::Default, RopeScaling::Linear { factor: 2.5 }] {
         config.rope = RopeConfig { theta: 5e5, scaling };
-        assert_eq!(LlamaConfig::from_json(&config.to_json(), "json").unwrap(), config);
+        assert_eq!(DecoderConfig::from_json(&config.to_json(), "json").unwrap(), config);
     }
 }
 
@@ -117,17 +117,17 @@ fn values_that_cannot_work_are_refused_by_key() {
     }
     let factor = json!({"type": "linear", "factor": 0.5});
     assert!(matches!(with("rope_scaling", factor), Err(ConfigError::Invalid { .. })));
-    let mut config = LlamaConfig::new(96, 32, 64, 2, 4);
+    let mut config = DecoderConfig::new(96, 32, 64, 2, 4);
     config.num_hidden_layers = 0;
     let message = config.check().unwrap_err().to_string();
-    assert_eq!(message, "LlamaConfig: `num_hidden_layers` is 0, but must be at least 1");
+    assert_eq!(message, "DecoderConfig: `num_hidden_layers` is 0, but must be at least 1");
 }
 
 #[test]
 fn missing_keys_and_other_types_are_named() {
     let mut json = minimal();
     json["hidden_size"] = Value::Null;
-    let error = LlamaConfig::from_json(&json, "config.json").unwrap_err();
+    let error = DecoderConfig::from_json(&json, "config.json").unwrap_err();
     assert_eq!(error.to_string(), "config.json: `hidden_size` is missing");
     let error = with("rope_scaling", json!({"type": "linear"})).unwrap_err();
     assert_eq!(error.to_string(), "config.json: `rope_scaling.factor` is missing");
@@ -137,7 +137,7 @@ fn missing_keys_and_other_types_are_named() {
         "config.json: `attention_bias` is \"yes\", but must be true or false"
     );
     assert!(matches!(
-        LlamaConfig::from_json(&json!([]), "config.json"),
+        DecoderConfig::from_json(&json!([]), "config.json"),
         Err(ConfigError::Type { .. })
     ));
 }
@@ -145,10 +145,10 @@ fn missing_keys_and_other_types_are_named() {
 #[test]
 fn files_that_cannot_be_read_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    let error = LlamaConfig::from_folder(folder.path()).unwrap_err();
+    let error = DecoderConfig::from_folder(folder.path()).unwrap_err();
     assert!(matches!(error, ConfigError::Read { .. }), "{error}");
     fs::write(folder.path().join("config.json"), "{").unwrap();
-    let error = LlamaConfig::from_folder(folder.path()).unwrap_err();
+    let error = DecoderConfig::from_folder(folder.path()).unwrap_err();
     assert!(matches!(error, ConfigError::Json { .. }), "{error}");
     assert!(error.to_string().contains("config.json"));
 }
@@ -173,7 +173,7 @@ fn published_llamas_are_read_and_other_models_refused() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        let result = LlamaConfig::from_file(&path);
+        let result = DecoderConfig::from_file(&path);
         if json["model_type"] != "llama" {
             assert!(matches!(result, Err(ConfigError::Unsupported { .. })), "{name}: {result:?}");
             continue;
@@ -183,7 +183,7 @@ fn published_llamas_are_read_and_other_models_refused() {
         if let Some((_, count)) = counts.iter().find(|(known, _)| *known == name) {
             assert_eq!(config.parameter_count(), *count, "{name}");
         }
-        assert_eq!(LlamaConfig::from_json(&config.to_json(), &name).unwrap(), config);
+        assert_eq!(DecoderConfig::from_json(&config.to_json(), &name).unwrap(), config);
     }
     assert_eq!(read, 6);
 }
