@@ -12,6 +12,7 @@ use common::{Base, Reference, golden, largest_difference, load, logits, material
 use model_zoo::{
     CausalLm, GenerationConfig, LoadOptions, TextTokenizer, TokenInput, generate, generate_batch,
 };
+use serde_json::{Value, json};
 
 /// Relative to the largest logit of the reference.
 const TOLERANCE: f32 = 1e-4;
@@ -69,6 +70,37 @@ fn phi3_fused_or_split_matches_transformers() {
     let found = logits(&split, &reference.input(), None);
     let error = largest_difference(&found, &reference.logits) / reference.largest();
     assert!(error <= TOLERANCE, "relative error {error:e}");
+}
+
+/// What the references would not notice they could not check.
+#[test]
+fn options_of_families_change_what_is_computed() {
+    let null = Value::Null;
+    for (name, key, value) in [
+        ("mistral", "sliding_window", null.clone()),
+        ("mistral", "sliding_window", json!(7)),
+        ("gemma2", "sliding_window", json!(5)),
+        ("gemma2", "layer_types", json!(["full_attention", "sliding_attention"])),
+        ("gemma2", "attn_logit_softcapping", json!(1.0)),
+        ("gemma2", "final_logit_softcapping", null),
+        ("gemma2", "query_pre_attn_scalar", json!(17)),
+        ("gemma2", "hidden_activation", json!("silu")),
+        ("qwen3", "rms_norm_eps", json!(1e-2)),
+        ("phi3", "sliding_window", json!(5)),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            fs::copy(golden(name).join(file), folder.path().join(file)).unwrap();
+        }
+        let path = folder.path().join("config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config[key] = value;
+        fs::write(&path, config.to_string()).unwrap();
+        let reference = Reference::read(&golden(name));
+        let found = logits(&load(folder.path()), &reference.input(), None);
+        let error = largest_difference(&found, &reference.logits) / reference.largest();
+        assert!(error > 10.0 * TOLERANCE, "{name}: {key} changes the logits by {error:e} only");
+    }
 }
 
 /// Long enough that windows slide over the cache, which is filled in parts of several sizes.

@@ -84,7 +84,7 @@ mod tests {
         for window in [None, Some(1), Some(3), Some(5), Some(100)] {
             for (new_len, past_len) in [(1, 0), (7, 0), (1, 6), (4, 3), (2, 9)] {
                 let expected: Vec<Vec<usize>> = (past_len..past_len + new_len)
-                    .map(|at| {
+                    .map(|at: usize| {
                         ((at + 1).saturating_sub(window.unwrap_or(usize::MAX))..=at).collect()
                     })
                     .collect();
