@@ -52,7 +52,7 @@ pub use generation::{
 };
 pub use input::{PaddingSide, TokenInput};
 pub use tokenizer::{ChatMessage, TextTokenizer, TokenizerError};
-pub use weights::{WeightDType, WeightError, WeightSource, WeightWriter};
+pub use weights::{UnknownDType, WeightDType, WeightError, WeightSource, WeightWriter};
 
 /// [`Decoder`] under the name of its first family.
 pub type Llama<P = moe_adapter::AdaptedLinear> = Decoder<P>;
