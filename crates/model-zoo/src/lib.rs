@@ -31,6 +31,7 @@ mod decoder;
 mod error;
 mod files;
 mod generation;
+mod hub;
 mod input;
 mod parameters;
 mod tokenizer;
@@ -50,6 +51,7 @@ pub use error::ModelError;
 pub use generation::{
     FinishReason, Generation, GenerationConfig, GenerationError, generate, generate_batch,
 };
+pub use hub::{HubError, HubModel, resolve_model};
 pub use input::{PaddingSide, TokenInput};
 pub use tokenizer::{ChatMessage, TextTokenizer, TokenizerError};
 pub use weights::{UnknownDType, WeightDType, WeightError, WeightSource, WeightWriter};

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use model_zoo::{CausalLm, Llama};
+use model_zoo::{CausalLm, Decoder};
 use moe_adapter::{AdapterConfig, AdapterError, adapter_state, attach};
 
 use super::jobs::{Job, run_jobs};
@@ -122,7 +122,7 @@ fn row(
 
 /// A model after tuning.
 pub(super) struct Tuned {
-    pub(super) model: Llama,
+    pub(super) model: Decoder,
     pub(super) trainable_parameters: usize,
     pub(super) curve: Vec<(f64, f64)>,
 }
@@ -200,7 +200,7 @@ fn shares(
     sets: &EvaluationSets,
     method: &DemoMethod,
     amount: usize,
-    model: &Llama,
+    model: &Decoder,
 ) -> Result<RoutingShares, TrainError> {
     let of = |exchanges: &[Exchange]| -> Result<Vec<f64>, TrainError> {
         routing_shares(model, &encode(base, exchanges)?)
