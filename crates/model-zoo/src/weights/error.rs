@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use burn::tensor::DType;
 use thiserror::Error;
 
 /// Weights that cannot be read or written, or do not fit the model.
@@ -103,6 +104,14 @@ pub enum WeightError {
         name: String,
         /// Its type, as safetensors names it.
         dtype: String,
+    },
+    /// The device cannot compute with an element type.
+    #[error("tensor `{name}`: this device does not compute in {dtype:?}; load it as float32")]
+    DeviceDtype {
+        /// The tensor.
+        name: String,
+        /// The element type in memory.
+        dtype: DType,
     },
     /// The files hold tensors that the model has no place for.
     #[error("{}: tensors that the model has no place for: {}", folder.display(), unused(names))]

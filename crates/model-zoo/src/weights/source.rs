@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::decode::{Order, decode};
 use super::file::WeightFile;
@@ -163,6 +163,10 @@ impl WeightSource {
                 dtype: format!("{:?}", stored.dtype),
             });
         };
+        // Some GPUs store a half type, but compute nothing sensible with it.
+        if dtype != DType::F32 && !device.supports_dtype(dtype) {
+            return Err(WeightError::DeviceDtype { name: name.to_owned(), dtype });
+        }
         shard.release(name);
         self.left.remove(name);
         self.taken.insert(name.to_owned());
