@@ -7,7 +7,6 @@ mod common;
 use std::fs;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use common::{Base, golden, largest_difference, load, logits, tiny_config};
 use model_zoo::{
