@@ -19,7 +19,7 @@ use lora_moe::burn::tensor::activation::softmax;
 use lora_moe::burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use lora_moe::device::default_device;
 use lora_moe::lora_expert::{LoraBank, LoraBankConfig};
-use lora_moe::model_zoo::{CausalLm, Llama, LlamaConfig, TokenInput};
+use lora_moe::model_zoo::{CausalLm, Decoder, DecoderConfig, TokenInput};
 use lora_moe::moe_adapter::{
     AdaptedLinear, AdapterError, AdapterState, MoeAdapter, TargetModules, adapt, adapter_state,
     load_adapter_state,
@@ -68,7 +68,7 @@ fn unit(x: Tensor<2>) -> Tensor<2> {
 }
 
 /// The zoo's model with this router in its linears.
-type Model = Llama<AdaptedLinear<CosineRouter, LoraBank>>;
+type Model = Decoder<AdaptedLinear<CosineRouter, LoraBank>>;
 
 fn main() -> anyhow::Result<()> {
     let device = default_device()?;
@@ -100,7 +100,7 @@ fn main() -> anyhow::Result<()> {
 
 /// A frozen random model, adapted by hand: `build` is called for each targeted linear.
 fn adapted(device: &Device, seed: u64) -> anyhow::Result<Model> {
-    let mut config = LlamaConfig::new(32, 32, 64, 2, 4);
+    let mut config = DecoderConfig::new(32, 32, 64, 2, 4);
     config.initializer_range = 0.2; // a frozen random head needs larger weights to be of use
     let mut model = Model::init_random(&config, 0, device)?.no_grad();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);

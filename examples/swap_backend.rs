@@ -16,7 +16,7 @@ use lora_moe::burn::nn::loss::CrossEntropyLossConfig;
 use lora_moe::burn::optim::{AdamWConfig, GradientsParams};
 use lora_moe::burn::tensor::{Device, Int, Tensor, TensorData};
 use lora_moe::device::{available, default_device, parse_device};
-use lora_moe::model_zoo::{CausalLm, Llama, LlamaConfig, TokenInput};
+use lora_moe::model_zoo::{CausalLm, Decoder, DecoderConfig, TokenInput};
 use lora_moe::moe_adapter::{AdaptedLinear, Preset, attach};
 use lora_moe::router::RoutingTape;
 
@@ -72,8 +72,8 @@ fn train(device: &Device) -> anyhow::Result<Run> {
     let balancing = config.balance_loss.as_ref().context("the preset has no balance loss")?;
     let balancing = balancing.init()?;
 
-    let llama = LlamaConfig::new(VOCABULARY as usize, 128, 352, 2, 4);
-    let mut model = Llama::<AdaptedLinear>::init_random(&llama, 0, device)?.no_grad();
+    let llama = DecoderConfig::new(VOCABULARY as usize, 128, 352, 2, 4);
+    let mut model = Decoder::<AdaptedLinear>::init_random(&llama, 0, device)?.no_grad();
     attach(&mut model, &config, 0)?;
     let mut model = model.train();
 

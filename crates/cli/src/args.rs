@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use lora_moe::model_zoo::{HubError, LoadOptions, WeightDType, resolve_model};
 
 /// Fine-tune frozen transformers with mixtures of LoRA experts.
 #[derive(Debug, Parser)]
@@ -68,6 +69,37 @@ pub struct TrainArgs {
     pub resume: bool,
 }
 
+/// The model of a command.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// A Hugging Face folder, or organisation/name on the hub.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// The revision on the hub: a branch, a tag or a commit.
+    #[arg(long)]
+    pub revision: Option<String>,
+    /// The element type of the weights in memory: float32, float16, bfloat16, or auto, which is
+    /// that of the files.
+    #[arg(long, default_value_t)]
+    pub dtype: WeightDType,
+    /// Load qkv_proj and gate_up_proj (Phi 3) as the linears that they are made of; needed for
+    /// adapters that were trained so.
+    #[arg(long)]
+    pub split_fused: bool,
+}
+
+impl ModelArgs {
+    /// The folder of the model, downloaded where it is not here.
+    pub fn folder(&self) -> Result<PathBuf, HubError> {
+        resolve_model(&self.model, self.revision.as_deref())
+    }
+
+    /// How it is loaded.
+    pub fn options(&self) -> LoadOptions {
+        LoadOptions { dtype: self.dtype, split_fused: self.split_fused }
+    }
+}
+
 /// Arguments of `eval`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -75,9 +107,9 @@ pub struct TrainArgs {
   lora-moe eval --model llama --adapter runs/x --data validation.json --template plain
   lora-moe eval --model llama --adapter runs/x --data qa.jsonl --exact-match --max-new-tokens 16")]
 pub struct EvalArgs {
-    /// A Hugging Face folder.
-    #[arg(long)]
-    pub model: PathBuf,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// An adapter folder.
     #[arg(long)]
     pub adapter: Option<PathBuf>,
@@ -109,9 +141,9 @@ pub struct EvalArgs {
 
 The text goes to standard output, everything else to standard error.")]
 pub struct GenerateArgs {
-    /// A Hugging Face folder.
-    #[arg(long)]
-    pub model: PathBuf,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// An adapter folder.
     #[arg(long)]
     pub adapter: Option<PathBuf>,
@@ -156,9 +188,9 @@ pub struct GenerateArgs {
 IN holds `input_ids`, and optionally `attention_mask` (1 for a token, 0 for padding), as int64
 [batch, seq]; OUT receives `logits`, f32 [batch, seq, vocab].")]
 pub struct LogitsArgs {
-    /// A Hugging Face folder.
-    #[arg(long)]
-    pub model: PathBuf,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// An adapter folder.
     #[arg(long)]
     pub adapter: Option<PathBuf>,
@@ -174,12 +206,13 @@ pub struct LogitsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   lora-moe inspect path/to/llama
+  lora-moe inspect config.json
   lora-moe inspect runs/loramoe-paper
   lora-moe inspect --routing --model path/to/llama --adapter runs/loramoe-paper --data test.json
 
 With --routing, routing.json, routing.csv and routing.html are written to the output folder.")]
 pub struct InspectArgs {
-    /// A model folder (config.json) or an adapter folder (adapter_config.json).
+    /// A model folder or its config.json, or an adapter folder (adapter_config.json).
     #[arg(required_unless_present = "routing")]
     pub folder: Option<PathBuf>,
     /// Report how the experts of an adapter are used on data.

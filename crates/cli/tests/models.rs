@@ -25,17 +25,16 @@ fn logits(path: &Path) -> (Vec<usize>, Vec<f32>) {
 
 /// The largest difference relative to the largest reference logit.
 fn error(model: &Path, reference: &Path) -> f32 {
+    error_with(model, reference, &[])
+}
+
+fn error_with(model: &Path, reference: &Path, more: &[&str]) -> f32 {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("out.safetensors");
-    succeeds(&[
-        "logits",
-        "--model",
-        arg(model),
-        "--inputs",
-        arg(reference),
-        "--output",
-        arg(&output),
-    ]);
+    let mut arguments =
+        vec!["logits", "--model", arg(model), "--inputs", arg(reference), "--output", arg(&output)];
+    arguments.extend(more);
+    succeeds(&arguments);
     let ((shape, ours), (expected, theirs)) = (logits(&output), logits(reference));
     assert_eq!(shape, expected);
     let largest = theirs.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
@@ -46,12 +45,36 @@ fn error(model: &Path, reference: &Path) -> f32 {
 
 #[test]
 fn logits_are_those_of_the_golden_models() {
-    for name in ["llama2", "llama3", "llama2_sharded_bf16"] {
+    for name in [
+        "llama2",
+        "llama3",
+        "llama2_sharded_bf16",
+        "llama2_pytorch",
+        "mistral",
+        "qwen2",
+        "qwen3",
+        "gemma2",
+        "phi3",
+    ] {
         let folder = golden(name);
         let error = error(&folder, &folder.join("reference.safetensors"));
         println!("{name}: {error:e}");
         assert!(error <= 1e-4, "{name}: {error}");
     }
+}
+
+#[test]
+fn element_types_and_split_linears_are_chosen_on_the_command_line() {
+    let folder = golden("phi3");
+    let reference = folder.join("reference.safetensors");
+    assert!(error_with(&folder, &reference, &["--split-fused"]) <= 1e-4);
+    let rounded = error_with(&folder, &reference, &["--dtype", "bfloat16"]);
+    assert!(rounded > 1e-4 && rounded < 0.1, "{rounded}");
+    assert!(error_with(&folder, &reference, &["--dtype", "auto"]) <= 1e-4);
+    let mut arguments = vec!["logits", "--model", arg(&folder), "--inputs", arg(&reference)];
+    arguments.extend(["--output", "unused", "--dtype", "float16", "--adapter", "unused"]);
+    let error = fails(&arguments);
+    assert!(error.contains("`dtype` is float16, but must be float32"), "{error}");
 }
 
 #[test]
@@ -90,11 +113,17 @@ fn stories260k_gives_the_reference_logits_and_text() {
 #[test]
 fn inspect_counts_the_parameters_of_published_configurations() {
     let Some(folder) = material("material/configs/hf") else { return };
-    for (file, parameters) in
-        [("llama-2-7b-hf.json", "6,738,415,616"), ("llama-3.2-1b-instruct.json", "1,235,814,400")]
-    {
+    for (file, family, parameters) in [
+        ("llama-2-7b-hf.json", "llama", "6,738,415,616"),
+        ("llama-3.2-1b-instruct.json", "llama", "1,235,814,400"),
+        ("qwen2.5-0.5b.json", "qwen2", "494,032,768"),
+        ("mistral-7b-instruct-v0.3.json", "mistral", "7,248,023,552"),
+        ("gemma-2-2b.json", "gemma2", "2,614,341,888"),
+        ("phi-3-mini-4k.json", "phi3", "3,821,079,552"),
+    ] {
         let text = succeeds(&["inspect", arg(&folder.join(file))]);
         assert!(text.contains(parameters), "{file}: {text}");
+        assert!(text.contains(&format!("family                {family}\n")), "{file}: {text}");
     }
 }
 
@@ -130,6 +159,11 @@ fn inputs_that_cannot_be_used_are_refused() {
     assert!(run(&file(&vec![1; 129], [1, 129])).contains("129 positions"));
     let error = fails(&["generate", "--model", "nowhere", "--prompt", "x"]);
     assert!(error.contains("nowhere"), "{error}");
+    #[cfg(not(feature = "hub"))]
+    {
+        let error = fails(&["generate", "--model", "organisation/name", "--prompt", "x"]);
+        assert!(error.contains("`organisation/name` is not a folder here"), "{error}");
+    }
     let error =
         fails(&["generate", "--model", arg(&model), "--prompt", "x", "--temperature", "-1"]);
     assert!(error.contains("temperature"), "{error}");

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use finetune::calibrate::calibrate;
 use finetune::data::{Collator, Sample};
 use finetune::train::{Learner, LearnerConfig, TrainingConfig};
-use model_zoo::{CausalLm, Llama, LlamaConfig, TokenInput};
+use model_zoo::{CausalLm, Decoder, DecoderConfig, TokenInput};
 use moe_adapter::{
     Adaptable, AdapterConfig, AdapterError, AttachOptions, Preset, Projection, TargetModules,
     adapter_state, attach, attach_saved, attach_with, load_adapter, save_adapter,
@@ -18,9 +18,9 @@ use svd_init::{EvaConfig, InitConfig, LoraGaConfig};
 
 const VOCABULARY: u32 = 40;
 
-fn base() -> Llama {
-    let config = LlamaConfig::new(VOCABULARY as usize, 32, 48, 4, 4);
-    Llama::init_random(&config, 0, &Device::flex()).unwrap().no_grad()
+fn base() -> Decoder {
+    let config = DecoderConfig::new(VOCABULARY as usize, 32, 48, 4, 4);
+    Decoder::init_random(&config, 0, &Device::flex()).unwrap().no_grad()
 }
 
 fn samples() -> Vec<Sample> {
@@ -33,7 +33,7 @@ fn samples() -> Vec<Sample> {
         .collect()
 }
 
-fn logits(model: &Llama) -> TensorData {
+fn logits(model: &Decoder) -> TensorData {
     let ids: Vec<i64> = (0..20).map(|at| (7 * at) % i64::from(VOCABULARY)).collect();
     let ids = Tensor::from_data(TensorData::new(ids, [2, 10]), &Device::flex());
     let input = TokenInput::new(ids);
@@ -41,13 +41,13 @@ fn logits(model: &Llama) -> TensorData {
     model.logits(model.hidden_states(&input, None, &mut tape)).into_data()
 }
 
-fn weights(model: &Llama) -> Vec<TensorData> {
+fn weights(model: &Decoder) -> Vec<TensorData> {
     let mut weights = Vec::new();
     model.visit_projections(&mut |_, _, p| weights.push(p.linear().weight.val().into_data()));
     weights
 }
 
-fn attached(config: &AdapterConfig) -> Llama {
+fn attached(config: &AdapterConfig) -> Decoder {
     let mut model = base();
     let statistics = calibrate(&model, config, &samples(), 3).unwrap();
     let options = AttachOptions { seed: 1, statistics, ..AttachOptions::default() };
@@ -56,7 +56,7 @@ fn attached(config: &AdapterConfig) -> Llama {
 }
 
 /// Three steps, and the loss of each.
-fn trained(model: Llama, config: &AdapterConfig) -> (Llama, Vec<f64>) {
+fn trained(model: Decoder, config: &AdapterConfig) -> (Decoder, Vec<f64>) {
     let balance = config.balance_loss.as_ref().map(|loss| loss.init().unwrap());
     let learner = LearnerConfig::new(&TrainingConfig::default(), config);
     let mut learner = Learner::new(model, balance, learner);
@@ -162,8 +162,8 @@ fn goat_starts_as_the_base_model_where_all_experts_count_alike() {
 fn an_adapter_does_not_load_on_another_base_model() {
     let config = Preset::GoatPaper.config();
     let state = adapter_state(&attached(&config));
-    let other = LlamaConfig::new(VOCABULARY as usize, 32, 48, 4, 4);
-    let mut other = Llama::init_random(&other, 7, &Device::flex()).unwrap().no_grad();
+    let other = DecoderConfig::new(VOCABULARY as usize, 32, 48, 4, 4);
+    let mut other = Decoder::init_random(&other, 7, &Device::flex()).unwrap().no_grad();
     let before = logits(&other);
     let error = attach_saved(&mut other, &config, state, "adapter").unwrap_err();
     assert!(matches!(error, AdapterError::OtherBase { .. }), "{error}");

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::{ConfigError, WeightError};
+use crate::{ConfigError, HubError, WeightError};
 
 /// A model that cannot be read from its folder, or written to one.
 #[derive(Debug, Error)]
@@ -14,6 +14,9 @@ pub enum ModelError {
     /// The weights are at fault.
     #[error(transparent)]
     Weights(#[from] WeightError),
+    /// The model is not here, and cannot be downloaded.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// The folder or a file in it cannot be written.
     #[error("{}: {source}", path.display())]
     Write {

@@ -1,7 +1,7 @@
 //! Pretrained transformers from Hugging Face folders, whose linears can be adapted.
 //!
-//! [`Llama`] reads Llama 2 and 3 decoders (`config.json`, one or many safetensors files), computes
-//! what transformers computes, and calls every linear of its layers through a
+//! [`Decoder`] reads decoders of every [`Family`] (`config.json`, one or many files of weights),
+//! computes what transformers computes, and calls every linear of its layers through a
 //! [`Projection`](moe_adapter::Projection): a trainable model is the same type as the base model.
 //! What works for any decoder is written against [`CausalLm`]: [`generate`] for one prompt with
 //! sampling and streaming, [`generate_batch`] for many prompts at once.
@@ -9,13 +9,13 @@
 //! ```
 //! use burn::nn::Linear;
 //! use burn::tensor::Device;
-//! use model_zoo::{CausalLm, Llama, LlamaConfig, PaddingSide, TokenInput};
+//! use model_zoo::{CausalLm, Decoder, DecoderConfig, PaddingSide, TokenInput};
 //! use router::RoutingTape;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let device = Device::flex();
-//! let config = LlamaConfig::new(64, 16, 32, 2, 4);
-//! let model = Llama::<Linear>::init_random(&config, 0, &device)?;
+//! let config = DecoderConfig::new(64, 16, 32, 2, 4);
+//! let model = Decoder::<Linear>::init_random(&config, 0, &device)?;
 //! let input = TokenInput::from_sequences(&[vec![1, 5, 9], vec![1, 7]], 0, PaddingSide::Right, &device);
 //! let mut tape = RoutingTape::new(input.context());
 //! let hidden = model.hidden_states(&input, None, &mut tape);
@@ -27,23 +27,31 @@
 mod cache;
 mod causal_lm;
 mod config;
+mod decoder;
 mod error;
 mod files;
 mod generation;
+mod hub;
 mod input;
-mod llama;
 mod parameters;
 mod tokenizer;
 mod weights;
 
 pub use cache::KvCache;
 pub use causal_lm::CausalLm;
-pub use config::{ConfigError, LlamaConfig, RopeConfig, RopeScaling};
+pub use config::{
+    AnyModelConfig, ConfigError, DecoderConfig, Family, FamilyTraits, RopeConfig, RopeScaling,
+    Windows,
+};
+pub use decoder::{
+    Attention, Decoder, DecoderLayer, DecoderModel, FeedForward, FeedForwardNorms,
+    FusedFeedForward, LoadOptions, QkvProjections, RmsNorm, SplitQkv,
+};
 pub use error::ModelError;
 pub use generation::{
     FinishReason, Generation, GenerationConfig, GenerationError, generate, generate_batch,
 };
+pub use hub::{HubError, HubModel, resolve_model};
 pub use input::{PaddingSide, TokenInput};
-pub use llama::{Llama, LlamaAttention, LlamaDecoderLayer, LlamaModel, LoadOptions, RmsNorm};
 pub use tokenizer::{ChatMessage, TextTokenizer, TokenizerError};
-pub use weights::{WeightDType, WeightError, WeightSource, WeightWriter};
+pub use weights::{UnknownDType, WeightDType, WeightError, WeightSource, WeightWriter};

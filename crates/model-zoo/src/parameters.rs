@@ -32,6 +32,45 @@ pub(crate) trait ParameterSource {
 
     /// `<path>.weight`, `[size]`.
     fn norm(&mut self, path: &str, size: usize) -> Result<Param<Tensor<1>>, Self::Error>;
+
+    /// `<path>.weight`, `[size]`, of a norm that multiplies by one more than its weight.
+    fn norm_offset(&mut self, path: &str, size: usize) -> Result<Param<Tensor<1>>, Self::Error> {
+        self.norm(path, size)
+    }
+
+    /// The linears that `<path>` holds as one: their outputs one after the other.
+    fn linears<const N: usize>(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: [usize; N],
+        bias: bool,
+    ) -> Result<[Linear; N], Self::Error> {
+        let whole = self.linear(path, inputs, outputs.iter().sum(), bias)?;
+        let mut start = 0;
+        Ok(outputs.map(|size| {
+            let at = start;
+            start += size;
+            Linear {
+                weight: part(&whole.weight, 1, at, size),
+                bias: whole.bias.as_ref().map(|bias| part(bias, 0, at, size)),
+            }
+        }))
+    }
+}
+
+/// A copy of a part of a parameter, so that the rest is not kept.
+fn part<const D: usize>(
+    whole: &Param<Tensor<D>>,
+    dim: usize,
+    start: usize,
+    len: usize,
+) -> Param<Tensor<D>> {
+    let tensor = whole.val();
+    let (device, dtype) = (tensor.device(), tensor.dtype());
+    let data = tensor.narrow(dim, start, len).into_data();
+    Param::from_tensor(Tensor::from_data(data, (&device, dtype)))
+        .set_require_grad(whole.is_require_grad())
 }
 
 /// Parameters read from files, frozen.
@@ -139,5 +178,9 @@ impl ParameterSource for RandomParameters<'_> {
 
     fn norm(&mut self, _path: &str, size: usize) -> Result<Param<Tensor<1>>, Infallible> {
         Ok(self.parameter(vec![1.0; size], [size]))
+    }
+
+    fn norm_offset(&mut self, _path: &str, size: usize) -> Result<Param<Tensor<1>>, Infallible> {
+        Ok(self.parameter(vec![0.0; size], [size]))
     }
 }

@@ -4,18 +4,42 @@
 
 mod common;
 
+use std::fs;
+
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use common::{Base, golden, largest_difference, load, logits, tiny_config};
-use model_zoo::{CausalLm, Llama, LoadOptions, PaddingSide, TokenInput, WeightDType};
-use moe_adapter::Adaptable;
+use model_zoo::{
+    CausalLm, Decoder, DecoderConfig, Family, LoadOptions, PaddingSide, TokenInput, WeightDType,
+    Windows,
+};
+use moe_adapter::{Adaptable, AdaptedLinear, Preset, TargetModules, attach};
 use router::{RoutingTape, Site};
 
 const IDS: [i64; 12] = [1, 5, 9, 31, 7, 22, 8, 13, 17, 39, 4, 6];
 
+/// A small decoder of a family, with every option that its `config.json` has.
+fn family_config(family: Family) -> DecoderConfig {
+    let mut config = tiny_config().with_family(family);
+    let traits = family.traits();
+    config.attention_bias = traits.attention_bias_key;
+    config.mlp_bias = traits.mlp_bias_key;
+    config.rms_norm_eps = 1e-5;
+    if traits.windows != Windows::Never {
+        config.sliding_window = Some(3);
+    }
+    if traits.windows == Windows::Switched {
+        config.full_attention_layers = vec![1];
+    }
+    if traits.soft_caps {
+        config.query_pre_attn_scalar = Some(12.0);
+        config.attn_logit_softcapping = Some(5.0);
+    }
+    config
+}
+
 fn tiny() -> Base {
-    Llama::init_random(&tiny_config(), 3, &Device::flex()).unwrap()
+    Decoder::init_random(&tiny_config(), 3, &Device::flex()).unwrap()
 }
 
 fn input(ids: &[i64], batch_size: usize) -> TokenInput {
@@ -29,19 +53,22 @@ fn close(a: &[f32], b: &[f32]) {
 }
 
 #[test]
-fn cached_and_uncached_logits_are_equal() {
-    let model = tiny();
-    let whole = logits(&model, &input(&IDS, 1), None);
-    for parts in [vec![12], vec![5, 7], vec![1; 12], vec![3, 1, 1, 4, 3]] {
-        let mut cache = model.new_cache();
-        let mut found = Vec::new();
-        let mut start = 0;
-        for part in parts {
-            found.extend(logits(&model, &input(&IDS[start..start + part], 1), Some(&mut cache)));
-            start += part;
+fn cached_and_uncached_logits_are_equal_in_every_family() {
+    for family in Family::ALL {
+        let model = Base::init_random(&family_config(family), 3, &Device::flex()).unwrap();
+        let whole = logits(&model, &input(&IDS, 1), None);
+        for parts in [vec![12], vec![5, 7], vec![1; 12], vec![3, 1, 1, 4, 3]] {
+            let mut cache = model.new_cache();
+            let mut found = Vec::new();
+            let mut start = 0;
+            for part in parts {
+                let input = input(&IDS[start..start + part], 1);
+                found.extend(logits(&model, &input, Some(&mut cache)));
+                start += part;
+            }
+            assert_eq!(cache.len(), 12);
+            close(&found, &whole);
         }
-        assert_eq!(cache.len(), 12);
-        close(&found, &whole);
     }
 }
 
@@ -59,28 +86,35 @@ fn a_cache_grows_past_its_first_capacity() {
 }
 
 #[test]
-fn padding_on_either_side_changes_nothing() {
-    let model = tiny();
+fn padding_on_either_side_changes_nothing_in_any_family() {
+    for family in Family::ALL {
+        padding_changes_nothing(
+            &Base::init_random(&family_config(family), 3, &Device::flex()).unwrap(),
+        );
+    }
+}
+
+fn padding_changes_nothing(model: &Base) {
     let device = Device::flex();
     let sequences = [vec![1u32, 5, 9, 31, 7], vec![1, 22, 8]];
     let vocab = model.vocab_size();
-    let alone = logits(&model, &input(&[1, 22, 8], 1), None);
+    let alone = logits(model, &input(&[1, 22, 8], 1), None);
     let right = TokenInput::from_sequences(&sequences, 0, PaddingSide::Right, &device);
-    close(&logits(&model, &right, None)[5 * vocab..8 * vocab], &alone);
+    close(&logits(model, &right, None)[5 * vocab..8 * vocab], &alone);
     let left = TokenInput::from_sequences(&sequences, 0, PaddingSide::Left, &device);
-    let found = logits(&model, &left, None);
+    let found = logits(model, &left, None);
     close(&found[7 * vocab..], &alone);
     assert!(found.iter().all(|logit| logit.is_finite()), "padding gives numbers");
     // Also when the batch goes on from a cache.
     let mut cache = model.new_cache();
-    logits(&model, &left, Some(&mut cache));
-    let next = logits(&model, &input(&[4, 6], 2), Some(&mut cache));
-    let alone = logits(&model, &input(&[1, 22, 8, 6], 1), None);
+    logits(model, &left, Some(&mut cache));
+    let next = logits(model, &input(&[4, 6], 2), Some(&mut cache));
+    let alone = logits(model, &input(&[1, 22, 8, 6], 1), None);
     close(&next[vocab..], &alone[3 * vocab..]);
     // And when only one of its sequences does.
     cache.select(&[1], &device);
-    let next = logits(&model, &input(&[9], 1), Some(&mut cache));
-    let alone = logits(&model, &input(&[1, 22, 8, 6, 9], 1), None);
+    let next = logits(model, &input(&[9], 1), Some(&mut cache));
+    let alone = logits(model, &input(&[1, 22, 8, 6, 9], 1), None);
     close(&next, &alone[4 * vocab..]);
 }
 
@@ -140,47 +174,119 @@ fn random_models_train_and_loaded_ones_are_frozen() {
 }
 
 #[test]
-fn every_random_weight_gets_a_gradient() {
-    let model = tiny().train();
-    let device = model.device();
-    let data = TensorData::new(IDS.to_vec(), [2, 6]);
-    let input = TokenInput::new(Tensor::<2, Int>::from_data(data, &device));
-    let mut tape = RoutingTape::new(input.context());
-    let hidden = model.hidden_states(&input, None, &mut tape);
-    let gradients = model.logits(hidden).square().mean().backward();
-    model.visit_projections(&mut |path, _, linear: &Linear| {
-        let gradient = linear.weight.val().grad(&gradients);
-        let size: f32 = gradient.unwrap_or_else(|| panic!("{path}")).abs().max().into_scalar();
-        assert!(size > 0.0 && size.is_finite(), "{path}: {size}");
-    });
-    assert!(model.model.embed_tokens.weight.val().grad(&gradients).is_some());
-    let valid = model.valid();
-    let outside = logits(&valid, &self::input(&IDS, 2), None);
-    close(&outside, &logits(&tiny(), &self::input(&IDS, 2), None));
+fn every_random_weight_of_every_family_gets_a_gradient() {
+    for family in Family::ALL {
+        let random = Base::init_random(&family_config(family), 3, &Device::flex()).unwrap();
+        let model = random.clone().train();
+        let device = model.device();
+        let data = TensorData::new(IDS.to_vec(), [2, 6]);
+        let input = TokenInput::new(Tensor::<2, Int>::from_data(data, &device));
+        let mut tape = RoutingTape::new(input.context());
+        let hidden = model.hidden_states(&input, None, &mut tape);
+        let gradients = model.logits(hidden).square().mean().backward();
+        let mut seen = Gradients { gradients: &gradients, seen: 0 };
+        model.visit(&mut seen);
+        assert_eq!(seen.seen, model.config().parameter_count(), "{family}");
+        let outside = logits(&model.valid(), &self::input(&IDS, 2), None);
+        close(&outside, &logits(&random, &self::input(&IDS, 2), None));
+    }
+}
+
+/// Counts the weights of parameters with a gradient that is not 0.
+struct Gradients<'a> {
+    gradients: &'a burn::tensor::Gradients,
+    seen: usize,
+}
+
+impl ModuleVisitor for Gradients<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let gradient = param.val().grad(self.gradients).expect("a gradient");
+        let size: f32 = gradient.abs().max().into_scalar();
+        assert!(size.is_finite());
+        // A bias of keys moves all scores of a query alike, which changes nothing without a cap.
+        let count = param.val().shape().num_elements();
+        self.seen += count;
+        assert!(size > 0.0 || D == 1, "{:?}", param.val().dims());
+    }
 }
 
 #[test]
-fn saved_models_are_loaded_bit_by_bit() {
+fn saved_models_of_every_family_are_loaded_bit_by_bit() {
     let folder = tempfile::tempdir().unwrap();
-    for tied in [false, true] {
-        let mut config = tiny_config();
-        config.tie_word_embeddings = tied;
-        let model = Base::init_random(&config, 9, &Device::flex()).unwrap();
-        model.save(folder.path()).unwrap();
-        let loaded = load(folder.path());
-        assert_eq!(loaded.config(), &config);
-        let input = input(&IDS, 2);
-        assert_eq!(logits(&loaded, &input, None), logits(&model, &input, None));
+    for family in Family::ALL {
+        for tied in [false, true] {
+            let mut config = family_config(family);
+            config.tie_word_embeddings = tied;
+            let model = Base::init_random(&config, 9, &Device::flex()).unwrap();
+            model.save(folder.path()).unwrap();
+            let first = fs::read(folder.path().join("model.safetensors")).unwrap();
+            let loaded = load(folder.path());
+            assert_eq!(loaded.config(), &config);
+            assert_eq!(count(&loaded).all, config.parameter_count(), "{family}");
+            let input = input(&IDS, 2);
+            assert_eq!(logits(&loaded, &input, None), logits(&model, &input, None), "{family}");
+            loaded.save(folder.path()).unwrap();
+            assert_eq!(fs::read(folder.path().join("model.safetensors")).unwrap(), first);
+        }
     }
     let names: Vec<_> =
-        std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "nothing temporary is left: {names:?}");
+}
+
+#[test]
+fn split_linears_compute_and_are_saved_as_the_fused_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let device = Device::flex();
+    let mut config = family_config(Family::Phi3);
+    let fused = Base::init_random(&config, 4, &device).unwrap();
+    fused.save(folder.path()).unwrap();
+    let saved = fs::read(folder.path().join("model.safetensors")).unwrap();
+    let options = LoadOptions { split_fused: true, ..LoadOptions::default() };
+    let loaded = Base::load(folder.path(), &options, &device).unwrap();
+    config.fused_projections = false;
+    assert_eq!(loaded.config(), &config);
+    let random = Base::init_random(&config, 4, &device).unwrap();
+    let input = input(&IDS, 2);
+    for split in [loaded, random] {
+        close(&logits(&split, &input, None), &logits(&fused, &input, None));
+        split.save(folder.path()).unwrap();
+        assert_eq!(fs::read(folder.path().join("model.safetensors")).unwrap(), saved);
+    }
+}
+
+/// The names that adapters target, by the configuration and by the model itself.
+#[test]
+fn adapters_of_all_linears_start_as_the_base_model_in_every_family() {
+    let device = Device::flex();
+    for family in Family::ALL {
+        let mut configs = vec![family_config(family)];
+        if configs[0].fused_projections {
+            configs.push(DecoderConfig { fused_projections: false, ..configs[0].clone() });
+        }
+        for config in configs {
+            let mut model = Decoder::<AdaptedLinear>::init_random(&config, 5, &device).unwrap();
+            let base = logits(&model, &input(&IDS, 2), None);
+            let mut adapter = Preset::LoramoePaper.config();
+            adapter.target_modules = TargetModules::all_linear();
+            let adapted = attach(&mut model, &adapter, 0).unwrap();
+            let names = config.target_modules();
+            assert_eq!(adapted, config.num_hidden_layers * names.len(), "{family}");
+            assert_eq!(logits(&model, &input(&IDS, 2), None), base, "{family}");
+            adapter.target_modules =
+                TargetModules::Names(names.iter().map(|name| name.to_string()).collect());
+            assert_eq!(attach(&mut model, &adapter, 0).unwrap(), adapted, "{family}");
+            let mut blocks = 0;
+            model.visit_blocks(&mut |_, _, _| blocks += 1);
+            assert_eq!(blocks, if config.fused_projections { 0 } else { 2 }, "{family}");
+        }
+    }
 }
 
 #[test]
 fn bf16_weights_may_stay_bf16() {
     let folder = golden("llama2_sharded_bf16");
-    let options = LoadOptions { dtype: WeightDType::AsStored };
+    let options = LoadOptions { dtype: WeightDType::AsStored, ..LoadOptions::default() };
     let model = Base::load(&folder, &options, &Device::flex()).unwrap();
     let reference = common::Reference::read(&folder);
     let found = logits(&model, &reference.input(), None);

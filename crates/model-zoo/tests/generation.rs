@@ -7,13 +7,13 @@ mod common;
 use burn::tensor::Device;
 use common::{Base, tiny_config};
 use model_zoo::{
-    CausalLm, FinishReason, GenerationConfig, GenerationError, Llama, TextTokenizer, generate,
+    CausalLm, Decoder, FinishReason, GenerationConfig, GenerationError, TextTokenizer, generate,
     generate_batch,
 };
 use tokenizers::Tokenizer;
 
 fn model() -> Base {
-    Llama::init_random(&tiny_config(), 5, &Device::flex()).unwrap()
+    Decoder::init_random(&tiny_config(), 5, &Device::flex()).unwrap()
 }
 
 /// 40 tokens: three special ones, letters, and bytes of which three make a character.

@@ -7,12 +7,17 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use burn::tensor::{Int, Tensor, TensorData};
-use common::{Reference, golden, largest_difference, load, logits, material};
-use model_zoo::{CausalLm, GenerationConfig, TextTokenizer, TokenInput, generate, generate_batch};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use common::{Base, Reference, golden, largest_difference, load, logits, material};
+use model_zoo::{
+    CausalLm, GenerationConfig, LoadOptions, TextTokenizer, TokenInput, generate, generate_batch,
+};
+use serde_json::{Value, json};
 
 /// Relative to the largest logit of the reference.
 const TOLERANCE: f32 = 1e-4;
+
+const DECODERS: [&str; 7] = ["llama2", "llama3", "mistral", "qwen2", "qwen3", "gemma2", "phi3"];
 
 /// Compares every position. Padding is on the right and no row is without a visible token, so
 /// that transformers computes something meaningful at padding too.
@@ -33,6 +38,122 @@ fn llama2_matches_transformers() {
 #[test]
 fn llama3_with_tied_head_and_scaled_rope_matches_transformers() {
     matches_transformers(&golden("llama3"));
+}
+
+#[test]
+fn mistral_with_a_sliding_window_matches_transformers() {
+    matches_transformers(&golden("mistral"));
+}
+
+#[test]
+fn qwen2_with_biases_matches_transformers() {
+    matches_transformers(&golden("qwen2"));
+}
+
+#[test]
+fn qwen3_with_normalised_heads_matches_transformers() {
+    matches_transformers(&golden("qwen3"));
+}
+
+#[test]
+fn gemma2_with_soft_caps_and_alternating_windows_matches_transformers() {
+    matches_transformers(&golden("gemma2"));
+}
+
+#[test]
+fn phi3_fused_or_split_matches_transformers() {
+    let folder = golden("phi3");
+    matches_transformers(&folder);
+    let options = LoadOptions { split_fused: true, ..LoadOptions::default() };
+    let split = Base::load(&folder, &options, &Device::flex()).unwrap();
+    let reference = Reference::read(&folder);
+    let found = logits(&split, &reference.input(), None);
+    let error = largest_difference(&found, &reference.logits) / reference.largest();
+    assert!(error <= TOLERANCE, "relative error {error:e}");
+}
+
+/// What the references would not notice they could not check.
+#[test]
+fn options_of_families_change_what_is_computed() {
+    let null = Value::Null;
+    for (name, key, value) in [
+        ("mistral", "sliding_window", null.clone()),
+        ("mistral", "sliding_window", json!(7)),
+        ("gemma2", "sliding_window", json!(5)),
+        ("gemma2", "layer_types", json!(["full_attention", "sliding_attention"])),
+        ("gemma2", "attn_logit_softcapping", json!(1.0)),
+        ("gemma2", "final_logit_softcapping", null),
+        ("gemma2", "query_pre_attn_scalar", json!(17)),
+        ("gemma2", "hidden_activation", json!("silu")),
+        ("qwen3", "rms_norm_eps", json!(1e-2)),
+        ("phi3", "sliding_window", json!(5)),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            fs::copy(golden(name).join(file), folder.path().join(file)).unwrap();
+        }
+        let path = folder.path().join("config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config[key] = value;
+        fs::write(&path, config.to_string()).unwrap();
+        let reference = Reference::read(&golden(name));
+        let found = logits(&load(folder.path()), &reference.input(), None);
+        let error = largest_difference(&found, &reference.logits) / reference.largest();
+        assert!(error > 10.0 * TOLERANCE, "{name}: {key} changes the logits by {error:e} only");
+    }
+}
+
+/// Long enough that windows slide over the cache, which is filled in parts of several sizes.
+#[test]
+fn cached_decoding_matches_transformers_in_every_family() {
+    for name in DECODERS {
+        let folder = golden(name);
+        let model = load(&folder);
+        let reference = Reference::read(&folder);
+        let [batch, seq, vocab] = reference.shape;
+        for part in [1, 5] {
+            let mut cache = model.new_cache();
+            let mut largest = 0.0f32;
+            for start in (0..seq).step_by(part) {
+                let end = (start + part).min(seq);
+                let input = reference.columns(start, end);
+                let found = logits(&model, &input, Some(&mut cache));
+                for row in 0..batch {
+                    let expected = (row * seq + start) * vocab..(row * seq + end) * vocab;
+                    let len = (end - start) * vocab;
+                    let found = &found[row * len..(row + 1) * len];
+                    largest = largest.max(largest_difference(found, &reference.logits[expected]));
+                }
+            }
+            let error = largest / reference.largest();
+            assert!(error <= TOLERANCE, "{name} by {part}: relative error {error:e}");
+        }
+    }
+}
+
+#[test]
+fn generation_chooses_what_whole_sequences_would_in_every_family() {
+    for name in DECODERS {
+        let model = load(&golden(name));
+        let prompts = [vec![1u32, 5, 9, 31, 7, 3, 44, 8, 12, 60], vec![1, 22, 8]];
+        let generated = generate_batch(&model, &prompts, 12, &[]).unwrap();
+        for (prompt, generated) in prompts.iter().zip(generated) {
+            let mut tokens = prompt.clone();
+            for token in generated {
+                assert_eq!(most_probable_next(&model, &tokens), token, "{name}: {tokens:?}");
+                tokens.push(token);
+            }
+        }
+    }
+}
+
+fn most_probable_next(model: &impl CausalLm, tokens: &[u32]) -> u32 {
+    let ids: Vec<i64> = tokens.iter().map(|id| i64::from(*id)).collect();
+    let data = TensorData::new(ids, [1, tokens.len()]);
+    let input = TokenInput::new(Tensor::<2, Int>::from_data(data, &model.device()));
+    let logits = logits(model, &input, None);
+    let last = &logits[(tokens.len() - 1) * model.vocab_size()..];
+    (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap() as u32
 }
 
 /// The reference has the bf16 weights and computes in f32, as we do.

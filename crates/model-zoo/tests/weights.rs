@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use common::{Base, golden, tiny_config};
 use model_zoo::{
     ConfigError, LoadOptions, ModelError, WeightDType, WeightError, WeightSource, WeightWriter,
@@ -146,11 +146,73 @@ fn truncated_and_foreign_files() {
         let error = load(folder.path());
         assert!(matches!(error, WeightError::Truncated { .. }), "{length}: {error}");
     }
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let error = load(folder.path()).to_string();
+    let expected = format!("{} bytes, but {} are expected", bytes.len() / 2, bytes.len());
+    assert!(error.contains(&expected), "{error}");
+    assert!(error.contains("tensor `model.layers."), "{error}");
     fs::write(&path, b"version https://git-lfs.github.com/spec/v1").unwrap();
     assert!(matches!(load(folder.path()), WeightError::Format { .. }));
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     assert!(matches!(load(folder.path()), WeightError::Io { .. }));
+}
+
+#[test]
+fn pytorch_shards_hold_what_the_safetensors_file_does() {
+    let (expected, found) =
+        (common::load(&golden("llama2")), common::load(&golden("llama2_pytorch")));
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    expected.save(folders[0].path()).unwrap();
+    found.save(folders[1].path()).unwrap();
+    let [a, b] = folders.map(|folder| fs::read(folder.path().join("model.safetensors")).unwrap());
+    assert_eq!(a, b);
+}
+
+#[test]
+fn pytorch_files_that_are_damaged_or_not_of_this_format_are_named() {
+    let folder = copy("llama2_pytorch");
+    let name = "pytorch_model-00001-of-00002.bin";
+    let path = folder.path().join(name);
+    let bytes = fs::read(&path).unwrap();
+    let wrong = |bytes: &[u8], part: &str| {
+        fs::write(&path, bytes).unwrap();
+        let error = load(folder.path());
+        assert!(matches!(error, WeightError::PyTorch { .. }), "{error}");
+        let error = error.to_string();
+        assert!(error.contains(name) && error.contains(part), "{error}");
+    };
+    wrong(b"", "1.6");
+    wrong(&[0x80, 2, 0x8a, 10], "1.6");
+    for length in [4, 100, bytes.len() / 2, bytes.len() - 1] {
+        wrong(&bytes[..length], "archive");
+    }
+    // The pickle with another name of the same length.
+    let at = bytes.windows(12).position(|part| part == b"FloatStorage").unwrap();
+    let mut changed = bytes.clone();
+    changed[at..at + 5].copy_from_slice(b"QInt8");
+    wrong(&changed, "QInt8Storage");
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(load(folder.path()), WeightError::ShardMissing { .. }));
+}
+
+#[test]
+fn weights_are_in_the_element_type_that_is_asked_for() {
+    for (dtype, expected, limit) in [
+        (WeightDType::F32, DType::F32, 1e-6),
+        (WeightDType::F16, DType::F16, 0.01),
+        (WeightDType::BF16, DType::BF16, 0.05),
+        (WeightDType::AsStored, DType::BF16, 0.05),
+    ] {
+        let folder = golden("llama2_sharded_bf16");
+        let options = LoadOptions { dtype, ..LoadOptions::default() };
+        let model = Base::load(&folder, &options, &Device::flex()).unwrap();
+        assert_eq!(model.model.embed_tokens.weight.val().dtype(), expected);
+        let reference = common::Reference::read(&folder);
+        let found = common::logits(&model, &reference.input(), None);
+        let error = common::largest_difference(&found, &reference.logits) / reference.largest();
+        assert!(error < limit, "{dtype}: {error}");
+    }
 }
 
 #[test]

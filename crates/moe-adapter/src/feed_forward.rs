@@ -1,10 +1,9 @@
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
-use fused_ops::silu_mul;
 use lora_expert::ExpertBank;
 use router::{Router, Routing, RoutingTape, Site};
 
-use crate::Projection;
+use crate::{Activation, Projection};
 
 /// The paths of a block's linears inside their layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +28,7 @@ impl FeedForwardPaths {
     };
 }
 
-/// A gated feed-forward block of projections, `W_d (silu(W_g x) * W_u x)`, with or without one
+/// A gated feed-forward block of projections, `W_d (act(W_g x) * W_u x)`, with or without one
 /// router for the whole block.
 ///
 /// Without a router the projections are on their own; each may carry an adapter with a router.
@@ -37,14 +36,14 @@ impl FeedForwardPaths {
 /// the frozen weights and its own low-rank updates of all three:
 ///
 /// ```text
-/// h_e = silu(W_g x + f^g_e(x)) * (W_u x + f^u_e(x))
+/// h_e = act(W_g x + f^g_e(x)) * (W_u x + f^u_e(x))
 /// y   = W_d sum_e w_e h_e + sum_e w_e f^d_e(h_e)
 /// ```
 ///
 /// `W_g x` and `W_u x` are computed once for all experts, and so is `W_d`, which is linear, of the
 /// weighted sum.
 ///
-/// Source of the block without experts: Shazeer, arXiv 2002.05202, equation 6 (SwiGLU).
+/// Source of the block without experts: Shazeer, arXiv 2002.05202, equation 6.
 #[derive(Module, Debug)]
 pub struct GatedFeedForward<P: Projection> {
     /// `H -> F`, activated.
@@ -55,12 +54,20 @@ pub struct GatedFeedForward<P: Projection> {
     pub down_proj: P,
     /// Mixes the experts of all three projections, which then have no routers of their own.
     pub router: Option<P::Router>,
+    /// `act`.
+    #[module(skip)]
+    pub activation: Activation,
 }
 
 impl<P: Projection> GatedFeedForward<P> {
-    /// A block without a router.
+    /// A block without a router, activated by SiLU.
     pub fn new(gate_proj: P, up_proj: P, down_proj: P) -> Self {
-        Self { gate_proj, up_proj, down_proj, router: None }
+        Self { gate_proj, up_proj, down_proj, router: None, activation: Activation::Silu }
+    }
+
+    /// With another activation.
+    pub fn with_activation(self, activation: Activation) -> Self {
+        Self { activation, ..self }
     }
 
     /// The block's output; its routings go on the tape.
@@ -81,7 +88,8 @@ impl<P: Projection> GatedFeedForward<P> {
             None => {
                 let gate = self.gate_proj.forward(x.clone(), site(paths.gate_proj), tape);
                 let up = self.up_proj.forward(x, site(paths.up_proj), tape);
-                self.down_proj.forward(silu_mul(gate, up), site(paths.down_proj), tape)
+                let h = self.activation.gate(gate, up);
+                self.down_proj.forward(h, site(paths.down_proj), tape)
             }
             Some(router) => {
                 let [batch, seq, hidden] = x.dims();
@@ -120,7 +128,7 @@ impl<P: Projection> GatedFeedForward<P> {
             let gate = with_experts(&self.gate_proj, gate.clone(), &x, &routing, seeds[0]);
             let up = with_experts(&self.up_proj, up.clone(), &x, &routing, seeds[1]);
             // The update of the down projection is linear too, so the weight goes in before it.
-            let h = silu_mul(gate, up) * weight;
+            let h = self.activation.gate(gate, up) * weight;
             if self.down_proj.experts().is_some() {
                 let nothing = x.zeros_like();
                 let update = with_experts(&self.down_proj, nothing, &h, &routing, seeds[2]);

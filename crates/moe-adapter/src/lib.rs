@@ -16,6 +16,7 @@
 //! assert_eq!(config.scaling(4, 512), 8.0); // lora_alpha / r = 32 / 4
 //! ```
 
+mod activation;
 mod adapter;
 mod attach;
 mod build;
@@ -37,6 +38,7 @@ mod state;
 mod target;
 mod trainable;
 
+pub use activation::Activation;
 pub use adapter::MoeAdapter;
 pub use attach::{AttachOptions, adapt, attach, attach_saved, attach_with, detach};
 pub use build::BuiltAdapter;
@@ -48,7 +50,7 @@ pub use file::write_atomically;
 pub use ids::lora_b_ids;
 pub use linear::AdaptedLinear;
 pub use preset::Preset;
-pub use projection::{Adaptable, AdaptedProjection, Projection};
+pub use projection::{Adaptable, AdaptedProjection, BlockVisitor, BlockVisitorMut, Projection};
 pub use scaling::ScalingRule;
 pub use scope::{BiasTraining, RouterScope};
 pub use sizes::LayerSizes;

@@ -54,6 +54,11 @@ impl Projection for Linear {
     }
 }
 
+/// Is shown a block, with its path and its place.
+pub type BlockVisitor<'a, P> = dyn FnMut(&str, Site, &GatedFeedForward<P>) + 'a;
+/// Is given a block to change, with its path and its place.
+pub type BlockVisitorMut<'a, P> = dyn FnMut(&str, Site, &mut GatedFeedForward<P>) + 'a;
+
 /// A model whose linears can be adapted.
 pub trait Adaptable: Module + ModuleDisplay {
     /// The layer that stands in for its linears.
@@ -68,15 +73,12 @@ pub trait Adaptable: Module + ModuleDisplay {
 
     /// Visits every feed-forward block that can have one router for all its projections, with its
     /// path, as in `model.layers.0.mlp`. Default: the model has none.
-    fn visit_blocks(&self, visit: &mut dyn FnMut(&str, Site, &GatedFeedForward<Self::Projection>)) {
+    fn visit_blocks(&self, visit: &mut BlockVisitor<'_, Self::Projection>) {
         let _ = visit;
     }
 
     /// As [`visit_blocks`](Self::visit_blocks), to change them.
-    fn visit_blocks_mut(
-        &mut self,
-        visit: &mut dyn FnMut(&str, Site, &mut GatedFeedForward<Self::Projection>),
-    ) {
+    fn visit_blocks_mut(&mut self, visit: &mut BlockVisitorMut<'_, Self::Projection>) {
         let _ = visit;
     }
 }

@@ -2,7 +2,7 @@ use anyhow::{Result, ensure};
 use lora_moe::device::parse_device;
 use lora_moe::finetune::bench::{TrainBench, bench_train};
 use lora_moe::finetune::run::{adapter_from_assignments, load_model};
-use lora_moe::model_zoo::{Llama, LlamaConfig};
+use lora_moe::model_zoo::{Decoder, DecoderConfig, LoadOptions};
 
 use crate::args::{BenchArgs, BenchCommand, BenchTrainArgs};
 
@@ -19,20 +19,20 @@ fn train(args: &BenchTrainArgs, device: &str) -> Result<()> {
     let adapter = adapter_from_assignments(&args.preset, &args.set)?;
     ensure!(args.steps > 0, "--steps is 0, but must be at least 1");
     ensure!(args.batch_size > 0 && args.seq_len > 1, "--batch-size or --seq-len is too small");
-    let model: Llama = if args.random_init {
+    let model: Decoder = if args.random_init {
         let config = if args.config.is_dir() {
-            LlamaConfig::from_folder(&args.config)?
+            DecoderConfig::from_folder(&args.config)?
         } else {
-            LlamaConfig::from_file(&args.config)?
+            DecoderConfig::from_file(&args.config)?
         };
-        frozen(Llama::init_random(&config, args.seed, &device)?)
+        frozen(Decoder::init_random(&config, args.seed, &device)?)
     } else {
         ensure!(
             args.config.is_dir(),
             "{}: to use its weights give the model's folder; for random ones add --random-init",
             args.config.display()
         );
-        load_model(&args.config, None, &device)?
+        load_model(&args.config, None, &LoadOptions::default(), &device)?
     };
     let bench = TrainBench {
         batch_size: args.batch_size,
@@ -53,7 +53,7 @@ fn train(args: &BenchTrainArgs, device: &str) -> Result<()> {
     Ok(())
 }
 
-fn frozen(model: Llama) -> Llama {
+fn frozen(model: Decoder) -> Decoder {
     use lora_moe::burn::module::Module;
     model.no_grad()
 }

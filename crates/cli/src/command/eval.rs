@@ -3,7 +3,7 @@ use lora_moe::device::parse_device;
 use lora_moe::finetune::data::{DataFile, encode_prompt, read_records};
 use lora_moe::finetune::run::{DataConfig, load_model, load_samples};
 use lora_moe::finetune::train::evaluate;
-use lora_moe::model_zoo::{CausalLm, Llama, TextTokenizer, generate_batch};
+use lora_moe::model_zoo::{CausalLm, Decoder, TextTokenizer, generate_batch};
 use serde_json::json;
 
 use crate::args::EvalArgs;
@@ -13,8 +13,9 @@ use crate::command::template::template;
 #[allow(clippy::print_stdout)]
 pub fn run(args: &EvalArgs, device: &str) -> Result<()> {
     let device = parse_device(device)?;
-    let tokenizer = TextTokenizer::from_folder(&args.model)?;
-    let model = load_model(&args.model, args.adapter.as_deref(), &device)?;
+    let folder = args.model.folder()?;
+    let tokenizer = TextTokenizer::from_folder(&folder)?;
+    let model = load_model(&folder, args.adapter.as_deref(), &args.model.options(), &device)?;
     let data = DataConfig {
         train: args.data.iter().map(DataFile::new).collect(),
         validation: Vec::new(),
@@ -44,7 +45,7 @@ pub fn run(args: &EvalArgs, device: &str) -> Result<()> {
 fn exact_match(
     args: &EvalArgs,
     data: &DataConfig,
-    model: &Llama,
+    model: &Decoder,
     tokenizer: &TextTokenizer,
 ) -> Result<f64> {
     let records = read_records(&data.train)?;

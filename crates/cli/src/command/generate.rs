@@ -25,12 +25,13 @@ pub fn run(args: &GenerateArgs, device: &str) -> Result<()> {
         eos_token_ids: Vec::new(),
     };
     config.check()?;
-    let tokenizer = TextTokenizer::from_folder(&args.model)?;
+    let folder = args.model.folder()?;
+    let tokenizer = TextTokenizer::from_folder(&folder)?;
     let prompt = match &args.template {
         Some(name) => encode_prompt(&instruction(&args.prompt), &tokenizer, &template(name))?,
         None => tokenizer.encode(&args.prompt, true)?,
     };
-    let model = load_model(&args.model, args.adapter.as_deref(), &device)?;
+    let model = load_model(&folder, args.adapter.as_deref(), &args.model.options(), &device)?;
 
     let mut out = std::io::stdout().lock();
     let mut failed = None;

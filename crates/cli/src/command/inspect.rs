@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use lora_moe::model_zoo::LlamaConfig;
+use lora_moe::model_zoo::AnyModelConfig;
 use lora_moe::moe_adapter::{ADAPTER_CONFIG_FILE, load_adapter};
 
 use crate::args::InspectArgs;
@@ -28,24 +28,17 @@ pub fn run(args: &InspectArgs, device: &str) -> Result<()> {
 #[allow(clippy::print_stdout)]
 fn model(folder: &Path) -> Result<()> {
     let config = if folder.is_file() {
-        LlamaConfig::from_file(folder)?
+        AnyModelConfig::from_file(folder)?
     } else {
-        LlamaConfig::from_folder(folder)?
+        AnyModelConfig::from_folder(folder)?
     };
-    println!("family                llama");
-    println!("parameters            {}", grouped(config.parameter_count()));
-    println!("hidden_size           {}", config.hidden_size);
-    println!("intermediate_size     {}", config.intermediate_size);
-    println!("num_hidden_layers     {}", config.num_hidden_layers);
-    println!(
-        "attention heads       {} of {} (key/value: {})",
-        config.num_attention_heads, config.head_dim, config.num_key_value_heads
-    );
-    println!("vocab_size            {}", config.vocab_size);
-    println!("positions             {}", config.max_position_embeddings);
-    println!("tie_word_embeddings   {}", config.tie_word_embeddings);
-    println!("rope                  {:?}", config.rope);
-    println!("target_modules        q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
+    let line = |name: &str, value: &str| println!("{name:<21} {value}");
+    line("family", config.family());
+    line("parameters", &grouped(config.parameter_count()));
+    for (name, value) in config.summary() {
+        line(name, &value);
+    }
+    line("target_modules", &config.target_modules().join(", "));
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lora_moe::burn::tensor::{Device, Int, Tensor, TensorData};
 use lora_moe::device::parse_device;
 use lora_moe::finetune::run::load_model;
-use lora_moe::model_zoo::{CausalLm, Llama, TokenInput};
+use lora_moe::model_zoo::{CausalLm, Decoder, TokenInput};
 use lora_moe::moe_adapter::write_atomically;
 use lora_moe::router::RoutingTape;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -38,7 +38,8 @@ pub fn run(args: &LogitsArgs, device: &str) -> Result<()> {
             );
         }
     }
-    let model = load_model(&args.model, args.adapter.as_deref(), &device)?;
+    let model =
+        load_model(&args.model.folder()?, args.adapter.as_deref(), &args.model.options(), &device)?;
     let vocabulary = model.vocab_size();
     if let Some(id) = ids.iter().find(|id| **id < 0 || **id >= vocabulary as i64) {
         bail!(
@@ -71,7 +72,7 @@ pub fn run(args: &LogitsArgs, device: &str) -> Result<()> {
 }
 
 fn forward(
-    model: &Llama,
+    model: &Decoder,
     ids: &[i64],
     mask: Option<&[i64]>,
     seq: usize,

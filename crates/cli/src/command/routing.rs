@@ -3,7 +3,7 @@ use lora_moe::device::parse_device;
 use lora_moe::finetune::analytics::{DEAD_SHARE, RoutingReport, routing_statistics, write_routing};
 use lora_moe::finetune::data::DataFile;
 use lora_moe::finetune::run::{DataConfig, load_model, load_samples};
-use lora_moe::model_zoo::{CausalLm, TextTokenizer};
+use lora_moe::model_zoo::{CausalLm, LoadOptions, TextTokenizer};
 use lora_moe::moe_adapter::load_adapter;
 
 use crate::args::InspectArgs;
@@ -22,7 +22,7 @@ pub fn run(args: &InspectArgs, device: &str) -> Result<()> {
         );
     }
     let tokenizer = TextTokenizer::from_folder(model)?;
-    let model = load_model(model, Some(adapter), &device)?;
+    let model = load_model(model, Some(adapter), &LoadOptions::default(), &device)?;
     let data = DataConfig {
         train: args.data.iter().map(DataFile::new).collect(),
         validation: Vec::new(),

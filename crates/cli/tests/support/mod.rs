@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use lora_moe::burn::tensor::Device;
 use lora_moe::finetune::world::{BOS, EOS, PAD, World, WorldConfig};
-use lora_moe::model_zoo::{Llama, LlamaConfig, TextTokenizer};
+use lora_moe::model_zoo::{Decoder, DecoderConfig, TextTokenizer};
 
 /// Runs `lora-moe` with arguments.
 pub fn lora_moe(arguments: &[&str]) -> Output {
@@ -40,14 +40,14 @@ pub fn arg(path: &Path) -> &str {
 /// A random model with a tokenizer, and instruction data in its words.
 pub fn tiny_model(folder: &Path) -> (PathBuf, PathBuf) {
     let world = World::new(&WorldConfig { entities: 8, ..WorldConfig::default() }).unwrap();
-    let mut config = LlamaConfig::new(world.vocabulary().len(), 32, 64, 2, 4);
+    let mut config = DecoderConfig::new(world.vocabulary().len(), 32, 64, 2, 4);
     config.max_position_embeddings = 64;
     // Wide enough that a frozen model of this size has something to adapt.
     config.initializer_range = 0.2;
     config.bos_token_id = Some(BOS);
     config.eos_token_ids = vec![EOS];
     config.pad_token_id = Some(PAD);
-    let model: Llama = Llama::init_random(&config, 1, &Device::flex()).unwrap();
+    let model: Decoder = Decoder::init_random(&config, 1, &Device::flex()).unwrap();
     let path = folder.join("model");
     model.save(&path).unwrap();
     let tokenizer = world.tokenizer().unwrap();

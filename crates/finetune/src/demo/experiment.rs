@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use model_zoo::{CausalLm, Llama};
+use model_zoo::{CausalLm, Decoder};
 use moe_adapter::{
     AdapterConfig, AdapterError, AttachOptions, attach, attach_with, trainable_parameters,
 };
@@ -145,7 +145,7 @@ pub(crate) fn tune_watched(
 
 /// A model after tuning.
 pub(crate) struct Tuned {
-    pub(crate) model: Llama,
+    pub(crate) model: Decoder,
     pub(crate) trainable_parameters: usize,
     pub(crate) curve: Vec<(f64, f64)>,
 }
@@ -232,7 +232,7 @@ fn shares(
     sets: &EvaluationSets,
     method: &DemoMethod,
     amount: usize,
-    model: &Llama,
+    model: &Decoder,
 ) -> Result<RoutingShares, TrainError> {
     let of = |exchanges: &[Exchange]| -> Result<Vec<f64>, TrainError> {
         routing_shares(model, &encode(base, exchanges)?)

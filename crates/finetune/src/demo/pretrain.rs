@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::Device;
-use model_zoo::{CausalLm, Llama, LlamaConfig, LoadOptions, TextTokenizer};
+use model_zoo::{CausalLm, Decoder, DecoderConfig, LoadOptions, TextTokenizer};
 use moe_adapter::write_atomically;
 use router::stable_hash;
 use serde_json::json;
@@ -20,7 +20,7 @@ pub struct Base {
     /// Its tokenizer.
     pub tokenizer: TextTokenizer,
     /// The model that knows the facts.
-    pub model: Llama,
+    pub model: Decoder,
     /// Step and loss of the pre-training.
     pub curve: Vec<(f64, f64)>,
     /// Where it is cached, as a Hugging Face folder.
@@ -67,7 +67,7 @@ pub fn pretrained(
     })?;
     Ok(Base {
         tokenizer: TextTokenizer::from_folder(&folder)?,
-        model: Llama::load(&folder, &LoadOptions::default(), device)?,
+        model: Decoder::load(&folder, &LoadOptions::default(), device)?,
         world,
         curve,
         folder,
@@ -80,8 +80,8 @@ fn pretrain(
     tokenizer: &TextTokenizer,
     device: &Device,
     on_step: &mut impl FnMut(usize, usize, f64),
-) -> Result<(Llama, Vec<(f64, f64)>), TrainError> {
-    let mut llama = LlamaConfig::new(
+) -> Result<(Decoder, Vec<(f64, f64)>), TrainError> {
+    let mut llama = DecoderConfig::new(
         world.vocabulary().len(),
         config.hidden_size,
         config.intermediate_size,
@@ -94,7 +94,7 @@ fn pretrain(
     llama.bos_token_id = Some(BOS);
     llama.eos_token_ids = vec![EOS];
     llama.pad_token_id = Some(PAD);
-    let model = Llama::init_random(&llama, config.seed, device)
+    let model = Decoder::init_random(&llama, config.seed, device)
         .map_err(|error| TrainError::Model(error.into()))?;
 
     let total_steps = config.pretraining_steps;

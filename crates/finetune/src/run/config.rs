@@ -26,8 +26,15 @@ pub struct RunConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// A Hugging Face folder: `config.json`, safetensors, `tokenizer.json`.
+    /// A Hugging Face folder (`config.json`, weights, `tokenizer.json`), or `organisation/name` on
+    /// the hub.
     pub path: PathBuf,
+    /// The revision on the hub. Default `main`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Whether linears that files hold as one (Phi 3) are adapted one by one. Default false.
+    #[serde(default)]
+    pub split_fused: bool,
     /// A folder that keeps decompositions of the model's weights from run to run, for starts that
     /// decompose them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
 use std::path::Path;
 
-use burn::tensor::Device;
-use model_zoo::{CausalLm, Llama, LoadOptions, TextTokenizer};
+use burn::tensor::{DType, Device};
+use model_zoo::{CausalLm, Decoder, LoadOptions, ModelError, TextTokenizer, resolve_model};
 use moe_adapter::{AttachOptions, attach_saved, attach_with, load_adapter};
 use svd_init::SvdCache;
 
@@ -15,7 +15,7 @@ use crate::train::{TrainError, latest_checkpoint};
 /// A model with its adapters attached, and the samples of a run.
 pub struct PreparedRun {
     /// The adapted model.
-    pub model: Llama,
+    pub model: Decoder,
     /// Its tokenizer.
     pub tokenizer: TextTokenizer,
     /// The samples to train on.
@@ -42,8 +42,11 @@ impl PreparedRun {
         resume: bool,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Self, TrainError> {
-        let tokenizer = TextTokenizer::from_folder(&run.model.path)?;
-        let mut model = Llama::load(&run.model.path, &LoadOptions::default(), device)?;
+        let folder = resolve_model(&run.model.path, run.model.revision.as_deref())
+            .map_err(ModelError::from)?;
+        let tokenizer = TextTokenizer::from_folder(&folder)?;
+        let options = LoadOptions { split_fused: run.model.split_fused, ..LoadOptions::default() };
+        let mut model = Decoder::load(&folder, &options, device)?;
         let max_length = run.data.max_length.min(model.max_positions());
         let (mut train, train_report) =
             load_samples(&run.data.train, &run.data, max_length, &tokenizer)?;
@@ -108,10 +111,20 @@ pub fn load_samples(
 pub fn load_model(
     folder: &Path,
     adapter: Option<&Path>,
+    options: &LoadOptions,
     device: &Device,
-) -> Result<Llama, TrainError> {
-    let mut model = Llama::load(folder, &LoadOptions::default(), device)?;
+) -> Result<Decoder, TrainError> {
+    let mut model = Decoder::load(folder, options, device)?;
     if let Some(adapter) = adapter {
+        // Experts are f32, and there are no products of two element types.
+        let dtype = model.model.embed_tokens.weight.val().dtype();
+        if dtype != DType::F32 {
+            return Err(TrainError::Value {
+                key: "dtype".to_owned(),
+                value: options.dtype.to_string(),
+                allowed: "float32 where there is an adapter".to_owned(),
+            });
+        }
         let (config, state) = load_adapter(adapter)?;
         attach_saved(&mut model, &config, state, &adapter.display().to_string())?;
     }

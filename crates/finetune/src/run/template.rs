@@ -29,8 +29,11 @@ pub fn run_template(preset: Preset) -> String {
 # Any key can be overridden: --set adapter.num_experts=8
 
 [model]
-# A Hugging Face folder: config.json, safetensors, tokenizer.json.
+# A Hugging Face folder: config.json, weights, tokenizer.json; or organisation/name on the hub.
 path = "path/to/model"
+# revision = "main"
+# Whether qkv_proj and gate_up_proj (Phi 3) are adapted as q_proj, k_proj and so on.
+split_fused = false
 
 [adapter]
 # Starts from the values of a preset; the keys below restate them, and can be changed or removed.

@@ -1,4 +1,4 @@
-use model_zoo::Llama;
+use model_zoo::Decoder;
 
 use super::{ExpertShares, RoutingMeasures};
 use crate::analytics::{DEAD_SHARE, GroupReport, SiteReport, routing_statistics};
@@ -15,7 +15,7 @@ const TEXT: i64 = 2;
 /// How a tuned mixture routes questions of knowledge, tuned tasks and general text.
 pub(super) fn measure_routing(
     base: &Base,
-    model: &Llama,
+    model: &Decoder,
     sets: &EvaluationSets,
 ) -> Result<RoutingMeasures, TrainError> {
     // Exchanges carry the first two types; sentences are of neither.

@@ -1,4 +1,4 @@
-use model_zoo::Llama;
+use model_zoo::Decoder;
 use moe_adapter::{AdapterConfig, TargetModules, attach, trainable_parameters};
 use svd_init::InitConfig;
 
@@ -14,7 +14,10 @@ pub(super) struct Solved {
 
 /// Gives every method the rank at which it has as many trainable parameters as the baseline, to
 /// the nearest, and keeps its ratio of alpha to rank.
-pub(super) fn solve_ranks(config: &StudyConfig, model: &Llama) -> Result<Vec<Solved>, TrainError> {
+pub(super) fn solve_ranks(
+    config: &StudyConfig,
+    model: &Decoder,
+) -> Result<Vec<Solved>, TrainError> {
     let Some(baseline) = config.methods.iter().find(|method| method.name == config.baseline) else {
         return Err(TrainError::value("baseline", &config.baseline, "the name of a method"));
     };
@@ -36,14 +39,14 @@ pub(super) fn has_rank(adapter: &AdapterConfig) -> bool {
 }
 
 /// The trainable parameters of an adapter. They do not depend on its start, which may be costly.
-fn count(model: &Llama, adapter: &AdapterConfig) -> Result<usize, TrainError> {
+fn count(model: &Decoder, adapter: &AdapterConfig) -> Result<usize, TrainError> {
     let mut model = model.clone();
     attach(&mut model, &AdapterConfig { init: InitConfig::Lora, ..adapter.clone() }, 0)?;
     Ok(trainable_parameters(&model))
 }
 
 fn with_parameters(
-    model: &Llama,
+    model: &Decoder,
     adapter: &AdapterConfig,
     target: usize,
 ) -> Result<AdapterConfig, TrainError> {

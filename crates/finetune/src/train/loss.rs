@@ -100,15 +100,15 @@ mod tests {
     use super::*;
     use burn::module::Module;
     use burn::tensor::{Device, TensorData, Tolerance};
-    use model_zoo::{Llama, LlamaConfig};
+    use model_zoo::{Decoder, DecoderConfig};
 
     /// The value, and the gradient of the hidden states, of one way to compute the loss.
     fn run(
-        loss: impl Fn(&Llama, Tensor<2>, Tensor<1, Int>) -> (f64, Tensor<1>),
+        loss: impl Fn(&Decoder, Tensor<2>, Tensor<1, Int>) -> (f64, Tensor<1>),
     ) -> (f64, TensorData) {
         let device = Device::flex();
-        let config = LlamaConfig::new(40, 16, 24, 1, 2);
-        let model: Llama = Llama::init_random(&config, 3, &device).unwrap();
+        let config = DecoderConfig::new(40, 16, 24, 1, 2);
+        let model: Decoder = Decoder::init_random(&config, 3, &device).unwrap();
         let model = model.train();
         let hidden: Vec<f32> = (0..7 * 16).map(|i| (i as f32 * 0.7).sin() * 3.0).collect();
         let hidden: Tensor<2> = Tensor::from_data(TensorData::new(hidden, [7, 16]), &device);

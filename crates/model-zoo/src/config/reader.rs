@@ -1,6 +1,17 @@
+use std::fs;
+use std::path::Path;
+
 use serde_json::{Map, Value};
 
 use super::ConfigError;
+
+/// Reads a JSON file.
+pub(super) fn read_json(path: &Path) -> Result<Value, ConfigError> {
+    let bytes =
+        fs::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|source| ConfigError::Json { path: path.to_owned(), source })
+}
 
 /// Typed access to the keys of one JSON object; `null` counts as absent.
 pub(super) struct Reader<'a> {
@@ -39,6 +50,16 @@ impl<'a> Reader<'a> {
         self.object.get(key).filter(|value| !value.is_null())
     }
 
+    /// Whether the key is there, be it with `null`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.object.contains_key(key)
+    }
+
+    /// The keys that hold objects.
+    pub(super) fn object_keys(&self) -> impl Iterator<Item = &str> {
+        self.object.iter().filter(|(_, value)| value.is_object()).map(|(key, _)| key.as_str())
+    }
+
     pub(super) fn size(&self, key: &str) -> Result<Option<usize>, ConfigError> {
         self.typed(key, "an integer of at least 0", |value| {
             value.as_u64().and_then(|n| usize::try_from(n).ok())
@@ -55,6 +76,12 @@ impl<'a> Reader<'a> {
 
     pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
         self.typed(key, "a string", Value::as_str)
+    }
+
+    pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<&'a str>>, ConfigError> {
+        self.typed(key, "a list of strings", |value| {
+            value.as_array()?.iter().map(Value::as_str).collect()
+        })
     }
 
     pub(super) fn token(&self, key: &str) -> Result<Option<u32>, ConfigError> {
@@ -85,6 +112,15 @@ impl<'a> Reader<'a> {
 
     pub(super) fn unsupported(&self, key: &str, value: &str, allowed: &str) -> ConfigError {
         ConfigError::Unsupported {
+            origin: self.origin.to_owned(),
+            key: format!("{}{key}", self.prefix),
+            value: value.to_owned(),
+            allowed: allowed.to_owned(),
+        }
+    }
+
+    pub(super) fn invalid(&self, key: &str, value: &str, allowed: &str) -> ConfigError {
+        ConfigError::Invalid {
             origin: self.origin.to_owned(),
             key: format!("{}{key}", self.prefix),
             value: value.to_owned(),

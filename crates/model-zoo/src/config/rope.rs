@@ -152,6 +152,10 @@ impl RopeScaling {
         {
             return Err(section.unsupported("partial_rotary_factor", &fraction.to_string(), "1"));
         }
+        // Models with several kinds of layers have one section for each.
+        if let Some(key) = section.object_keys().next() {
+            return Err(section.unsupported(key, "an object", "one section for all layers"));
+        }
         let required = |key: &str| section.required(key, section.number(key)?);
         match kind {
             "default" => Ok(Self::Default),

@@ -28,14 +28,28 @@ pub(super) fn decode(
     order: Order,
     shape: Vec<usize>,
 ) -> Option<(TensorData, DType)> {
-    let f32_of_f16 = |b: [u8; 2]| f16::from_le_bytes(b).to_f32();
-    let f32_of_bf16 = |b: [u8; 2]| bf16::from_le_bytes(b).to_f32();
+    // What a stored element is in f32, which holds every value of the others.
+    macro_rules! from {
+        ($read:expr) => {
+            match wanted {
+                WeightDType::F32 => pack(bytes, order, shape, |b| $read(b)),
+                WeightDType::F16 => pack(bytes, order, shape, |b| f16::from_f32($read(b))),
+                WeightDType::BF16 => pack(bytes, order, shape, |b| bf16::from_f32($read(b))),
+                WeightDType::AsStored => return None,
+            }
+        };
+    }
     Some(match (stored, wanted) {
-        (Dtype::F32, _) => pack(bytes, order, shape, f32::from_le_bytes),
-        (Dtype::F16, WeightDType::F32) => pack(bytes, order, shape, f32_of_f16),
-        (Dtype::BF16, WeightDType::F32) => pack(bytes, order, shape, f32_of_bf16),
-        (Dtype::F16, WeightDType::AsStored) => pack(bytes, order, shape, f16::from_le_bytes),
-        (Dtype::BF16, WeightDType::AsStored) => pack(bytes, order, shape, bf16::from_le_bytes),
+        (Dtype::F16, WeightDType::AsStored | WeightDType::F16) => {
+            pack(bytes, order, shape, f16::from_le_bytes)
+        }
+        (Dtype::BF16, WeightDType::AsStored | WeightDType::BF16) => {
+            pack(bytes, order, shape, bf16::from_le_bytes)
+        }
+        (Dtype::F32, WeightDType::AsStored) => pack(bytes, order, shape, f32::from_le_bytes),
+        (Dtype::F32, _) => from!(f32::from_le_bytes),
+        (Dtype::F16, _) => from!(|b| f16::from_le_bytes(b).to_f32()),
+        (Dtype::BF16, _) => from!(|b| bf16::from_le_bytes(b).to_f32()),
         _ => return None,
     })
 }
@@ -117,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_become_f32_or_stay() {
+    fn elements_are_converted_or_stay() {
         let value = bf16::from_f32(1.5);
         let bytes = value.to_le_bytes();
         let order = Order::AsStored;
@@ -125,6 +139,12 @@ mod tests {
         assert_eq!((data.try_to_vec::<f32>().unwrap(), dtype), (vec![1.5], DType::F32));
         let (data, dtype) =
             decode(&bytes, Dtype::BF16, WeightDType::AsStored, order, vec![1]).unwrap();
+        assert_eq!((data.try_to_vec::<bf16>().unwrap(), dtype), (vec![value], DType::BF16));
+        let (data, dtype) = decode(&bytes, Dtype::BF16, WeightDType::F16, order, vec![1]).unwrap();
+        let half = f16::from_f32(1.5);
+        assert_eq!((data.try_to_vec::<f16>().unwrap(), dtype), (vec![half], DType::F16));
+        let bytes = 1.5f32.to_le_bytes();
+        let (data, dtype) = decode(&bytes, Dtype::F32, WeightDType::BF16, order, vec![1]).unwrap();
         assert_eq!((data.try_to_vec::<bf16>().unwrap(), dtype), (vec![value], DType::BF16));
         assert!(decode(&bytes, Dtype::I16, WeightDType::F32, order, vec![1]).is_none());
     }

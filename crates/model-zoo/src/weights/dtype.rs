@@ -1,9 +1,76 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
 /// The element type of loaded weights.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WeightDType {
     /// Everything as f32: the fastest on CPUs, and what training wants.
     #[default]
+    #[serde(rename = "float32")]
     F32,
-    /// As the file has them: half the memory for f16 and bf16.
+    /// Everything as f16: half the memory of f32.
+    #[serde(rename = "float16")]
+    F16,
+    /// Everything as bf16: half the memory of f32, with its range.
+    #[serde(rename = "bfloat16")]
+    BF16,
+    /// As the file has them.
+    #[serde(rename = "auto")]
     AsStored,
+}
+
+impl WeightDType {
+    /// Every choice.
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::BF16, Self::AsStored];
+
+    /// The name, as transformers has it: float32, float16, bfloat16 or auto.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::F16 => "float16",
+            Self::BF16 => "bfloat16",
+            Self::AsStored => "auto",
+        }
+    }
+}
+
+impl fmt::Display for WeightDType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that is not of a [`WeightDType`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{name}` is not an element type; allowed: float32, float16, bfloat16, auto")]
+pub struct UnknownDType {
+    /// The name.
+    pub name: String,
+}
+
+impl FromStr for WeightDType {
+    type Err = UnknownDType;
+
+    fn from_str(name: &str) -> Result<Self, UnknownDType> {
+        let found = Self::ALL.into_iter().find(|dtype| dtype.name() == name);
+        found.ok_or_else(|| UnknownDType { name: name.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_transformers() {
+        for dtype in WeightDType::ALL {
+            assert_eq!(dtype.to_string().parse(), Ok(dtype));
+            assert_eq!(serde_json::to_value(dtype).unwrap(), dtype.name());
+        }
+        let error = "int8".parse::<WeightDType>().unwrap_err().to_string();
+        assert!(error.contains("int8") && error.contains("bfloat16"), "{error}");
+    }
 }

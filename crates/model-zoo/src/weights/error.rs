@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use burn::tensor::DType;
 use thiserror::Error;
 
 /// Weights that cannot be read or written, or do not fit the model.
@@ -8,7 +9,8 @@ use thiserror::Error;
 pub enum WeightError {
     /// The folder holds no weights in a known form.
     #[error(
-        "{}: has neither `model.safetensors` nor `model.safetensors.index.json`",
+        "{}: has no weights; looked for `model.safetensors`, `pytorch_model.bin`, and the \
+         `.index.json` of each",
         folder.display()
     )]
     NoWeights {
@@ -40,12 +42,20 @@ pub enum WeightError {
         shard: String,
     },
     /// The file ends before its tensors do.
-    #[error("{}: the file is truncated ({length} bytes); download it again", path.display())]
+    #[error(
+        "{}: the file is truncated ({length} bytes{}); download it again",
+        path.display(),
+        cut(expected, tensor)
+    )]
     Truncated {
         /// The file.
         path: PathBuf,
         /// Its length in bytes.
         length: usize,
+        /// The length that its header says.
+        expected: Option<usize>,
+        /// The first tensor that is not whole.
+        tensor: Option<String>,
     },
     /// The file is not in the safetensors format.
     #[error("{}: not a safetensors file: {source}", path.display())]
@@ -54,6 +64,14 @@ pub enum WeightError {
         path: PathBuf,
         /// Why.
         source: safetensors::SafeTensorError,
+    },
+    /// The file is not a dictionary of tensors as PyTorch saves it, or holds more than that.
+    #[error("{}: cannot be read as PyTorch weights: {message}", path.display())]
+    PyTorch {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, or not allowed.
+        message: String,
     },
     /// The model needs a tensor that the files do not have.
     #[error("{}: no tensor `{name}`{}", folder.display(), hint(nearest))]
@@ -87,6 +105,14 @@ pub enum WeightError {
         /// Its type, as safetensors names it.
         dtype: String,
     },
+    /// The device cannot compute with an element type.
+    #[error("tensor `{name}`: this device does not compute in {dtype:?}; load it as float32")]
+    DeviceDtype {
+        /// The tensor.
+        name: String,
+        /// The element type in memory.
+        dtype: DType,
+    },
     /// The files hold tensors that the model has no place for.
     #[error("{}: tensors that the model has no place for: {}", folder.display(), unused(names))]
     UnusedTensors {
@@ -103,6 +129,15 @@ pub enum WeightError {
         /// Why.
         source: safetensors::SafeTensorError,
     },
+}
+
+fn cut(expected: &Option<usize>, tensor: &Option<String>) -> String {
+    match (expected, tensor) {
+        (Some(expected), Some(tensor)) => {
+            format!(", but {expected} are expected; tensor `{tensor}` is not whole")
+        }
+        _ => String::new(),
+    }
 }
 
 fn hint(nearest: &[String]) -> String {

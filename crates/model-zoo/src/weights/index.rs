@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::WeightError;
 
-/// `model.safetensors.index.json`: which shard holds which tensor.
+/// The index of a sharded model, `….index.json`: which shard holds which tensor.
 #[derive(Debug, Deserialize)]
 pub(super) struct ShardIndex {
     pub(super) weight_map: BTreeMap<String, String>,

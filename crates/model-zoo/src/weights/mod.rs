@@ -1,13 +1,16 @@
 mod decode;
 mod dtype;
 mod error;
+mod file;
 mod index;
+mod mapped;
 mod nearest;
-mod shard;
+mod pytorch;
+mod safetensors_file;
 mod source;
 mod writer;
 
-pub use dtype::WeightDType;
+pub use dtype::{UnknownDType, WeightDType};
 pub use error::WeightError;
 pub use source::WeightSource;
 pub use writer::WeightWriter;

@@ -1,26 +1,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::decode::{Order, decode};
+use super::file::WeightFile;
 use super::index::ShardIndex;
 use super::nearest::nearest;
-use super::shard::Shard;
 use super::{WeightDType, WeightError};
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+/// The files of weights, the preferred first; each may be sharded, with an index beside it.
+const SINGLE: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 /// The weights in a Hugging Face folder, taken one tensor at a time.
 ///
-/// Reads `model.safetensors`, or the shards that `model.safetensors.index.json` names. Files are
-/// mapped, so that only the tensor being taken needs memory. When everything is taken,
+/// Reads `model.safetensors`, or the shards that `model.safetensors.index.json` names; where there
+/// is neither, `pytorch_model.bin` or its shards, as `torch.save` writes them since PyTorch 1.6.
+/// Files are mapped, so that only the tensor being taken needs memory. When everything is taken,
 /// [`finish`](Self::finish) tells what was left over.
 #[derive(Debug)]
 pub struct WeightSource {
     folder: PathBuf,
-    shards: Vec<Shard>,
+    shards: Vec<WeightFile>,
     /// Tensors not yet taken, with the index of their shard.
     left: BTreeMap<String, usize>,
     taken: BTreeSet<String>,
@@ -35,14 +36,20 @@ impl WeightSource {
     /// [`WeightError`] when there are none, or a file is unreadable, truncated or missing.
     pub fn open(folder: impl AsRef<Path>, dtype: WeightDType) -> Result<Self, WeightError> {
         let folder = folder.as_ref().to_owned();
-        let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
+        let Some((single, index)) = SINGLE
+            .map(|name| (folder.join(name), folder.join(format!("{name}.index.json"))))
+            .into_iter()
+            .find(|(single, index)| single.exists() || index.exists())
+        else {
+            return Err(WeightError::NoWeights { folder });
+        };
         let mut shards = Vec::new();
         let mut left = BTreeMap::new();
         if single.exists() {
-            let shard = Shard::open(&single)?;
+            let shard = WeightFile::open(&single)?;
             left.extend(shard.names().into_iter().map(|name| (name, 0)));
             shards.push(shard);
-        } else if index.exists() {
+        } else {
             let weight_map = ShardIndex::read(&index)?.weight_map;
             let files: BTreeSet<_> = weight_map.values().cloned().collect();
             for (i, file) in files.into_iter().enumerate() {
@@ -50,7 +57,7 @@ impl WeightSource {
                 if !path.exists() {
                     return Err(WeightError::ShardMissing { index, shard: file });
                 }
-                let shard = Shard::open(&path)?;
+                let shard = WeightFile::open(&path)?;
                 left.extend(shard.names().into_iter().map(|name| (name, i)));
                 shards.push(shard);
             }
@@ -60,8 +67,6 @@ impl WeightSource {
                 let message = format!("says that `{file}` holds `{name}`, but no shard does");
                 return Err(WeightError::Index { path: index, message });
             }
-        } else {
-            return Err(WeightError::NoWeights { folder });
         }
         Ok(Self { folder, shards, left, taken: BTreeSet::new(), dtype })
     }
@@ -133,30 +138,36 @@ impl WeightSource {
         order: Order,
         device: &Device,
     ) -> Result<Tensor<D>, WeightError> {
-        let found = self.left.get(name).and_then(|shard| self.shards[*shard].tensor(name));
-        let Some((info, bytes)) = found else {
+        let found = self.left.get(name).map(|shard| &self.shards[*shard]);
+        let Some((shard, stored)) = found.and_then(|shard| Some((shard, shard.tensor(name)?)))
+        else {
             return Err(WeightError::MissingTensor {
                 folder: self.folder.clone(),
                 name: name.to_owned(),
                 nearest: nearest(name, self.names()),
             });
         };
-        if info.shape != expected {
+        if stored.shape != expected {
             return Err(WeightError::Shape {
                 folder: self.folder.clone(),
                 name: name.to_owned(),
                 expected: expected.to_vec(),
-                found: info.shape.clone(),
+                found: stored.shape.to_vec(),
             });
         }
-        let Some((data, dtype)) = decode(bytes, info.dtype, self.dtype, order, shape.to_vec())
-        else {
+        let decoded = decode(stored.bytes, stored.dtype, self.dtype, order, shape.to_vec());
+        let Some((data, dtype)) = decoded else {
             return Err(WeightError::Dtype {
                 folder: self.folder.clone(),
                 name: name.to_owned(),
-                dtype: format!("{:?}", info.dtype),
+                dtype: format!("{:?}", stored.dtype),
             });
         };
+        // Some GPUs store a half type, but compute nothing sensible with it.
+        if dtype != DType::F32 && !device.supports_dtype(dtype) {
+            return Err(WeightError::DeviceDtype { name: name.to_owned(), dtype });
+        }
+        shard.release(name);
         self.left.remove(name);
         self.taken.insert(name.to_owned());
         Ok(Tensor::from_data(data, (device, dtype)))

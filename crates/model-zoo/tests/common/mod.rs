@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use burn::nn::Linear;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use model_zoo::{
-    CausalLm, KvCache, Llama, LlamaConfig, LoadOptions, RopeConfig, RopeScaling, TokenInput,
+    CausalLm, Decoder, DecoderConfig, KvCache, LoadOptions, RopeConfig, RopeScaling, TokenInput,
 };
 use router::RoutingTape;
 use safetensors::SafeTensors;
 
-pub type Base = Llama<Linear>;
+pub type Base = Decoder<Linear>;
 
 pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -29,7 +29,7 @@ pub fn material(name: &str) -> Option<PathBuf> {
 }
 
 pub fn load(folder: &Path) -> Base {
-    Llama::load(folder, &LoadOptions::default(), &Device::flex()).unwrap()
+    Decoder::load(folder, &LoadOptions::default(), &Device::flex()).unwrap()
 }
 
 /// Inputs and expected logits, computed by transformers.
@@ -73,6 +73,14 @@ impl Reference {
         }
     }
 
+    /// The input of some positions.
+    pub fn columns(&self, start: usize, end: usize) -> TokenInput {
+        let whole = self.input();
+        let mut input = TokenInput::new(whole.input_ids.narrow(1, start, end - start));
+        input.attention_mask = whole.attention_mask.map(|mask| mask.narrow(1, start, end - start));
+        input
+    }
+
     pub fn largest(&self) -> f32 {
         self.logits.iter().fold(0.0, |largest, value| largest.max(value.abs()))
     }
@@ -85,8 +93,8 @@ pub fn logits(model: &impl CausalLm, input: &TokenInput, cache: Option<&mut KvCa
 }
 
 /// A small decoder with grouped heads, biases and scaled positions.
-pub fn tiny_config() -> LlamaConfig {
-    let mut config = LlamaConfig::new(40, 24, 36, 2, 6);
+pub fn tiny_config() -> DecoderConfig {
+    let mut config = DecoderConfig::new(40, 24, 36, 2, 6);
     config.num_key_value_heads = 2;
     config.head_dim = 8;
     config.attention_bias = true;

@@ -1,0 +1,134 @@
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::reader::{Reader, read_json};
+use super::{ConfigError, DecoderConfig, Family};
+
+/// A `config.json` of any model that this crate can build.
+///
+/// `model_type` decides which.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum AnyModelConfig {
+    /// A decoder with a language-model head.
+    Decoder(DecoderConfig),
+}
+
+impl AnyModelConfig {
+    /// Reads `config.json` in `folder`.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_file`](Self::from_file).
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        Self::from_file(folder.as_ref().join("config.json"))
+    }
+
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when the file cannot be read, or does not describe a model that this crate
+    /// can build.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        Self::from_json(&read_json(path)?, &path.display().to_string())
+    }
+
+    /// Reads a configuration that is already parsed; `origin` stands for the file in messages.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when it does not describe a model that this crate can build.
+    pub fn from_json(value: &Value, origin: &str) -> Result<Self, ConfigError> {
+        let reader = Reader::new(value, origin)?;
+        let model_type = reader.required("model_type", reader.text("model_type")?)?;
+        if Family::from_model_type(model_type).is_some() {
+            return DecoderConfig::from_json(value, origin).map(Self::Decoder);
+        }
+        let supported = Family::ALL.map(Family::model_type).join(", ");
+        Err(reader.unsupported("model_type", model_type, &supported))
+    }
+
+    /// The family, as `model_type` names it.
+    pub fn family(&self) -> &'static str {
+        match self {
+            Self::Decoder(config) => config.family.model_type(),
+        }
+    }
+
+    /// The number of weights, tied ones counted once.
+    pub fn parameter_count(&self) -> usize {
+        match self {
+            Self::Decoder(config) => config.parameter_count(),
+        }
+    }
+
+    /// The names of the linears that adapters can target.
+    pub fn target_modules(&self) -> &'static [&'static str] {
+        match self {
+            Self::Decoder(config) => config.target_modules(),
+        }
+    }
+
+    /// What there is to say of the shape of the model, as pairs of a name and a value.
+    pub fn summary(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Decoder(config) => decoder_summary(config),
+        }
+    }
+}
+
+fn decoder_summary(config: &DecoderConfig) -> Vec<(&'static str, String)> {
+    let mut lines = vec![
+        ("hidden_size", config.hidden_size.to_string()),
+        ("intermediate_size", config.intermediate_size.to_string()),
+        ("num_hidden_layers", config.num_hidden_layers.to_string()),
+        (
+            "attention heads",
+            format!(
+                "{} of {} (key/value: {})",
+                config.num_attention_heads, config.head_dim, config.num_key_value_heads
+            ),
+        ),
+        ("vocab_size", config.vocab_size.to_string()),
+        ("positions", config.max_position_embeddings.to_string()),
+        ("tie_word_embeddings", config.tie_word_embeddings.to_string()),
+        ("activation", format!("{:?}", config.activation)),
+        ("rope", format!("{:?}", config.rope)),
+    ];
+    if let Some(window) = config.sliding_window {
+        let sliding = config.num_hidden_layers - config.full_attention_layers.len();
+        lines.push((
+            "sliding_window",
+            format!("{window} in {sliding} of {} layers", config.num_hidden_layers),
+        ));
+    }
+    for (name, cap) in [
+        ("attention soft cap", config.attn_logit_softcapping),
+        ("logit soft cap", config.final_logit_softcapping),
+    ] {
+        if let Some(cap) = cap {
+            lines.push((name, cap.to_string()));
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn unknown_architectures_are_refused_with_those_that_are_known() {
+        let error = AnyModelConfig::from_json(&json!({"model_type": "gpt2"}), "config.json");
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "config.json: `model_type` is gpt2, which is not supported; \
+             supported: llama, mistral, qwen2, qwen3, gemma2, phi3"
+        );
+    }
+}

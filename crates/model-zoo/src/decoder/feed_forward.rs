@@ -1,0 +1,122 @@
+use burn::module::Module;
+use burn::tensor::Tensor;
+use moe_adapter::{Activation, FeedForwardPaths, GatedFeedForward, Projection};
+use router::{RoutingTape, Site};
+
+use crate::DecoderConfig;
+use crate::parameters::ParameterSource;
+
+const GATE_UP: &str = "mlp.gate_up_proj";
+const PATHS: FeedForwardPaths = FeedForwardPaths::LLAMA;
+
+/// The feed-forward block of a layer, `W_d (act(W_g x) * W_u x)`.
+#[derive(Module, Debug)]
+pub enum FeedForward<P: Projection> {
+    /// One linear each for gate and up projection.
+    Gated(GatedFeedForward<P>),
+    /// One linear for both.
+    Fused(FusedFeedForward<P>),
+}
+
+/// A feed-forward block whose gate and up projections are one linear.
+///
+/// It cannot have one router for the whole block.
+#[derive(Module, Debug)]
+pub struct FusedFeedForward<P: Projection> {
+    /// `H -> 2 F`: gate, then up projection.
+    pub gate_up_proj: P,
+    /// `F -> H`.
+    pub down_proj: P,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl<P: Projection> FeedForward<P> {
+    pub(super) fn build<S: ParameterSource>(
+        config: &DecoderConfig,
+        path: &str,
+        source: &mut S,
+    ) -> Result<Self, S::Error> {
+        let (hidden, inner, bias) = (config.hidden_size, config.intermediate_size, config.mlp_bias);
+        let activation = config.activation;
+        if config.fused_projections {
+            let gate_up = source.linear(&format!("{path}.{GATE_UP}"), hidden, 2 * inner, bias)?;
+            let down =
+                source.linear(&format!("{path}.{}", PATHS.down_proj), inner, hidden, bias)?;
+            return Ok(Self::Fused(FusedFeedForward {
+                gate_up_proj: P::from_linear(gate_up),
+                down_proj: P::from_linear(down),
+                activation,
+            }));
+        }
+        let [gate, up] = if config.family.traits().fused_projections {
+            source.linears(&format!("{path}.{GATE_UP}"), hidden, [inner, inner], bias)?
+        } else {
+            [
+                source.linear(&format!("{path}.{}", PATHS.gate_proj), hidden, inner, bias)?,
+                source.linear(&format!("{path}.{}", PATHS.up_proj), hidden, inner, bias)?,
+            ]
+        }
+        .map(P::from_linear);
+        let down = source.linear(&format!("{path}.{}", PATHS.down_proj), inner, hidden, bias)?;
+        let block = GatedFeedForward::new(gate, up, P::from_linear(down));
+        Ok(Self::Gated(block.with_activation(activation)))
+    }
+
+    pub(super) fn forward(&self, x: Tensor<3>, layer: usize, tape: &mut RoutingTape) -> Tensor<3> {
+        match self {
+            Self::Gated(block) => block.forward(x, layer, &PATHS, tape),
+            Self::Fused(block) => {
+                let y = block.gate_up_proj.forward(x, Site::new(layer, GATE_UP), tape);
+                let inner = y.dims()[2] / 2;
+                let (gate, up) = (y.clone().narrow(2, 0, inner), y.narrow(2, inner, inner));
+                let h = block.activation.gate(gate, up);
+                block.down_proj.forward(h, Site::new(layer, PATHS.down_proj), tape)
+            }
+        }
+    }
+
+    /// The block, where it can have one router.
+    pub(super) fn gated(&self) -> Option<&GatedFeedForward<P>> {
+        match self {
+            Self::Gated(block) => Some(block),
+            Self::Fused(_) => None,
+        }
+    }
+
+    /// As [`gated`](Self::gated), to change it.
+    pub(super) fn gated_mut(&mut self) -> Option<&mut GatedFeedForward<P>> {
+        match self {
+            Self::Gated(block) => Some(block),
+            Self::Fused(_) => None,
+        }
+    }
+
+    /// The projections in the order of the forward pass, with their paths inside the layer.
+    pub(super) fn projections(&self) -> Vec<(&'static str, &P)> {
+        match self {
+            Self::Gated(block) => vec![
+                (PATHS.gate_proj, &block.gate_proj),
+                (PATHS.up_proj, &block.up_proj),
+                (PATHS.down_proj, &block.down_proj),
+            ],
+            Self::Fused(block) => {
+                vec![(GATE_UP, &block.gate_up_proj), (PATHS.down_proj, &block.down_proj)]
+            }
+        }
+    }
+
+    /// As [`projections`](Self::projections), to change them.
+    pub(super) fn projections_mut(&mut self) -> Vec<(&'static str, &mut P)> {
+        match self {
+            Self::Gated(block) => vec![
+                (PATHS.gate_proj, &mut block.gate_proj),
+                (PATHS.up_proj, &mut block.up_proj),
+                (PATHS.down_proj, &mut block.down_proj),
+            ],
+            Self::Fused(block) => {
+                vec![(GATE_UP, &mut block.gate_up_proj), (PATHS.down_proj, &mut block.down_proj)]
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::{DType, Device, Tensor};
+use fused_ops::linear;
+use moe_adapter::{Adaptable, AdaptedLinear, BlockVisitor, BlockVisitorMut, Projection};
+use router::{RoutingTape, Site};
+
+use super::model::DecoderModel;
+use super::pass::soft_cap;
+use crate::parameters::{ParameterSource, RandomParameters};
+use crate::{CausalLm, ConfigError, DecoderConfig, KvCache, TokenInput};
+
+/// A decoder of any [`Family`](crate::Family) with its language-model head.
+///
+/// The linears of each layer are projections `P`; embeddings, norms and head are not
+/// adapted. Parameters have the paths of Hugging Face checkpoints.
+///
+/// Sources: those of the families, and transformers' `…ForCausalLM` of each.
+#[derive(Module, Debug)]
+pub struct Decoder<P: Projection = AdaptedLinear> {
+    /// Everything below the head.
+    pub model: DecoderModel<P>,
+    /// `H -> V`; `None` when the head reuses the embedding's weights.
+    pub lm_head: Option<Linear>,
+    #[module(skip)]
+    config: DecoderConfig,
+}
+
+impl<P: Projection> Decoder<P> {
+    /// A decoder with random weights, all trainable: matrices from a normal distribution with
+    /// standard deviation `initializer_range`, biases 0, factors of norms 1.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when `config` cannot work.
+    pub fn init_random(
+        config: &DecoderConfig,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        let mut source = RandomParameters::new(seed, config.initializer_range, device);
+        match Self::build(config, &mut source) {
+            Ok(model) => Ok(model),
+            Err(never) => match never {},
+        }
+    }
+
+    /// The shape of the decoder.
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    pub(super) fn build<S: ParameterSource>(
+        config: &DecoderConfig,
+        source: &mut S,
+    ) -> Result<Self, S::Error> {
+        let model = DecoderModel::build(config, source)?;
+        let lm_head = match config.tie_word_embeddings {
+            true => None,
+            false => {
+                Some(source.linear("lm_head", config.hidden_size, config.vocab_size, false)?)
+            }
+        };
+        Ok(Self { model, lm_head, config: config.clone() })
+    }
+}
+
+impl<P: Projection> CausalLm for Decoder<P> {
+    fn vocab_size(&self) -> usize {
+        self.config.vocab_size
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    fn num_layers(&self) -> usize {
+        self.config.num_hidden_layers
+    }
+
+    fn max_positions(&self) -> usize {
+        self.config.max_position_embeddings
+    }
+
+    fn bos_token_id(&self) -> Option<u32> {
+        self.config.bos_token_id
+    }
+
+    fn eos_token_ids(&self) -> &[u32] {
+        &self.config.eos_token_ids
+    }
+
+    fn pad_token_id(&self) -> Option<u32> {
+        self.config.pad_token_id
+    }
+
+    fn device(&self) -> Device {
+        self.model.embed_tokens.weight.lazy_device()
+    }
+
+    fn hidden_states(
+        &self,
+        input: &TokenInput,
+        cache: Option<&mut KvCache>,
+        tape: &mut RoutingTape,
+    ) -> Tensor<3> {
+        self.model.forward(&self.config, input, cache, tape)
+    }
+
+    fn logits<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
+        let (weight, bias) = match &self.lm_head {
+            Some(head) => (head.weight.val(), head.bias.as_ref().map(|bias| bias.val())),
+            None => (self.model.embed_tokens.weight.val().transpose(), None),
+        };
+        let logits = linear(hidden, weight, bias).cast(DType::F32);
+        match self.config.final_logit_softcapping {
+            Some(cap) => soft_cap(logits, cap),
+            None => logits,
+        }
+    }
+}
+
+impl<P: Projection> Adaptable for Decoder<P> {
+    type Projection = P;
+
+    fn visit_projections(&self, visit: &mut dyn FnMut(&str, Site, &P)) {
+        for (i, layer) in self.model.layers.iter().enumerate() {
+            for (path, projection) in layer.projections() {
+                visit(&format!("model.layers.{i}.{path}"), Site::new(i, path), projection);
+            }
+        }
+    }
+
+    fn visit_projections_mut(&mut self, visit: &mut dyn FnMut(&str, Site, &mut P)) {
+        for (i, layer) in self.model.layers.iter_mut().enumerate() {
+            for (path, projection) in layer.projections_mut() {
+                visit(&format!("model.layers.{i}.{path}"), Site::new(i, path), projection);
+            }
+        }
+    }
+
+    fn visit_blocks(&self, visit: &mut BlockVisitor<'_, P>) {
+        for (i, layer) in self.model.layers.iter().enumerate() {
+            if let Some(block) = layer.mlp.gated() {
+                visit(&format!("model.layers.{i}.mlp"), Site::new(i, "mlp"), block);
+            }
+        }
+    }
+
+    fn visit_blocks_mut(&mut self, visit: &mut BlockVisitorMut<'_, P>) {
+        for (i, layer) in self.model.layers.iter_mut().enumerate() {
+            if let Some(block) = layer.mlp.gated_mut() {
+                visit(&format!("model.layers.{i}.mlp"), Site::new(i, "mlp"), block);
+            }
+        }
+    }
+}

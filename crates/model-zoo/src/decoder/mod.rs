@@ -1,0 +1,21 @@
+mod attention;
+mod feed_forward;
+mod layer;
+mod lm;
+mod mask;
+mod model;
+mod norm;
+mod options;
+mod pass;
+mod qkv;
+mod rope;
+mod storage;
+
+pub use attention::Attention;
+pub use feed_forward::{FeedForward, FusedFeedForward};
+pub use layer::{DecoderLayer, FeedForwardNorms};
+pub use lm::Decoder;
+pub use model::DecoderModel;
+pub use norm::RmsNorm;
+pub use options::LoadOptions;
+pub use qkv::{QkvProjections, SplitQkv};

@@ -1,0 +1,92 @@
+use burn::module::Module;
+use burn::nn::Embedding;
+use burn::tensor::{DType, Tensor};
+use half::{bf16, f16};
+use moe_adapter::Projection;
+use router::RoutingTape;
+
+use super::layer::DecoderLayer;
+use super::mask::{Visible, padding_bias};
+use super::norm::RmsNorm;
+use super::pass::Pass;
+use super::rope::RopeTables;
+use crate::parameters::ParameterSource;
+use crate::{DecoderConfig, KvCache, TokenInput};
+
+/// The decoder without its head.
+#[derive(Module, Debug)]
+pub struct DecoderModel<P: Projection> {
+    /// `[V, H]`.
+    pub embed_tokens: Embedding,
+    /// The decoder layers.
+    pub layers: Vec<DecoderLayer<P>>,
+    /// After the last layer.
+    pub norm: RmsNorm,
+}
+
+impl<P: Projection> DecoderModel<P> {
+    pub(super) fn build<S: ParameterSource>(
+        config: &DecoderConfig,
+        source: &mut S,
+    ) -> Result<Self, S::Error> {
+        let hidden = config.hidden_size;
+        let embed_tokens = source.embedding("model.embed_tokens", config.vocab_size, hidden)?;
+        let layers = (0..config.num_hidden_layers)
+            .map(|layer| DecoderLayer::build(config, layer, source))
+            .collect::<Result<_, _>>()?;
+        let norm = RmsNorm::build(config, "model.norm", hidden, source)?;
+        Ok(Self { embed_tokens, layers, norm })
+    }
+
+    pub(super) fn forward(
+        &self,
+        config: &DecoderConfig,
+        input: &TokenInput,
+        mut cache: Option<&mut KvCache>,
+        tape: &mut RoutingTape,
+    ) -> Tensor<3> {
+        let [batch_size, len] = input.input_ids.dims();
+        let mut x = self.embed_tokens.forward(input.input_ids.clone());
+        if config.family.traits().scaled_embeddings {
+            let scale = rounded((config.hidden_size as f64).sqrt(), x.dtype());
+            x = x * scale;
+        }
+        let device = x.device();
+        let past = cache.as_ref().map_or(0, |cache| cache.len());
+        let padding = input.attention_mask.clone().map(padding_bias);
+        let padding = match cache.as_deref_mut() {
+            Some(cache) => cache.extended_padding(batch_size, len, padding, &device),
+            None => padding,
+        };
+        let full = Visible::new(len, past, None, padding.clone(), &device);
+        // Positions count padding too: only their differences matter to rotary embeddings and
+        // windows.
+        let pass = Pass {
+            rope: RopeTables::new(config, past, len, &device, x.dtype()),
+            sliding: match config.sliding_window {
+                Some(window) if window < past + len => {
+                    Visible::new(len, past, Some(window), padding, &device)
+                }
+                _ => full.clone(),
+            },
+            full,
+        };
+        for (i, layer) in self.layers.iter().enumerate() {
+            let cache = cache.as_deref_mut().map(|cache| cache.layer(i));
+            x = layer.forward(x, i, &pass, cache, tape);
+        }
+        if let Some(cache) = cache {
+            cache.advance(len);
+        }
+        self.norm.forward(x)
+    }
+}
+
+/// A factor as the element type holds it: transformers rounds it before it multiplies.
+fn rounded(value: f64, dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => f16::from_f64(value).to_f64(),
+        DType::BF16 => bf16::from_f64(value).to_f64(),
+        _ => f64::from(value as f32),
+    }
+}

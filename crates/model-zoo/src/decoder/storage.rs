@@ -1,0 +1,116 @@
+use std::fs;
+use std::path::Path;
+
+use burn::module::Param;
+use burn::nn::Linear;
+use burn::tensor::{DType, Device, Tensor};
+use moe_adapter::Projection;
+
+use super::feed_forward::FeedForward;
+use super::qkv::QkvProjections;
+use super::{Decoder, LoadOptions};
+use crate::files::replace_with;
+use crate::parameters::LoadedParameters;
+use crate::{DecoderConfig, ModelError, WeightSource, WeightWriter};
+
+impl<P: Projection> Decoder<P> {
+    /// Loads a Hugging Face folder; all parameters are frozen.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] when the folder does not hold a decoder that this crate can build, a
+    /// tensor is missing or has another shape, or one is left over.
+    pub fn load(
+        folder: impl AsRef<Path>,
+        options: &LoadOptions,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let folder = folder.as_ref();
+        let mut config = DecoderConfig::from_folder(folder)?;
+        config.fused_projections &= !options.split_fused;
+        let mut source = WeightSource::open(folder, options.dtype)?;
+        let model = Self::build(&config, &mut LoadedParameters { source: &mut source, device })?;
+        let tied = config.tie_word_embeddings;
+        // Old checkpoints store these, though they follow from the configuration.
+        source.ignore(|name| {
+            name.ends_with("rotary_emb.inv_freq") || (tied && name == "lm_head.weight")
+        });
+        source.finish()?;
+        Ok(model)
+    }
+
+    /// Writes a folder that this crate and transformers load: `config.json` and
+    /// `model.safetensors`. Projections are written as the linears of the base model.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] when the folder cannot be written.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), ModelError> {
+        let folder = folder.as_ref();
+        let write = |path: &Path, source| ModelError::Write { path: path.to_owned(), source };
+        fs::create_dir_all(folder).map_err(|source| write(folder, source))?;
+
+        let mut writer = WeightWriter::new();
+        writer.push("model.embed_tokens.weight", self.model.embed_tokens.weight.val());
+        for (i, layer) in self.model.layers.iter().enumerate() {
+            for (path, norm) in layer.norms() {
+                writer.push(format!("model.layers.{i}.{path}.weight"), norm.weight.val());
+            }
+        }
+        self.push_projections(&mut writer);
+        writer.push("model.norm.weight", self.model.norm.weight.val());
+        if let Some(head) = &self.lm_head {
+            writer.push_linear("lm_head", head);
+        }
+        writer.write(&folder.join("model.safetensors"))?;
+
+        let path = folder.join("config.json");
+        let mut config = self.config().to_json();
+        if let Some(object) = config.as_object_mut() {
+            object.insert("torch_dtype".to_owned(), self.stored_dtype().into());
+        }
+        let text = format!("{config:#}\n");
+        replace_with(&path, text.as_bytes()).map_err(|source| write(&path, source))
+    }
+
+    /// Adds all projections; those that the files of the family hold as one are put together.
+    fn push_projections(&self, writer: &mut WeightWriter) {
+        let fuse = self.config().family.traits().fused_projections;
+        for (i, layer) in self.model.layers.iter().enumerate() {
+            let path = |name: &str| format!("model.layers.{i}.{name}");
+            let mut rest: Vec<_> = layer.projections().collect();
+            if let (true, QkvProjections::Split(_)) = (fuse, &layer.self_attn.qkv) {
+                let parts: Vec<_> = rest.drain(..3).map(|(_, part)| part.linear()).collect();
+                writer.push_linear(&path("self_attn.qkv_proj"), &joined(&parts));
+            }
+            if let (true, FeedForward::Gated(block)) = (fuse, &layer.mlp) {
+                rest.retain(|(name, _)| !["mlp.gate_proj", "mlp.up_proj"].contains(name));
+                let parts = [block.gate_proj.linear(), block.up_proj.linear()];
+                writer.push_linear(&path("mlp.gate_up_proj"), &joined(&parts));
+            }
+            for (name, projection) in rest {
+                writer.push_linear(&path(name), projection.linear());
+            }
+        }
+    }
+
+    /// The element type of the weights, as PyTorch names it.
+    fn stored_dtype(&self) -> &'static str {
+        match self.model.embed_tokens.weight.val().dtype() {
+            DType::F16 => "float16",
+            DType::BF16 => "bfloat16",
+            _ => "float32",
+        }
+    }
+}
+
+/// One linear of several that read the same input: their outputs one after the other.
+fn joined(parts: &[&Linear]) -> Linear {
+    let weights = parts.iter().map(|part| part.weight.val()).collect();
+    let biases = parts.iter().map(|part| part.bias.as_ref().map(|bias| bias.val()));
+    let bias = biases.collect::<Option<Vec<_>>>().map(|biases| Tensor::cat(biases, 0));
+    Linear {
+        weight: Param::from_tensor(Tensor::cat(weights, 1)),
+        bias: bias.map(Param::from_tensor),
+    }
+}

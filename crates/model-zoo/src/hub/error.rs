@@ -1,0 +1,47 @@
+use thiserror::Error;
+
+/// A model that cannot be had from the hub.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// It is not a name of the hub.
+    #[error("`{name}` is not a name on the hub, which has the form `organisation/name`")]
+    Name {
+        /// What was given.
+        name: String,
+    },
+    /// The feature is off.
+    #[error(
+        "`{name}` is not a folder here, and this program was built without the feature `hub`, \
+         which downloads models"
+    )]
+    NotBuilt {
+        /// The name of the model.
+        name: String,
+    },
+    /// The hub does not give a file.
+    #[error("`{name}` (revision {revision}): {what} cannot be had from {endpoint}: {message}")]
+    Fetch {
+        /// The name of the model.
+        name: String,
+        /// The revision.
+        revision: String,
+        /// The file, or the list of files.
+        what: String,
+        /// The address of the hub.
+        endpoint: String,
+        /// Why.
+        message: String,
+    },
+    /// The repository has no weights that can be read.
+    #[error(
+        "`{name}` (revision {revision}): has neither `config.json` and `model*.safetensors` nor \
+         `config.json` and `pytorch_model*.bin`"
+    )]
+    NoModel {
+        /// The name of the model.
+        name: String,
+        /// The revision.
+        revision: String,
+    },
+}
