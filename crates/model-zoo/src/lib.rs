@@ -27,6 +27,7 @@
 mod cache;
 mod causal_lm;
 mod config;
+mod encoder;
 mod error;
 mod files;
 mod generation;
@@ -34,11 +35,17 @@ mod input;
 mod llama;
 mod parameters;
 mod tokenizer;
+mod vision;
 mod weights;
 
 pub use cache::KvCache;
 pub use causal_lm::CausalLm;
 pub use config::{ConfigError, LlamaConfig, RopeConfig, RopeScaling};
+pub use encoder::{
+    Activation, ClassificationTask, Classifier, ImageClassifier, LayerNorm, Mlp, ProblemType,
+    RobertaAttention, RobertaClassifier, RobertaConfig, RobertaEmbeddings, RobertaEncoder,
+    RobertaHead, RobertaLayer, RobertaModel, RobertaNorm, SelfAttention, SequenceClassifier,
+};
 pub use error::ModelError;
 pub use generation::{
     FinishReason, Generation, GenerationConfig, GenerationError, generate, generate_batch,
@@ -46,4 +53,9 @@ pub use generation::{
 pub use input::{PaddingSide, TokenInput};
 pub use llama::{Llama, LlamaAttention, LlamaDecoderLayer, LlamaModel, LoadOptions, RmsNorm};
 pub use tokenizer::{ChatMessage, TextTokenizer, TokenizerError};
+pub use vision::{
+    ClipClassifier, ClipVision, ClipVisionConfig, ClipVisionEmbeddings, ClipVisionEncoder,
+    ClipVisionLayer, ClipVisionOutput, ClipVisionTower, PatchEmbedding, VitClassifier, VitConfig,
+    VitEmbeddings, VitEncoder, VitLayer, VitModel, VitPatchEmbeddings,
+};
 pub use weights::{WeightDType, WeightError, WeightSource, WeightWriter};

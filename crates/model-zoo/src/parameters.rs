@@ -32,6 +32,23 @@ pub(crate) trait ParameterSource {
 
     /// `<path>.weight`, `[size]`.
     fn norm(&mut self, path: &str, size: usize) -> Result<Param<Tensor<1>>, Self::Error>;
+
+    /// The tensor `name`, as it is stored.
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        start: Start,
+    ) -> Result<Param<Tensor<D>>, Self::Error>;
+}
+
+/// Where a tensor starts that is not loaded.
+#[derive(Clone, Copy)]
+pub(crate) enum Start {
+    /// From the normal distribution of matrices.
+    Normal,
+    Ones,
+    Zeros,
 }
 
 /// Parameters read from files, frozen.
@@ -75,6 +92,15 @@ impl ParameterSource for LoadedParameters<'_> {
     fn norm(&mut self, path: &str, size: usize) -> Result<Param<Tensor<1>>, WeightError> {
         Ok(frozen(self.source.take(&format!("{path}.weight"), [size], self.device)?))
     }
+
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        _start: Start,
+    ) -> Result<Param<Tensor<D>>, WeightError> {
+        Ok(frozen(self.source.take(name, shape, self.device)?))
+    }
 }
 
 fn frozen<const D: usize>(tensor: Tensor<D>) -> Param<Tensor<D>> {
@@ -96,15 +122,20 @@ impl<'a> RandomParameters<'a> {
     }
 
     fn matrix(&mut self, rows: usize, columns: usize) -> Param<Tensor<2>> {
-        let mut values = Vec::with_capacity(rows * columns + 1);
-        while values.len() < rows * columns {
+        let values = self.normal(rows * columns);
+        self.parameter(values, [rows, columns])
+    }
+
+    fn normal(&mut self, count: usize) -> Vec<f32> {
+        let mut values = Vec::with_capacity(count + 1);
+        while values.len() < count {
             // Box and Muller: two uniform numbers give two normal ones.
             let radius = self.std * (-2.0 * (1.0 - self.rng.random::<f64>()).ln()).sqrt();
             let (sin, cos) = (TAU * self.rng.random::<f64>()).sin_cos();
             values.extend([(radius * cos) as f32, (radius * sin) as f32]);
         }
-        values.truncate(rows * columns);
-        self.parameter(values, [rows, columns])
+        values.truncate(count);
+        values
     }
 
     fn parameter<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
@@ -139,5 +170,20 @@ impl ParameterSource for RandomParameters<'_> {
 
     fn norm(&mut self, _path: &str, size: usize) -> Result<Param<Tensor<1>>, Infallible> {
         Ok(self.parameter(vec![1.0; size], [size]))
+    }
+
+    fn tensor<const D: usize>(
+        &mut self,
+        _name: &str,
+        shape: [usize; D],
+        start: Start,
+    ) -> Result<Param<Tensor<D>>, Infallible> {
+        let count = shape.iter().product();
+        let values = match start {
+            Start::Normal => self.normal(count),
+            Start::Ones => vec![1.0; count],
+            Start::Zeros => vec![0.0; count],
+        };
+        Ok(self.parameter(values, shape))
     }
 }
