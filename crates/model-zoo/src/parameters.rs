@@ -9,9 +9,26 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{WeightError, WeightSource};
 
+/// Where a tensor starts that is not loaded.
+#[derive(Clone, Copy)]
+pub(crate) enum Start {
+    /// From the normal distribution of matrices.
+    Normal,
+    Ones,
+    Zeros,
+}
+
 /// Where a model gets its parameters from while it is put together, by their Hugging Face paths.
 pub(crate) trait ParameterSource {
     type Error;
+
+    /// The tensor `name`, as it is stored.
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        start: Start,
+    ) -> Result<Param<Tensor<D>>, Self::Error>;
 
     /// `<path>.weight` and, with `bias`, `<path>.bias`.
     fn linear(
@@ -32,23 +49,6 @@ pub(crate) trait ParameterSource {
 
     /// `<path>.weight`, `[size]`.
     fn norm(&mut self, path: &str, size: usize) -> Result<Param<Tensor<1>>, Self::Error>;
-
-    /// The tensor `name`, as it is stored.
-    fn tensor<const D: usize>(
-        &mut self,
-        name: &str,
-        shape: [usize; D],
-        start: Start,
-    ) -> Result<Param<Tensor<D>>, Self::Error>;
-}
-
-/// Where a tensor starts that is not loaded.
-#[derive(Clone, Copy)]
-pub(crate) enum Start {
-    /// From the normal distribution of matrices.
-    Normal,
-    Ones,
-    Zeros,
 }
 
 /// Parameters read from files, frozen.
@@ -59,6 +59,15 @@ pub(crate) struct LoadedParameters<'a> {
 
 impl ParameterSource for LoadedParameters<'_> {
     type Error = WeightError;
+
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        _start: Start,
+    ) -> Result<Param<Tensor<D>>, WeightError> {
+        Ok(frozen(self.source.take(name, shape, self.device)?))
+    }
 
     fn linear(
         &mut self,
@@ -91,15 +100,6 @@ impl ParameterSource for LoadedParameters<'_> {
 
     fn norm(&mut self, path: &str, size: usize) -> Result<Param<Tensor<1>>, WeightError> {
         Ok(frozen(self.source.take(&format!("{path}.weight"), [size], self.device)?))
-    }
-
-    fn tensor<const D: usize>(
-        &mut self,
-        name: &str,
-        shape: [usize; D],
-        _start: Start,
-    ) -> Result<Param<Tensor<D>>, WeightError> {
-        Ok(frozen(self.source.take(name, shape, self.device)?))
     }
 }
 
@@ -147,6 +147,21 @@ impl<'a> RandomParameters<'a> {
 impl ParameterSource for RandomParameters<'_> {
     type Error = Infallible;
 
+    fn tensor<const D: usize>(
+        &mut self,
+        _name: &str,
+        shape: [usize; D],
+        start: Start,
+    ) -> Result<Param<Tensor<D>>, Infallible> {
+        let count = shape.iter().product();
+        let values = match start {
+            Start::Normal => self.normal(count),
+            Start::Ones => vec![1.0; count],
+            Start::Zeros => vec![0.0; count],
+        };
+        Ok(self.parameter(values, shape))
+    }
+
     fn linear(
         &mut self,
         _path: &str,
@@ -170,20 +185,5 @@ impl ParameterSource for RandomParameters<'_> {
 
     fn norm(&mut self, _path: &str, size: usize) -> Result<Param<Tensor<1>>, Infallible> {
         Ok(self.parameter(vec![1.0; size], [size]))
-    }
-
-    fn tensor<const D: usize>(
-        &mut self,
-        _name: &str,
-        shape: [usize; D],
-        start: Start,
-    ) -> Result<Param<Tensor<D>>, Infallible> {
-        let count = shape.iter().product();
-        let values = match start {
-            Start::Normal => self.normal(count),
-            Start::Ones => vec![1.0; count],
-            Start::Zeros => vec![0.0; count],
-        };
-        Ok(self.parameter(values, shape))
     }
 }

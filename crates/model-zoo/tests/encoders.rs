@@ -15,8 +15,8 @@ use encoder::{
 use half::bf16;
 use model_zoo::{
     ClassificationTask, Classifier, ClipClassifier, ClipVision, ConfigError, ImageClassifier,
-    LoadOptions, ModelError, PaddingSide, RobertaClassifier, RobertaConfig, SequenceClassifier,
-    TokenInput, VitClassifier, WeightDType, WeightError,
+    LoadOptions, ModelError, PaddingSide, ProblemType, RobertaClassifier, RobertaConfig,
+    SequenceClassifier, TokenInput, VitClassifier, WeightDType, WeightError,
 };
 use moe_adapter::{Adaptable, AdaptedLinear, AdaptedProjection, Preset, TargetModules, attach};
 use router::RoutingTape;
@@ -160,6 +160,22 @@ fn a_new_head_is_trainable_and_all_else_is_as_before() {
     );
     let error = error.unwrap_err();
     assert!(matches!(error, ModelError::Config(ConfigError::Invalid { .. })), "{error}");
+}
+
+#[test]
+fn one_label_is_a_regression() {
+    let (folder, device) = (tempfile::tempdir().unwrap(), Device::flex());
+    let source = golden("roberta_cls");
+    let task = ClassificationTask::new(["similarity"]);
+    let model = Roberta::load_with_new_head(source, task, 7, &options(), &device).unwrap();
+    assert_eq!(model.task().problem_type(), ProblemType::Regression);
+    let input = Reference::read("roberta_cls").tokens();
+    let scores = logits(&model, &input);
+    assert_eq!(scores.len(), 3);
+    model.save(folder.path()).unwrap();
+    let again = Roberta::load(folder.path(), &options(), &device).unwrap();
+    assert_eq!(again.task().problem_type(), ProblemType::Regression);
+    assert_eq!(logits(&again, &input), scores);
 }
 
 /// As `roberta-large` (a language model) and `vit-base-patch16-224-in21k` (a bare encoder) are.

@@ -5,6 +5,45 @@ use router::{BatchContext, RoutingTape};
 use crate::{ClassificationTask, TokenInput};
 
 /// An encoder with a classification head: what training and evaluation need of one.
+///
+/// A step of fine-tuning, with an adapter on a frozen encoder and a new head:
+///
+/// ```
+/// use burn::module::Module;
+/// use burn::optim::{AdamWConfig, GradientsParams};
+/// use burn::tensor::activation::log_softmax;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use model_zoo::{
+///     ClassificationTask, Classifier, LoadOptions, PaddingSide, RobertaClassifier,
+///     SequenceClassifier, TokenInput,
+/// };
+/// use moe_adapter::{Preset, TargetModules, attach};
+/// use router::RoutingTape;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/roberta_cls");
+/// let task = ClassificationTask::new(["unacceptable", "acceptable"]);
+/// let options = LoadOptions::default();
+/// let mut model: RobertaClassifier =
+///     RobertaClassifier::load_with_new_head(folder, task, 0, &options, &Device::flex())?;
+/// let mut config = Preset::LoramoePaper.config();
+/// config.target_modules = TargetModules::Names(vec!["query".into(), "value".into()]);
+/// attach(&mut model, &config, 0)?;
+///
+/// let mut model = model.train();
+/// let mut optimizer = AdamWConfig::new().init();
+/// let (device, pad) = (model.device(), model.pad_token_id());
+/// let sentences = [vec![0, 23, 81, 2], vec![0, 35, 2]];
+/// let input = TokenInput::from_sequences(&sentences, pad, PaddingSide::Right, &device);
+/// let labels = Tensor::<2, Int>::from_data([[1], [0]], &device);
+///
+/// let mut tape = RoutingTape::new(model.context(&input).with_training(0));
+/// let loss = -log_softmax(model.logits(&input, &mut tape), 1).gather(1, labels).mean();
+/// let gradients = GradientsParams::from_grads(loss.backward(), &model);
+/// model = optimizer.step(1e-4, model, gradients);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Classifier: Adaptable {
     /// A batch: tokens, or images.
     type Input;

@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod checkpoint;
 mod classifier;
 mod dropout;
 mod keys;
@@ -9,7 +10,7 @@ mod mlp;
 mod norm;
 mod paths;
 mod roberta;
-mod storage;
+mod save;
 mod task;
 
 pub use activation::Activation;
@@ -24,7 +25,8 @@ pub use roberta::{
 pub use task::{ClassificationTask, ProblemType};
 
 pub(crate) use attention::padding_mask;
+pub(crate) use checkpoint::Checkpoint;
 pub(crate) use dropout::{DropoutRates, dropout};
 pub(crate) use keys::{Keys, read_config};
-pub(crate) use paths::{EncoderPaths, visit_blocks, visit_blocks_mut};
-pub(crate) use storage::{Checkpoint, save};
+pub(crate) use paths::{EncoderPaths, visit_layers, visit_layers_mut};
+pub(crate) use save::save;

@@ -21,7 +21,7 @@ impl EncoderPaths {
 }
 
 /// Visits the projections of all layers in the order of the forward pass.
-pub(crate) fn visit_blocks<'a, P: Projection + 'a>(
+pub(crate) fn visit_layers<'a, P: Projection + 'a>(
     paths: &EncoderPaths,
     layers: impl Iterator<Item = (&'a SelfAttention<P>, &'a Mlp<P>)>,
     visit: &mut dyn FnMut(&str, Site, &P),
@@ -34,8 +34,8 @@ pub(crate) fn visit_blocks<'a, P: Projection + 'a>(
     }
 }
 
-/// As [`visit_blocks`], to change them.
-pub(crate) fn visit_blocks_mut<'a, P: Projection + 'a>(
+/// As [`visit_layers`], to change them.
+pub(crate) fn visit_layers_mut<'a, P: Projection + 'a>(
     paths: &EncoderPaths,
     layers: impl Iterator<Item = (&'a mut SelfAttention<P>, &'a mut Mlp<P>)>,
     visit: &mut dyn FnMut(&str, Site, &mut P),

@@ -8,8 +8,8 @@ use router::{BatchContext, RoutingTape, Site};
 use super::model::PATHS;
 use super::{RobertaConfig, RobertaHead, RobertaModel};
 use crate::encoder::{
-    Checkpoint, ClassificationTask, Classifier, SequenceClassifier, save, visit_blocks,
-    visit_blocks_mut,
+    Checkpoint, ClassificationTask, Classifier, SequenceClassifier, save, visit_layers,
+    visit_layers_mut,
 };
 use crate::parameters::{ParameterSource, RandomParameters};
 use crate::{ConfigError, LoadOptions, ModelError, TokenInput, WeightSource};
@@ -169,11 +169,11 @@ impl<P: Projection> Adaptable for RobertaClassifier<P> {
 
     fn visit_projections(&self, visit: &mut dyn FnMut(&str, Site, &P)) {
         let layers = self.roberta.encoder.layer.iter();
-        visit_blocks(&PATHS, layers.map(|l| (&l.attention.attention, &l.mlp)), visit);
+        visit_layers(&PATHS, layers.map(|l| (&l.attention.attention, &l.mlp)), visit);
     }
 
     fn visit_projections_mut(&mut self, visit: &mut dyn FnMut(&str, Site, &mut P)) {
         let layers = self.roberta.encoder.layer.iter_mut();
-        visit_blocks_mut(&PATHS, layers.map(|l| (&mut l.attention.attention, &mut l.mlp)), visit);
+        visit_layers_mut(&PATHS, layers.map(|l| (&mut l.attention.attention, &mut l.mlp)), visit);
     }
 }

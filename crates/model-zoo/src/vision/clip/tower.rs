@@ -4,7 +4,7 @@ use moe_adapter::Projection;
 use router::{RoutingTape, Site};
 
 use super::{ClipVisionConfig, ClipVisionEmbeddings, ClipVisionLayer};
-use crate::encoder::{DropoutRates, EncoderPaths, LayerNorm, visit_blocks, visit_blocks_mut};
+use crate::encoder::{DropoutRates, EncoderPaths, LayerNorm, visit_layers, visit_layers_mut};
 use crate::parameters::ParameterSource;
 use crate::vision::layer::assert_image;
 
@@ -71,11 +71,11 @@ impl<P: Projection> ClipVisionTower<P> {
 
     pub(super) fn visit_projections(&self, visit: &mut dyn FnMut(&str, Site, &P)) {
         let layers = self.encoder.layers.iter();
-        visit_blocks(&PATHS, layers.map(|l| (&l.self_attn, &l.mlp)), visit);
+        visit_layers(&PATHS, layers.map(|l| (&l.self_attn, &l.mlp)), visit);
     }
 
     pub(super) fn visit_projections_mut(&mut self, visit: &mut dyn FnMut(&str, Site, &mut P)) {
         let layers = self.encoder.layers.iter_mut();
-        visit_blocks_mut(&PATHS, layers.map(|l| (&mut l.self_attn, &mut l.mlp)), visit);
+        visit_layers_mut(&PATHS, layers.map(|l| (&mut l.self_attn, &mut l.mlp)), visit);
     }
 }

@@ -9,8 +9,8 @@ use router::{BatchContext, RoutingTape, Site};
 use super::model::PATHS;
 use super::{VitConfig, VitModel};
 use crate::encoder::{
-    Checkpoint, ClassificationTask, Classifier, ImageClassifier, save, visit_blocks,
-    visit_blocks_mut,
+    Checkpoint, ClassificationTask, Classifier, ImageClassifier, save, visit_layers,
+    visit_layers_mut,
 };
 use crate::parameters::{ParameterSource, RandomParameters};
 use crate::vision::layer::{assert_image, label_scores};
@@ -164,11 +164,11 @@ impl<P: Projection> Adaptable for VitClassifier<P> {
 
     fn visit_projections(&self, visit: &mut dyn FnMut(&str, Site, &P)) {
         let layers = self.vit.encoder.layer.iter();
-        visit_blocks(&PATHS, layers.map(|l| (&l.attention, &l.mlp)), visit);
+        visit_layers(&PATHS, layers.map(|l| (&l.attention, &l.mlp)), visit);
     }
 
     fn visit_projections_mut(&mut self, visit: &mut dyn FnMut(&str, Site, &mut P)) {
         let layers = self.vit.encoder.layer.iter_mut();
-        visit_blocks_mut(&PATHS, layers.map(|l| (&mut l.attention, &mut l.mlp)), visit);
+        visit_layers_mut(&PATHS, layers.map(|l| (&mut l.attention, &mut l.mlp)), visit);
     }
 }
