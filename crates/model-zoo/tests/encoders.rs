@@ -322,7 +322,8 @@ fn half_precision_weights_may_stay_so() {
             *data = values.flat_map(|value| bf16::from_f32(value).to_le_bytes()).collect();
         }
         write_folder(folder.path(), &halves, &golden(name), |_| ());
-        let options = LoadOptions { dtype: WeightDType::AsStored };
+        let mut options = options();
+        options.dtype = WeightDType::AsStored;
         let reference = Reference::read(name);
         let (found, again) = (tempfile::tempdir().unwrap(), reference.floats("logits"));
         let logits = if name == "vit_cls" {
