@@ -28,6 +28,7 @@ mod cache;
 mod causal_lm;
 mod config;
 mod decoder;
+mod encoder;
 mod error;
 mod files;
 mod generation;
@@ -35,6 +36,7 @@ mod hub;
 mod input;
 mod parameters;
 mod tokenizer;
+mod vision;
 mod weights;
 
 pub use cache::KvCache;
@@ -47,6 +49,11 @@ pub use decoder::{
     Attention, Decoder, DecoderLayer, DecoderModel, FeedForward, FeedForwardNorms,
     FusedFeedForward, LoadOptions, QkvProjections, RmsNorm, SplitQkv,
 };
+pub use encoder::{
+    Activation, ClassificationTask, Classifier, ImageClassifier, LayerNorm, Mlp, ProblemType,
+    RobertaAttention, RobertaClassifier, RobertaConfig, RobertaEmbeddings, RobertaEncoder,
+    RobertaHead, RobertaLayer, RobertaModel, RobertaNorm, SelfAttention, SequenceClassifier,
+};
 pub use error::ModelError;
 pub use generation::{
     FinishReason, Generation, GenerationConfig, GenerationError, generate, generate_batch,
@@ -54,4 +61,9 @@ pub use generation::{
 pub use hub::{HubError, HubModel, resolve_model};
 pub use input::{PaddingSide, TokenInput};
 pub use tokenizer::{ChatMessage, TextTokenizer, TokenizerError};
+pub use vision::{
+    ClipClassifier, ClipVision, ClipVisionConfig, ClipVisionEmbeddings, ClipVisionEncoder,
+    ClipVisionLayer, ClipVisionOutput, ClipVisionTower, PatchEmbedding, VitClassifier, VitConfig,
+    VitEmbeddings, VitEncoder, VitLayer, VitModel, VitPatchEmbeddings,
+};
 pub use weights::{UnknownDType, WeightDType, WeightError, WeightSource, WeightWriter};

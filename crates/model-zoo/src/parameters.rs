@@ -9,9 +9,26 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{WeightError, WeightSource};
 
+/// Where a tensor starts that is not loaded.
+#[derive(Clone, Copy)]
+pub(crate) enum Start {
+    /// From the normal distribution of matrices.
+    Normal,
+    Ones,
+    Zeros,
+}
+
 /// Where a model gets its parameters from while it is put together, by their Hugging Face paths.
 pub(crate) trait ParameterSource {
     type Error;
+
+    /// The tensor `name`, as it is stored.
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        start: Start,
+    ) -> Result<Param<Tensor<D>>, Self::Error>;
 
     /// `<path>.weight` and, with `bias`, `<path>.bias`.
     fn linear(
@@ -82,6 +99,15 @@ pub(crate) struct LoadedParameters<'a> {
 impl ParameterSource for LoadedParameters<'_> {
     type Error = WeightError;
 
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        _start: Start,
+    ) -> Result<Param<Tensor<D>>, WeightError> {
+        Ok(frozen(self.source.take(name, shape, self.device)?))
+    }
+
     fn linear(
         &mut self,
         path: &str,
@@ -135,15 +161,20 @@ impl<'a> RandomParameters<'a> {
     }
 
     fn matrix(&mut self, rows: usize, columns: usize) -> Param<Tensor<2>> {
-        let mut values = Vec::with_capacity(rows * columns + 1);
-        while values.len() < rows * columns {
+        let values = self.normal(rows * columns);
+        self.parameter(values, [rows, columns])
+    }
+
+    fn normal(&mut self, count: usize) -> Vec<f32> {
+        let mut values = Vec::with_capacity(count + 1);
+        while values.len() < count {
             // Box and Muller: two uniform numbers give two normal ones.
             let radius = self.std * (-2.0 * (1.0 - self.rng.random::<f64>()).ln()).sqrt();
             let (sin, cos) = (TAU * self.rng.random::<f64>()).sin_cos();
             values.extend([(radius * cos) as f32, (radius * sin) as f32]);
         }
-        values.truncate(rows * columns);
-        self.parameter(values, [rows, columns])
+        values.truncate(count);
+        values
     }
 
     fn parameter<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
@@ -154,6 +185,21 @@ impl<'a> RandomParameters<'a> {
 
 impl ParameterSource for RandomParameters<'_> {
     type Error = Infallible;
+
+    fn tensor<const D: usize>(
+        &mut self,
+        _name: &str,
+        shape: [usize; D],
+        start: Start,
+    ) -> Result<Param<Tensor<D>>, Infallible> {
+        let count = shape.iter().product();
+        let values = match start {
+            Start::Normal => self.normal(count),
+            Start::Ones => vec![1.0; count],
+            Start::Zeros => vec![0.0; count],
+        };
+        Ok(self.parameter(values, shape))
+    }
 
     fn linear(
         &mut self,
