@@ -41,6 +41,8 @@ pub enum Command {
     Logits(LogitsArgs),
     /// Describe a model folder or an adapter folder.
     Inspect(InspectArgs),
+    /// Fold an adapter into the weights of its model.
+    Merge(MergeArgs),
     /// Print a commented configuration to start from.
     Config(ConfigArgs),
     /// A complete experiment with nothing to download: LoRA against LoRAMoE in a small world.
@@ -239,6 +241,29 @@ pub struct InspectArgs {
     /// The samples of one forward pass.
     #[arg(long, requires = "routing", default_value_t = 8)]
     pub batch_size: usize,
+}
+
+/// Arguments of `merge`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  lora-moe merge --model llama --adapter runs/lora --output merged
+  lora-moe merge --model llama --adapter runs/slim --prompt 'The capital of France' --output merged
+
+A mixture decides for every token. With --prompt it is merged at the mean weights that the prompt
+routes to; without, it is refused.")]
+pub struct MergeArgs {
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// An adapter folder.
+    #[arg(long)]
+    pub adapter: PathBuf,
+    /// A text whose routing the mixture is frozen at.
+    #[arg(long)]
+    pub prompt: Option<String>,
+    /// Receives the merged model.
+    #[arg(long)]
+    pub output: PathBuf,
 }
 
 /// Arguments of `config`.

@@ -3,17 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use finetune::calibrate::calibrate;
 use finetune::data::{Collator, Sample};
 use finetune::train::{Learner, LearnerConfig, TrainingConfig};
-use model_zoo::{CausalLm, Decoder, DecoderConfig, TokenInput};
+use model_zoo::{CausalLm, Decoder, DecoderConfig, LoadOptions, TokenInput};
 use moe_adapter::{
-    Adaptable, AdapterConfig, AdapterError, AttachOptions, Preset, Projection, TargetModules,
-    adapter_state, attach, attach_saved, attach_with, load_adapter, save_adapter,
-    trainable_parameters,
+    Adaptable, AdapterConfig, AdapterError, AttachOptions, FixedRouting, LayersToTransform, Preset,
+    Projection, TargetModules, adapter_state, attach, attach_saved, attach_with, load_adapter,
+    mean_routing, merge_adapters, save_adapter, trainable_parameters,
 };
-use router::RoutingTape;
+use router::{BatchContext, RoutingTape};
 use svd_init::{EvaConfig, InitConfig, LoraGaConfig};
 
 const VOCABULARY: u32 = 40;
@@ -171,6 +171,44 @@ fn an_adapter_does_not_load_on_another_base_model() {
 }
 
 #[test]
+fn what_is_merged_computes_what_the_adapter_did() {
+    for preset in Preset::ALL {
+        let config = preset.config();
+        let (model, _) = trained(attached(&config), &config);
+        let mut merged = model.clone();
+        let result = merge_adapters(&mut merged, &FixedRouting::new());
+        if !config.has_experts() {
+            assert!(matches!(result, Err(AdapterError::NoAdapter)), "{preset}");
+        } else if config.is_mixture() {
+            assert!(matches!(result, Err(AdapterError::InputDependent { .. })), "{preset}");
+            assert_eq!(logits(&merged), logits(&model), "{preset}");
+        } else {
+            assert!(result.unwrap() > 0);
+            let off = difference(&logits(&merged), &logits(&model));
+            assert!(off < 1e-5, "{preset} is {off:.1e} away");
+        }
+    }
+}
+
+#[test]
+fn a_mixture_merged_at_its_routing_equals_one_that_routes_so() {
+    // Uniform routing is the same for every token, so the merged model must be equal.
+    let uniform = serde_json::json!({ "type": "uniform" });
+    for preset in [Preset::LoramoePaper, Preset::Hydralora, Preset::Molora, Preset::Mov] {
+        let router = serde_json::from_value(uniform.clone()).unwrap();
+        let config = AdapterConfig { router, balance_loss: None, ..preset.config() };
+        let (model, _) = trained(attached(&config), &config);
+        let input = TokenInput::new(Tensor::from_data([[1_i64, 5, 9]], &Device::flex()));
+        let mut tape = RoutingTape::recording(input.context());
+        model.hidden_states(&input, None, &mut tape);
+        let mut merged = model.clone();
+        merge_adapters(&mut merged, &mean_routing(&tape)).unwrap();
+        let off = difference(&logits(&merged), &logits(&model));
+        assert!(off < 1e-5, "{preset} is {off:.1e} away");
+    }
+}
+
+#[test]
 fn statistics_that_a_start_needs_are_asked_for() {
     let config = AdapterConfig {
         init: InitConfig::LoraGa(LoraGaConfig::default()),
@@ -198,4 +236,74 @@ fn lora_plus_trains_b_faster() {
     let ((plain_a, plain_b), (fast_a, fast_b)) = (moved(None), moved(Some(4.0)));
     assert!(fast_b > 2.0 * plain_b, "{plain_b} {fast_b}");
     assert!((fast_a / plain_a - 1.0).abs() < 0.1, "{plain_a} {fast_a}");
+}
+
+/// The real model of 260 thousand parameters, where it is on this machine.
+fn stories() -> Option<Decoder> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/material/stories260K");
+    if !folder.exists() {
+        println!("skipped: {} is not on this machine", folder.display());
+        return None;
+    }
+    Some(Decoder::load(&folder, &LoadOptions::default(), &Device::flex()).unwrap())
+}
+
+#[test]
+fn a_pretrained_model_keeps_its_logits_where_all_experts_count_alike() {
+    let Some(base) = stories() else { return };
+    let expected = logits(&base);
+    let uniform = serde_json::json!({ "type": "uniform" });
+    let starts = ["pissa", "milora", "pissa_milora", "goat", "goat_mini", "olora"];
+    for start in starts {
+        let config = AdapterConfig {
+            num_experts: 4,
+            router: serde_json::from_value(uniform.clone()).unwrap(),
+            init: serde_json::from_value(serde_json::json!({ "type": start })).unwrap(),
+            ..AdapterConfig::lora(4, 8.0, TargetModules::all_linear())
+        };
+        let mut model = base.clone();
+        attach(&mut model, &config, 0).unwrap();
+        assert_ne!(weights(&model), weights(&base), "{start} takes nothing out");
+        let off = difference(&logits(&model), &expected);
+        assert!(off < 1e-4, "{start} is {off:.1e} away");
+    }
+}
+
+#[test]
+fn on_average_over_routers_a_top_k_mixture_starts_as_its_linear() {
+    let Some(base) = stories() else { return };
+    let config = AdapterConfig {
+        r: 16,
+        num_experts: 4,
+        target_modules: TargetModules::Names(vec!["gate_proj".into()]),
+        layers_to_transform: Some(LayersToTransform::One(0)),
+        ..Preset::GoatPaper.config()
+    };
+    let x = Tensor::<3>::random([1, 8, 64], Distribution::Normal(0.0, 1.0), &Device::flex());
+    let output = |model: &Decoder| {
+        let mut found = None;
+        model.visit_projections(&mut |path, site, projection| {
+            if path.ends_with("layers.0.mlp.gate_proj") {
+                let mut tape = RoutingTape::new(BatchContext::new(1, 8));
+                found = Some(projection.forward(x.clone(), site, &mut tape));
+            }
+        });
+        found.unwrap()
+    };
+    let expected = output(&base);
+    let size = |y: Tensor<3>| y.powi_scalar(2).mean().sqrt().into_scalar::<f32>();
+    let (mut sum, mut single) = (expected.zeros_like(), 0.0);
+    let draws = 200;
+    for seed in 0..draws {
+        let mut model = base.clone();
+        attach(&mut model, &config, seed).unwrap();
+        let y = output(&model);
+        single += size(y.clone() - expected.clone()) / draws as f32;
+        sum = sum + y;
+    }
+    let mean = size(sum / draws as f64 - expected);
+    println!("a single start is {single:.4} away, the mean of {draws} {mean:.4}");
+    // Independent errors would leave 1 / sqrt(200) = 0.07 of a single one's.
+    assert!(mean < 0.15 * single, "{mean} of {single}");
 }

@@ -228,7 +228,23 @@ pub enum AdapterError {
         /// What is needed.
         expected: String,
     },
+    /// A mixture that decides for each token cannot become one weight.
+    #[error(
+        "{path}: its router decides for every token, so the mixture is not one weight; merge it at \
+         the weights that a prompt routes to (--prompt); a router of a whole feed-forward block \
+         cannot be merged"
+    )]
+    InputDependent {
+        /// The linear or block.
+        path: String,
+    },
+    /// Experts that are no linear maps.
+    #[error("{path}: its experts are no linear maps, so they cannot be merged into the weight")]
+    NotLinear {
+        /// The linear.
+        path: String,
+    },
     /// There is nothing to save.
-    #[error("adapter: the model carries no adapter, so there is nothing to save")]
+    #[error("adapter: the model carries no adapter, so there is nothing to save or to merge")]
     NoAdapter,
 }

@@ -44,6 +44,13 @@ impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
     }
 }
 
+impl<R: Router, E: ExpertBank> AdaptedLinear<R, E> {
+    /// Replaces the frozen linear.
+    pub(crate) fn replace_linear(&mut self, linear: Linear) {
+        self.base = linear.no_grad();
+    }
+}
+
 impl<R: Router, E: ExpertBank> AdaptedProjection for AdaptedLinear<R, E> {
     type Adapter = MoeAdapter<R, E>;
 

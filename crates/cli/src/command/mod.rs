@@ -5,6 +5,7 @@ pub mod eval;
 pub mod generate;
 pub mod inspect;
 pub mod logits;
+pub mod merge;
 pub mod routing;
 pub mod study;
 pub mod template;
