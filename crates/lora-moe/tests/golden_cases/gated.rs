@@ -1,5 +1,6 @@
 //! Strategies on a frozen linear with LoRA experts.
 
+use lora_moe::balance_loss::{BalanceLossConfig, EntropyConfig};
 use lora_moe::burn::module::Param;
 use lora_moe::burn::tensor::{Device, Tensor};
 use lora_moe::router::{
@@ -8,7 +9,7 @@ use lora_moe::router::{
 };
 
 use super::layer::{Pass, floats, gradient, layer, router, task_loss};
-use super::penalties::{importance_cv2, switch_balance, z_loss};
+use super::penalties::{importance_cv2, penalty, switch_balance, z_loss};
 use super::{Case, Results};
 
 type Gated<C> = GatedRouter<<C as StrategyConfig>::Strategy>;
@@ -31,8 +32,8 @@ pub fn top_k(case: &Case) -> Result<Results, String> {
     let renormalise = case.flag("renormalise")?;
     let config = TopKRouterConfig { k, renormalise, ..Default::default() };
     let pass = pass(case, &config, |_, _| Ok(()))?;
-    let balance = switch_balance(&pass.routing)?;
-    let (z, importance) = (z_loss(&pass.routing), importance_cv2(&pass.routing));
+    let balance = switch_balance(&pass.tape)?;
+    let (z, importance) = (z_loss(&pass.tape)?, importance_cv2(&pass.tape)?);
     let loss = task_loss(case, pass.y.clone())?
         + balance.clone() * case.number("balance_coef")?
         + z.clone() * case.number("z_coef")?
@@ -69,7 +70,7 @@ pub fn adamole(case: &Case) -> Result<Results, String> {
         threshold.bias = Some(Param::from_tensor(case.float("w.threshold.bias", device)?));
         Ok(())
     })?;
-    let balance = switch_balance(&pass.routing)?;
+    let balance = switch_balance(&pass.tape)?;
     let loss = task_loss(case, pass.y.clone())? + balance.clone() * case.number("balance_coef")?;
     let (mut results, grads) = pass.results(loss)?;
     let threshold = &pass.router()?.strategy.threshold;
@@ -91,7 +92,9 @@ pub fn dynmole(case: &Case) -> Result<Results, String> {
     };
     let pass = pass(case, &config, |_, _| Ok(()))?;
     let entropy = pass.routing.extras.entropy.clone().ok_or("no entropy")?;
-    let penalty = entropy.clone().mean() * case.number("entropy_coef")?;
+    let coefficient = case.number("entropy_coef")?;
+    let config = EntropyConfig { coefficient, ..EntropyConfig::default() };
+    let penalty = penalty(&pass.tape, BalanceLossConfig::Entropy(config))?;
     let loss = task_loss(case, pass.y.clone())? + penalty;
     let (mut results, _) = pass.results(loss)?;
     results.push(("out.entropy", floats(entropy)));

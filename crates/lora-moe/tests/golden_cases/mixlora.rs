@@ -1,4 +1,4 @@
-use lora_moe::balance_loss::{BalanceLoss, LoadBalancingConfig};
+use lora_moe::balance_loss::{BalanceLossConfig, LoadBalancingConfig};
 use lora_moe::burn::module::{Module, Param};
 use lora_moe::burn::nn::LinearConfig;
 use lora_moe::burn::tensor::{Device, Int, Tensor};
@@ -9,6 +9,7 @@ use lora_moe::moe_adapter::{
 use lora_moe::router::{BatchContext, RoutingTape, TopKRouter, TopKRouterConfig};
 
 use super::layer::{floats, gradient, router, text};
+use super::penalties::penalty;
 use super::{Case, Results};
 
 type Layer = AdaptedLinear<TopKRouter, LoraBank>;
@@ -49,8 +50,7 @@ pub fn compute(case: &Case) -> Result<Results, String> {
     let coefficient = case.number("balance_coef")?;
     let losses = |coefficient| {
         let config = LoadBalancingConfig { coefficient, ..LoadBalancingConfig::default() };
-        let loss = config.init().map_err(text)?.loss(&tape).map_err(text)?;
-        loss.ok_or("no balance loss".to_owned())
+        penalty(&tape, BalanceLossConfig::LoadBalancing(config))
     };
     let balance = losses(1.0)?;
     let error = (y.clone() - case.float("in.target", &device)?).powi_scalar(2);

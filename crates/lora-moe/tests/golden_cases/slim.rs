@@ -1,12 +1,19 @@
-use lora_moe::burn::module::Param;
-use lora_moe::burn::tensor::{Device, Tensor};
+use lora_moe::balance_loss::{BalanceLossConfig, L1Config};
+use lora_moe::burn::module::{Module, Param};
+use lora_moe::burn::nn::{Linear, LinearConfig};
+use lora_moe::burn::tensor::Device;
+use lora_moe::lora_expert::{ExpertSlots, IdentityMode, LoraBank, LoraBankConfig};
+use lora_moe::moe_adapter::{AdaptedLinear, AdaptedProjection, MoeAdapter, Projection};
 use lora_moe::router::{
-    BatchContext, Buffer, Distance, Router, Routing, SlidingClusterRouterConfig, Yielding,
+    BatchContext, Buffer, Distance, RoutingTape, Site, SlidingClusterRouter,
+    SlidingClusterRouterConfig, Yielding,
 };
 
 use super::layer::{floats, gradient, router, task_loss, text};
-use super::penalties::l1;
+use super::penalties::penalty;
 use super::{Case, Results};
+
+type Layer = AdaptedLinear<SlidingClusterRouter, LoraBank>;
 
 /// SLIM: LoRA experts that yield to identity experts far from the clusters, with masked factors.
 pub fn compute(case: &Case) -> Result<Results, String> {
@@ -19,21 +26,25 @@ pub fn compute(case: &Case) -> Result<Results, String> {
     clusters.centres = Buffer::new(case.float("in.centres", &device)?);
     clusters.variance = Buffer::new(case.float::<2>("in.std", &device)?.powi_scalar(2));
 
+    let mut layer = Layer::from_linear(linear(case, &device)?);
+    layer.replace_adapter(Some(MoeAdapter::new(router, bank(case, identity, &device)?)));
+    let adapter = layer.adapter().ok_or("the layer has no adapter")?;
+    let router = adapter.router.as_ref().ok_or("the adapter has no router")?;
+
     let x = case.float::<3>("in.x", &device)?.require_grad();
-    let [batch, seq, in_features] = x.dims();
-    let tokens = x.clone().reshape([batch * seq, in_features]);
-    let routing = router.route(tokens.clone(), &BatchContext::new(batch, seq));
+    let [batch, seq, _] = x.dims();
+    let mut tape = RoutingTape::recording(BatchContext::new(batch, seq));
+    let y = layer.forward(x.clone(), Site::new(0, "linear"), &mut tape);
+    let [record] = tape.records() else {
+        return Err(format!("{} routings instead of 1", tape.records().len()));
+    };
+    let routing = record.routing.clone();
 
-    let a = Param::from_tensor(case.float::<3>("w.A", &device)?);
-    let b = Param::from_tensor(case.float::<3>("w.B", &device)?);
-    let base = case.float::<2>("w.base", &device)?;
-    let [out_features, _] = base.dims();
-    let delta = experts(case, &a.val(), &b.val(), tokens.clone(), &routing, identity)?;
-    let y = tokens.matmul(base.transpose()) + delta;
-    let y = y.reshape([batch, seq, out_features]);
-
-    let l1 = l1(&[a.val(), b.val()]).ok_or("no parameters")?;
-    let loss = task_loss(case, y.clone())? + l1.clone() * case.number("l1_coef")?;
+    let l1 = |coefficient| {
+        let config = L1Config { coefficient, ..L1Config::default() };
+        penalty(&tape, BalanceLossConfig::L1(config))
+    };
+    let loss = task_loss(case, y.clone())? + l1(case.number("l1_coef")?)?;
     let distance = routing.extras.distance.clone().ok_or("no distance")?;
     let cluster = routing.extras.cluster.clone().ok_or("no cluster")?;
     let grads = loss.backward();
@@ -43,13 +54,36 @@ pub fn compute(case: &Case) -> Result<Results, String> {
         ("out.weights", floats(routing.weights)),
         ("out.distance", floats(distance)),
         ("out.cluster", cluster.into_data().iter::<f32>().collect()),
-        ("out.l1", floats(l1)),
+        ("out.l1", floats(l1(1.0)?)),
         ("out.loss", floats(loss)),
         ("grad.in.x", gradient(&x, &grads)?),
         ("grad.w.gate", gradient(&router.weight.val(), &grads)?),
-        ("grad.w.A", gradient(&a.val(), &grads)?),
-        ("grad.w.B", gradient(&b.val(), &grads)?),
+        ("grad.w.A", gradient(&adapter.experts.lora_a.val(), &grads)?),
+        ("grad.w.B", gradient(&adapter.experts.lora_b.val(), &grads)?),
     ])
+}
+
+fn linear(case: &Case, device: &Device) -> Result<Linear, String> {
+    let base = case.float::<2>("w.base", device)?;
+    let [out_features, in_features] = base.dims();
+    let mut linear = LinearConfig::new(in_features, out_features).with_bias(false).init(device);
+    linear.weight = Param::from_tensor(base.transpose());
+    Ok(linear.no_grad())
+}
+
+/// Identity experts, then LoRA experts with the masks of the case.
+fn bank(case: &Case, identity_experts: usize, device: &Device) -> Result<LoraBank, String> {
+    let identity_mode = named(
+        "identity mode",
+        case.text("identity_mode")?,
+        &[("zero", IdentityMode::Zero), ("pass_through", IdentityMode::PassThrough)],
+    )?;
+    let slots = ExpertSlots { identity_experts, identity_mode, ..ExpertSlots::default() };
+    let (a, b) = (case.float::<3>("w.A", device)?, case.float::<3>("w.B", device)?);
+    let config = LoraBankConfig { slots, ..LoraBankConfig::new(case.number("scaling")?) };
+    let bank = config.init(a, b).map_err(text)?;
+    let rows = case.float::<2>("in.keep_rows", device)?;
+    bank.with_masks(rows, case.float("in.keep_cols", device)?).map_err(text)
 }
 
 fn config(case: &Case) -> Result<SlidingClusterRouterConfig, String> {
@@ -74,29 +108,4 @@ fn config(case: &Case) -> Result<SlidingClusterRouterConfig, String> {
 fn named<T: Copy>(key: &str, name: &str, values: &[(&str, T)]) -> Result<T, String> {
     let value = values.iter().find(|(known, _)| *known == name);
     value.map(|(_, value)| *value).ok_or_else(|| text(format!("unknown {key} `{name}`")))
-}
-
-/// `sum_i w_i s (rows_i o B_i) (A_i o cols_i) x` over the LoRA experts; identity experts add 0.
-fn experts(
-    case: &Case,
-    a: &Tensor<3>,
-    b: &Tensor<3>,
-    tokens: Tensor<2>,
-    routing: &Routing,
-    identity: usize,
-) -> Result<Tensor<2>, String> {
-    match case.text("identity_mode")? {
-        "zero" => {}
-        other => return Err(format!("unknown identity mode `{other}`")),
-    }
-    let device = tokens.device();
-    let a = a.clone() * case.float::<2>("in.keep_cols", &device)?.unsqueeze_dim(1);
-    let b = b.clone() * case.float::<2>("in.keep_rows", &device)?.unsqueeze_dim(2);
-    let [experts, ..] = a.dims();
-    // [E, T, O]
-    let hidden = tokens.unsqueeze_dim::<3>(0).matmul(a.swap_dims(1, 2));
-    let outputs = hidden.matmul(b.swap_dims(1, 2));
-    let weights = routing.weights.clone().narrow(1, identity, experts).transpose();
-    let sum: Tensor<2> = (outputs * weights.unsqueeze_dim(2)).sum_dim(0).squeeze_dim(0);
-    Ok(sum * case.number("scaling")?)
 }
