@@ -132,7 +132,7 @@ fn a_merged_model_computes_what_the_adapter_did() {
     let (adapter, merged) = (place.path("adapter"), place.path("merged"));
     place.train(&adapter, &[]);
     let merge = |adapter: &Path, merged: &Path, more: &[&str]| {
-        let mut arguments = vec!["merge", "--model", arg(&place.model), "--adapter"].to_vec();
+        let mut arguments = vec!["merge", "--model", arg(&place.model), "--adapter"];
         let (adapter, merged) = (arg(adapter).to_owned(), arg(merged).to_owned());
         arguments.extend([adapter.as_str(), "--output", merged.as_str()]);
         arguments.extend(more);

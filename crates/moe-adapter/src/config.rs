@@ -258,7 +258,7 @@ impl AdapterConfig {
         let layers = entries.fold(1, |product, len| product * len.max(1));
         for layer in 0..layers {
             let sizes = self.sizes(layer, layers);
-            if self.split_rank && sizes.total_rank % sizes.num_experts != 0 {
+            if self.split_rank && !sizes.total_rank.is_multiple_of(sizes.num_experts) {
                 return Err(AdapterError::SplitRank {
                     r: sizes.total_rank,
                     num_experts: sizes.num_experts,

@@ -140,7 +140,7 @@ impl Study<'_> {
                     knowledge: 0.0,
                     diverged: true,
                 };
-                if let Some(tuned) = unless_diverged(tuned)?.ok() {
+                if let Ok(tuned) = unless_diverged(tuned)? {
                     let sets = EvaluationSets::new(&base.world, inputs, Half::Validation);
                     let measured = measure(&tuned.model, &base.tokenizer, &sets)?;
                     point.tasks = measured.tasks;

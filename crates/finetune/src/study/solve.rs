@@ -87,7 +87,7 @@ pub(super) fn describe(adapter: &AdapterConfig) -> String {
             Ok(value) => value["type"].as_str().unwrap_or_default().to_owned(),
             Err(_) => String::new(),
         };
-        let experts = tag(serde_json::to_value(&adapter.experts));
+        let experts = tag(serde_json::to_value(adapter.experts));
         match &adapter.num_experts_by_layer {
             Some(counts) => parts.push(format!("{counts:?} {experts} experts by layer")),
             None if adapter.num_experts > 1 => {

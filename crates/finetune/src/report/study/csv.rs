@@ -6,7 +6,7 @@ pub(super) struct Csv(String);
 impl Csv {
     pub(super) fn new(header: &[&str]) -> Self {
         let mut csv = Self(String::new());
-        csv.row(header.iter().map(|name| field(name)));
+        csv.row(header.iter().map(field));
         csv
     }
 

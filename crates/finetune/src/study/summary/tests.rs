@@ -2,8 +2,11 @@ use super::super::fixture::synthetic;
 use super::*;
 use crate::study::MethodResults;
 
-/// A method of an amount of data with (knowledge, tasks) by seed; `None` diverged.
-fn small(methods: &[(&str, [Option<(f64, f64)>; 3])]) -> StudyResults {
+/// Knowledge and tasks of a run; `None` where it diverged.
+type Run = Option<(f64, f64)>;
+
+/// Methods of one amount of data, by seed.
+fn small(methods: &[(&str, [Run; 3])]) -> StudyResults {
     let mut results = synthetic();
     results.samples = vec![100];
     results.baseline = "LoRA".to_owned();

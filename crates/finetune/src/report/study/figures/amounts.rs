@@ -41,7 +41,7 @@ fn figure(view: View<'_>, title: &str, caption: &str, metric: Metric, decimals: 
         curves.iter().flat_map(|(_, curve)| curve.iter().map(|(_, estimate)| *estimate)).collect();
     let y = match metric {
         Metric::TextLossChange => {
-            let all = estimates.iter().flat_map(|e| reach(e)).chain(base);
+            let all = estimates.iter().flat_map(reach).chain(base);
             Axis::linear("change of the loss (nats)", all)
         }
         _ => share_axis(&title.to_lowercase(), &estimates, base),
