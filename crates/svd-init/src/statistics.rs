@@ -54,9 +54,9 @@ fn of_shape<'a>(
 /// Which statistics a start needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StatisticsNeeded {
-    /// [`LayerStatistics::gradient`].
+    /// [`gradient`](field@LayerStatistics::gradient).
     pub gradient: bool,
-    /// [`LayerStatistics::input_covariance`].
+    /// [`input_covariance`](field@LayerStatistics::input_covariance).
     pub input_covariance: bool,
 }
 

@@ -6,6 +6,8 @@
 //! descent on `A_e` and `B_e` changes `s B_e A_e` by `-lr g~_e`, where
 //! `g~_e = s (B_e dL/dA_e + dL/dB_e A_e)` is the equivalent gradient.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 mod common;
 
 use burn::tensor::activation::softmax;

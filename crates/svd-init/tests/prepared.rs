@@ -1,5 +1,7 @@
 //! Decompositions that are prepared and kept.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -36,12 +36,12 @@ pub fn product(start: &ExpertStart, expert: usize) -> Tensor<2> {
 
 /// `A_e`, `[r, in]`.
 pub fn lora_a(start: &ExpertStart, expert: usize) -> Tensor<2> {
-    start.lora_a.clone().slice([expert..expert + 1]).squeeze_dim(0)
+    start.lora_a.clone().narrow(0, expert, 1).squeeze_dim(0)
 }
 
 /// `B_e`, `[out, r]`.
 pub fn lora_b(start: &ExpertStart, expert: usize) -> Tensor<2> {
-    start.lora_b.clone().slice([expert..expert + 1]).squeeze_dim(0)
+    start.lora_b.clone().narrow(0, expert, 1).squeeze_dim(0)
 }
 
 /// `s_e`.
