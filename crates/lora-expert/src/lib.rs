@@ -6,6 +6,7 @@
 //! and shared experts ([`ExpertSlots`]). [`ExpertsConfig`] chooses at run time.
 //!
 //! ```
+//! use burn::nn::LinearConfig;
 //! use burn::tensor::{Device, Tensor};
 //! use lora_expert::{ExpertBank, LoraBank, LoraBankConfig};
 //!
@@ -15,7 +16,8 @@
 //! let b = Tensor::ones([4, 24, 2], &device); // 24 outputs
 //! let bank = LoraBankConfig::new(2.0).init(a, b)?;
 //! let x = Tensor::ones([6, 16], &device);
-//! assert_eq!(bank.forward(x, None, None).dims(), [6, 24]);
+//! let base = LinearConfig::new(16, 24).init(&device); // the frozen linear
+//! assert_eq!(bank.forward(&base, x, None, None).dims(), [6, 24]);
 //! # Ok(())
 //! # }
 //! ```

@@ -107,7 +107,8 @@ pub struct AttachOptions<'a> {
 /// Puts the adapters of a configuration on a model, initialised from `seed`; returns how many
 /// linears are adapted.
 ///
-/// All parameters of the base model are frozen, but those that the configuration trains.
+/// The parameters of the base model stay frozen or trainable as they are, but for those that the
+/// configuration trains: load the model frozen, or freeze it with `no_grad`.
 ///
 /// # Errors
 ///
@@ -257,7 +258,7 @@ impl Plan {
         Ok(Self { sizes, blocks })
     }
 
-    /// Freezes the model, and puts on it what `build` makes of each linear, the routers of blocks,
+    /// Puts on the model what `build` makes of each linear, the routers of blocks,
     /// and what is trained as a whole.
     fn apply<M>(
         &self,
@@ -274,7 +275,7 @@ impl Plan {
     where
         M: Adaptable<Projection = AdaptedLinear>,
     {
-        let mut adapted = model.clone().no_grad();
+        let mut adapted = model.clone();
         let selected: BTreeSet<String> = self.sizes.keys().cloned().collect();
         let count = adapt_selected(&mut adapted, &selected, |path, _, linear| {
             build(path, &self.sizes[path], linear, rng)
