@@ -151,8 +151,7 @@ impl ParamPath {
         let segments: Vec<_> =
             self.segments.iter().filter(|segment| !segment.is_empty()).cloned().collect();
         // What routers and banks are made of is no part of the names.
-        let name = segments.join(".");
-        let name = name.replace("router.gate.", "router.").replace("router.strategy.", "router.");
+        let name = segments.join(".").replace("router.strategy.", "router.");
         let name = match name.as_str() {
             "experts.lora_a" => "lora_A.weight",
             "experts.lora_b" => "lora_B.weight",

@@ -180,12 +180,14 @@ pub fn adapter_from_assignments(
 }
 
 /// Puts the values of `changes` into `table`. Tables of the same `type` are merged, others
-/// replaced: the keys of one strategy mean nothing to another.
+/// replaced: the keys of one strategy mean nothing to another. So are tables that name one variant
+/// each, as in `init = { normal = { std = 0.02 } }`.
 fn merge(table: &mut Table, changes: Table) {
     for (key, value) in changes {
         match (table.get_mut(&key), value) {
             (Some(Value::Table(old)), Value::Table(new))
-                if new.get("type").is_none_or(|kind| old.get("type") == Some(kind)) =>
+                if new.get("type").is_none_or(|kind| old.get("type") == Some(kind))
+                    && !other_variant(old, &new) =>
             {
                 merge(old, new);
             }
@@ -194,6 +196,11 @@ fn merge(table: &mut Table, changes: Table) {
             }
         }
     }
+}
+
+/// Whether both are one key, and not the same.
+fn other_variant(old: &Table, new: &Table) -> bool {
+    old.len() == 1 && new.len() == 1 && old.keys().ne(new.keys())
 }
 
 /// Applies one `key.path=value`; the value is TOML, or text where it is not.
@@ -254,6 +261,20 @@ mod tests {
     fn read(overrides: &[&str]) -> Result<RunConfig, TrainError> {
         let overrides: Vec<_> = overrides.iter().map(|text| (*text).to_owned()).collect();
         RunConfig::from_toml(RUN, "run.toml", &overrides)
+    }
+
+    #[test]
+    fn another_variant_replaces_that_of_the_preset() {
+        let table: Table = "preset = \"mixlora\"\nrouter.gate.init = { normal = { std = 0.5 } }\n"
+            .parse()
+            .unwrap();
+        let same = adapter_from_table(table, "test").unwrap();
+        assert!(serde_json::to_string(&same.router).unwrap().contains("0.5"));
+        let table: Table =
+            "preset = \"dynmole\"\nrouter.entropy = { renyi = { q = 2.0 } }\n".parse().unwrap();
+        let other = serde_json::to_string(&adapter_from_table(table, "test").unwrap().router);
+        let other = other.unwrap();
+        assert!(other.contains("renyi") && !other.contains("tsallis"), "{other}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::reader::{Reader, read_json};
 use super::{ConfigError, DecoderConfig, Family};
+use crate::{ClipVisionConfig, RobertaConfig, VitConfig};
 
 /// A `config.json` of any model that this crate can build.
 ///
@@ -13,6 +14,12 @@ use super::{ConfigError, DecoderConfig, Family};
 pub enum AnyModelConfig {
     /// A decoder with a language-model head.
     Decoder(DecoderConfig),
+    /// RoBERTa with a classification head.
+    Roberta(RobertaConfig),
+    /// ViT with a classification head.
+    Vit(VitConfig),
+    /// The vision tower of CLIP, with its projection.
+    ClipVision(ClipVisionConfig),
 }
 
 impl AnyModelConfig {
@@ -47,14 +54,27 @@ impl AnyModelConfig {
         if Family::from_model_type(model_type).is_some() {
             return DecoderConfig::from_json(value, origin).map(Self::Decoder);
         }
-        let supported = Family::ALL.map(Family::model_type).join(", ");
-        Err(reader.unsupported("model_type", model_type, &supported))
+        match model_type {
+            "roberta" => RobertaConfig::from_json(value, origin).map(Self::Roberta),
+            "vit" => VitConfig::from_json(value, origin).map(Self::Vit),
+            "clip" | "clip_vision_model" => {
+                ClipVisionConfig::from_json(value, origin).map(Self::ClipVision)
+            }
+            _ => {
+                let decoders = Family::ALL.map(Family::model_type).join(", ");
+                let supported = format!("{decoders}, roberta, vit, clip, clip_vision_model");
+                Err(reader.unsupported("model_type", model_type, &supported))
+            }
+        }
     }
 
     /// The family, as `model_type` names it.
     pub fn family(&self) -> &'static str {
         match self {
             Self::Decoder(config) => config.family.model_type(),
+            Self::Roberta(_) => "roberta",
+            Self::Vit(_) => "vit",
+            Self::ClipVision(_) => "clip_vision_model",
         }
     }
 
@@ -62,6 +82,9 @@ impl AnyModelConfig {
     pub fn parameter_count(&self) -> usize {
         match self {
             Self::Decoder(config) => config.parameter_count(),
+            Self::Roberta(config) => config.parameter_count(),
+            Self::Vit(config) => config.parameter_count(),
+            Self::ClipVision(config) => config.parameter_count(),
         }
     }
 
@@ -69,6 +92,15 @@ impl AnyModelConfig {
     pub fn target_modules(&self) -> &'static [&'static str] {
         match self {
             Self::Decoder(config) => config.target_modules(),
+            Self::Roberta(_) | Self::Vit(_) => &[
+                "query",
+                "key",
+                "value",
+                "attention.output.dense",
+                "intermediate.dense",
+                "output.dense",
+            ],
+            Self::ClipVision(_) => &["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"],
         }
     }
 
@@ -76,8 +108,53 @@ impl AnyModelConfig {
     pub fn summary(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Decoder(config) => decoder_summary(config),
+            Self::Roberta(config) => {
+                let mut lines = layers(
+                    config.hidden_size,
+                    config.intermediate_size,
+                    config.num_hidden_layers,
+                    config.num_attention_heads,
+                );
+                lines.push(("vocab_size", config.vocab_size.to_string()));
+                lines.push(("labels", config.task.num_labels().to_string()));
+                lines
+            }
+            Self::Vit(config) => {
+                let mut lines = layers(
+                    config.hidden_size,
+                    config.intermediate_size,
+                    config.num_hidden_layers,
+                    config.num_attention_heads,
+                );
+                lines.push(("labels", config.task.num_labels().to_string()));
+                lines
+            }
+            Self::ClipVision(config) => {
+                let mut lines = layers(
+                    config.hidden_size,
+                    config.intermediate_size,
+                    config.num_hidden_layers,
+                    config.num_attention_heads,
+                );
+                lines.push(("projection_dim", config.projection_dim.to_string()));
+                lines
+            }
         }
     }
+}
+
+fn layers(
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+) -> Vec<(&'static str, String)> {
+    vec![
+        ("hidden_size", hidden_size.to_string()),
+        ("intermediate_size", intermediate_size.to_string()),
+        ("num_hidden_layers", num_hidden_layers.to_string()),
+        ("attention heads", num_attention_heads.to_string()),
+    ]
 }
 
 fn decoder_summary(config: &DecoderConfig) -> Vec<(&'static str, String)> {
@@ -128,7 +205,8 @@ mod tests {
         assert_eq!(
             error.unwrap_err().to_string(),
             "config.json: `model_type` is gpt2, which is not supported; \
-             supported: llama, mistral, qwen2, qwen3, gemma2, phi3"
+             supported: llama, mistral, qwen2, qwen3, gemma2, phi3, roberta, vit, clip, \
+             clip_vision_model"
         );
     }
 }
