@@ -50,6 +50,6 @@ pub struct RandomisedSvd {
 
 impl Default for RandomisedSvd {
     fn default() -> Self {
-        Self { oversampling: 16, power_iterations: 4, seed: 0 }
+        Self { oversampling: 16, power_iterations: 2, seed: 0 }
     }
 }

@@ -114,7 +114,7 @@ fn randomised_basis_of_a_flat_spectrum_captures_nearly_as_much() {
     let full = thin_svd(matrix.as_ref()).unwrap();
     let some = randomised_svd(matrix.as_ref(), 16, &RandomisedSvd::default()).unwrap();
     let captured = energy(&some) / energy(&full);
-    assert!((0.95..=1.0001).contains(&captured), "{captured}");
+    assert!((0.9..=1.0001).contains(&captured), "{captured}");
     assert!(gram_error(&some.left) < 1e-5);
     assert!(gram_error(&some.right) < 1e-5);
 }
