@@ -4,7 +4,6 @@ mod error;
 mod file;
 mod index;
 mod mapped;
-mod nearest;
 mod pytorch;
 mod safetensors_file;
 mod source;

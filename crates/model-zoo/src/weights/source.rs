@@ -6,8 +6,8 @@ use burn::tensor::{DType, Device, Tensor};
 use super::decode::{Order, decode};
 use super::file::WeightFile;
 use super::index::ShardIndex;
-use super::nearest::nearest;
 use super::{WeightDType, WeightError};
+use tensor_files::nearest;
 
 /// The files of weights, the preferred first; each may be sharded, with an index beside it.
 const SINGLE: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];

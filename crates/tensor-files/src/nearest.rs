@@ -1,6 +1,6 @@
 /// The up to three candidates with the smallest edit distance to `name`, nearest first, where a
 /// third of the characters may differ.
-pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<String> {
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<String> {
     let limit = name.chars().count() / 3;
     let mut scored: Vec<_> = candidates
         .map(|candidate| (distance(name, candidate), candidate))

@@ -1,55 +1,28 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
 
 use safetensors::Dtype;
 
 use super::pickle::{self, TensorRef};
 use super::zip;
-use crate::weights::WeightError;
-use crate::weights::file::StoredTensor;
-use crate::weights::mapped::MappedFile;
 
-/// One `pytorch_model.bin`.
-#[derive(Debug)]
-pub(crate) struct PyTorchFile {
-    file: MappedFile,
-    tensors: BTreeMap<String, Tensor>,
+/// Where a tensor is in a file of `torch.save`: row-major, little-endian.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorLocation {
+    /// The type of its elements.
+    pub dtype: Dtype,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its bytes in the file.
+    pub range: Range<usize>,
 }
 
-#[derive(Debug)]
-struct Tensor {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    range: Range<usize>,
-}
-
-impl PyTorchFile {
-    pub(crate) fn open(path: &Path) -> Result<Self, WeightError> {
-        let file = MappedFile::open(path)?;
-        let tensors = read(file.bytes())
-            .map_err(|message| WeightError::PyTorch { path: path.to_owned(), message })?;
-        Ok(Self { file, tensors })
-    }
-
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.tensors.keys().cloned().collect()
-    }
-
-    pub(crate) fn tensor(&self, name: &str) -> Option<StoredTensor<'_>> {
-        let tensor = self.tensors.get(name)?;
-        let bytes = self.file.bytes().get(tensor.range.clone())?;
-        Some(StoredTensor { dtype: tensor.dtype, shape: &tensor.shape, bytes })
-    }
-
-    pub(crate) fn release(&self, name: &str) {
-        if let Some(tensor) = self.tensors.get(name) {
-            self.file.release(tensor.range.clone());
-        }
-    }
-}
-
-fn read(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
+/// Finds the tensors of a file of `torch.save`, which holds a flat dictionary of them.
+///
+/// # Errors
+///
+/// What is wrong with the file, or not allowed in it.
+pub fn pytorch_index(bytes: &[u8]) -> Result<BTreeMap<String, TensorLocation>, String> {
     if !bytes.starts_with(b"PK") {
         return Err("it is not a file of `torch.save` since PyTorch 1.6 (a zip archive); \
                     save it again, best as safetensors"
@@ -74,7 +47,7 @@ fn read(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
                 .ok_or_else(|| format!("the storage `{}` is missing", tensor.key))
                 .and_then(|storage| locate(&tensor, storage.clone()))
                 .map_err(|error| format!("tensor `{name}`: {error}"))?;
-            Ok((name, Tensor { dtype: tensor.dtype, shape: tensor.shape, range }))
+            Ok((name, TensorLocation { dtype: tensor.dtype, shape: tensor.shape, range }))
         })
         .collect()
 }

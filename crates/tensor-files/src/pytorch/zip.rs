@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-const END: u32 = 0x0605_4b50;
+pub(super) const END: u32 = 0x0605_4b50;
 const END_64_LOCATOR: u32 = 0x0706_4b50;
 const END_64: u32 = 0x0606_4b50;
-const CENTRAL: u32 = 0x0201_4b50;
-const LOCAL: u32 = 0x0403_4b50;
+pub(super) const CENTRAL: u32 = 0x0201_4b50;
+pub(super) const LOCAL: u32 = 0x0403_4b50;
 /// The longest end record: 22 bytes and a comment.
 const END_SEARCH: usize = 22 + 0xffff;
 /// The extra field with sizes and offsets that do not fit into 32 bits.

@@ -4,8 +4,11 @@
 //! A pickle is a program. Only the few instructions that a dictionary of tensors needs are
 //! carried out, and none of them calls anything; everything else is refused by name.
 
-mod file;
+mod archive;
+mod index;
 mod pickle;
+mod write;
 mod zip;
 
-pub(super) use file::PyTorchFile;
+pub use index::{TensorLocation, pytorch_index};
+pub(crate) use write::pytorch_bytes;
