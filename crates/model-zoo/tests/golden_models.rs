@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "adapters/mod.rs"]
+mod adapters;
 mod common;
 
 use std::fs;

@@ -9,7 +9,7 @@ use svd_init::{BankShape, LayerStatistics, SvdCache, decompose_all};
 
 use crate::ids::with_stable_ids;
 use crate::select::{Selection, select};
-use crate::state::{check_state, replace_state};
+use crate::state::{START, check_state, replace_state};
 use crate::trainable::unfreeze;
 use crate::{
     Adaptable, AdaptedLinear, AdaptedProjection, AdapterConfig, AdapterError, AdapterState,
@@ -38,7 +38,7 @@ where
     M::Projection: AdaptedProjection,
     F: FnMut(&str, Site, &Linear) -> Result<Built<M>, AdapterError>,
 {
-    let selection = select(model, targets, layers)?;
+    let selection = select(model, targets, None, layers)?;
     adapt_selected(model, &selection.paths, build)
 }
 
@@ -155,8 +155,11 @@ where
     })
 }
 
-/// Puts a stored adapter on its base model, without repeating its start; returns how many linears
-/// are adapted. `origin` names the source in errors.
+/// Puts a stored adapter on its base model; returns how many linears are adapted. `origin` names
+/// the source in errors.
+///
+/// The start is not repeated, but for an adapter whose layout does not store what the start took
+/// out of the frozen weights, as PEFT's PiSSA and GOAT's published code.
 ///
 /// # Errors
 ///
@@ -165,12 +168,15 @@ where
 pub fn attach_saved<M>(
     model: &mut M,
     config: &AdapterConfig,
-    state: AdapterState,
+    mut state: AdapterState,
     origin: &str,
 ) -> Result<usize, AdapterError>
 where
     M: Adaptable<Projection = AdaptedLinear>,
 {
+    if config.has_experts() && !state.keys().any(|name| name.contains(START)) {
+        state.extend(repeated_start(model, config, origin)?);
+    }
     let mut loaded = model.clone();
     let plan = Plan::new(&loaded, config)?;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
@@ -196,6 +202,30 @@ where
     }
     *model = loaded;
     Ok(count)
+}
+
+/// What a start takes out of the frozen weights, found by repeating it; empty for one that takes
+/// nothing out.
+fn repeated_start<M>(
+    model: &M,
+    config: &AdapterConfig,
+    origin: &str,
+) -> Result<AdapterState, AdapterError>
+where
+    M: Adaptable<Projection = AdaptedLinear>,
+{
+    if !config.init.takes_out() {
+        return Ok(AdapterState::new());
+    }
+    if config.needs_statistics() {
+        let init = config.init.name();
+        return Err(AdapterError::StartNotStored { origin: origin.into(), init });
+    }
+    let mut started = model.clone();
+    attach(&mut started, config, 0)?;
+    let mut state = adapter_state(&started);
+    state.retain(|name, _| name.contains(START));
+    Ok(state)
 }
 
 /// Takes all adapters off a model.
@@ -230,13 +260,23 @@ impl Plan {
             return Ok(Self { sizes: BTreeMap::new(), blocks: BTreeMap::new() });
         }
         let layers = config.layers_to_transform.as_ref();
-        let Selection { paths, num_layers } = select(model, &config.target_modules, layers)?;
+        let exclude = config.exclude_modules.as_ref();
+        let Selection { paths, num_layers } =
+            select(model, &config.target_modules, exclude, layers)?;
+        let patterns = config.size_patterns()?;
         let mut sizes = BTreeMap::new();
+        let mut failed = None;
         model.visit_projections(&mut |path, site, _| {
             if paths.contains(path) {
-                sizes.insert(path.to_owned(), config.sizes(site.layer, num_layers));
+                match config.sizes_of(path, site.layer, num_layers, &patterns) {
+                    Ok(of_path) => drop(sizes.insert(path.to_owned(), of_path)),
+                    Err(error) => failed = Some(error),
+                }
             }
         });
+        if let Some(error) = failed {
+            return Err(error);
+        }
         let mut blocks = BTreeMap::new();
         if config.router_scope == RouterScope::FeedForward {
             for sizes in sizes.values_mut() {
@@ -246,7 +286,13 @@ impl Plan {
                 let of_layer = config.sizes(site.layer, num_layers);
                 for (path, sizes) in sizes.iter_mut() {
                     if path.strip_prefix(block).is_some_and(|rest| rest.starts_with('.')) {
-                        *sizes = LayerSizes { routes: false, ..of_layer };
+                        *sizes = LayerSizes {
+                            rank: sizes.rank,
+                            total_rank: sizes.total_rank,
+                            lora_alpha: sizes.lora_alpha,
+                            routes: false,
+                            ..of_layer
+                        };
                         blocks.insert(block.to_owned(), of_layer);
                     }
                 }

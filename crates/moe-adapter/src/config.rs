@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use balance_loss::BalanceLossConfig;
 use lora_expert::{BankOptions, DropoutMask, ExpertSlots, ExpertsConfig, IdentityMode};
 use router::{RouterConfig, stable_hash};
@@ -58,11 +60,21 @@ pub struct AdapterConfig {
     /// The router's `k` by layer, spread as `num_experts_by_layer` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k_by_layer: Option<Vec<usize>>,
+    /// `r` of the linears whose path matches a regular expression, or ends in `.` and a match of
+    /// it, as PEFT's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rank_pattern: BTreeMap<String, usize>,
+    /// `lora_alpha` of some linears, as `rank_pattern`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub alpha_pattern: BTreeMap<String, f64>,
     /// What an expert computes.
     #[serde(default)]
     pub experts: ExpertsConfig,
     /// The linears to adapt; may be empty where `modules_to_save` is given.
     pub target_modules: TargetModules,
+    /// Linears among those that are not adapted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude_modules: Option<TargetModules>,
     /// The layers to adapt; all where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers_to_transform: Option<LayersToTransform>,
@@ -111,8 +123,11 @@ impl AdapterConfig {
             num_experts_by_layer: None,
             r_by_layer: None,
             top_k_by_layer: None,
+            rank_pattern: BTreeMap::new(),
+            alpha_pattern: BTreeMap::new(),
             experts: ExpertsConfig::default(),
             target_modules,
+            exclude_modules: None,
             layers_to_transform: None,
             bias: BiasTraining::default(),
             modules_to_save: None,
@@ -136,7 +151,7 @@ impl AdapterConfig {
         !self.target_modules.is_empty()
     }
 
-    /// The sizes of layer `layer` of `num_layers`.
+    /// The sizes of layer `layer` of `num_layers`, before `rank_pattern` and `alpha_pattern`.
     pub fn sizes(&self, layer: usize, num_layers: usize) -> LayerSizes {
         let entry = |list: &Option<Vec<usize>>, default| match list {
             Some(list) => list[(layer * list.len() / num_layers.max(1)).min(list.len() - 1)],
@@ -150,6 +165,7 @@ impl AdapterConfig {
             shared_experts: self.shared_experts,
             rank: if self.split_rank { r / num_experts } else { r },
             total_rank: r,
+            lora_alpha: self.lora_alpha,
             routes: true,
             top_k: self.top_k_by_layer.as_ref().map(|_| entry(&self.top_k_by_layer, 0)),
         }
@@ -190,7 +206,7 @@ impl AdapterConfig {
             rank: sizes.rank,
             in_features,
             out_features,
-            scaling: self.scaling(sizes.rank, in_features),
+            scaling: self.scaling.value(sizes.lora_alpha, self.use_rslora, sizes.rank, in_features),
         }
     }
 
@@ -204,6 +220,12 @@ impl AdapterConfig {
         if !(self.lora_alpha.is_finite() && self.lora_alpha > 0.0) {
             return Err(AdapterError::LoraAlpha { value: self.lora_alpha });
         }
+        for value in self.alpha_pattern.values() {
+            if !(value.is_finite() && *value > 0.0) {
+                return Err(AdapterError::LoraAlpha { value: *value });
+            }
+        }
+        self.size_patterns()?;
         self.scaling.check()?;
         if !(0.0..1.0).contains(&self.lora_dropout) {
             let value = self.lora_dropout;
@@ -228,7 +250,7 @@ impl AdapterConfig {
         if self.has_experts() || self.modules_to_save.is_none() {
             self.target_modules.matcher()?;
         }
-        if let Some(modules) = &self.modules_to_save {
+        for modules in [&self.exclude_modules, &self.modules_to_save].into_iter().flatten() {
             modules.matcher()?;
         }
         Ok(())
@@ -249,6 +271,9 @@ impl AdapterConfig {
             if list.as_ref().is_some_and(|list| list.is_empty() || list.contains(&0)) {
                 return Err(AdapterError::Zero { key });
             }
+        }
+        if self.rank_pattern.values().any(|r| *r == 0) {
+            return Err(AdapterError::Zero { key: "rank_pattern" });
         }
         if self.top_k_by_layer.is_some() && self.router.with_top_k(1).is_none() {
             return Err(AdapterError::NoTopK);

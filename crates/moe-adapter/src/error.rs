@@ -178,33 +178,127 @@ pub enum AdapterError {
         /// Why.
         source: serde_json::Error,
     },
-    /// A configuration of a kind that this crate does not read.
-    #[error("{}: `{key}` is {found}, but only {allowed} can be read", path.display())]
-    Unsupported {
+    /// A file of tensors that cannot be read or written.
+    #[error(transparent)]
+    Tensors(#[from] tensor_files::TensorFileError),
+    /// A folder without tensors.
+    #[error(
+        "{}: has no weights; looked for adapter_model.safetensors and adapter_model.bin",
+        folder.display()
+    )]
+    NoWeights {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A layout that does not exist.
+    #[error("adapter: there is no layout {name:?}; there are: {allowed}")]
+    UnknownFormat {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        allowed: String,
+    },
+    /// A key that the layout needs.
+    #[error("{}: `{key}` is missing{}", path.display(), hint(nearest))]
+    MissingKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// Keys of the file that look alike.
+        nearest: Vec<String>,
+    },
+    /// A value that cannot be understood.
+    #[error("{}: `{key}` is {found}, but must be: {allowed}", path.display())]
+    KeyValue {
         /// The file.
         path: PathBuf,
         /// The key at fault.
-        key: &'static str,
+        key: String,
         /// The value found.
         found: String,
-        /// What can be read.
+        /// What is allowed.
         allowed: String,
     },
-    /// A safetensors file that does not parse.
-    #[error("{}: not a complete safetensors file: {source}", path.display())]
-    Safetensors {
+    /// A key that is not known, and switches something on.
+    #[error(
+        "{}: `{key}` is {found}, which is not known here and may change what the adapter \
+         computes{}",
+        path.display(),
+        hint(nearest)
+    )]
+    UnknownKey {
         /// The file.
         path: PathBuf,
+        /// The key.
+        key: String,
+        /// Its value.
+        found: String,
+        /// Known keys that look alike.
+        nearest: Vec<String>,
+    },
+    /// An adapter of which a layout cannot say everything.
+    #[error(
+        "the layout {format:?} cannot say all of this adapter: {what}{}",
+        if *only_training {
+            "; these matter in training only, and can be dropped (--drop-training)"
+        } else {
+            ""
+        }
+    )]
+    CannotExpress {
+        /// The layout.
+        format: &'static str,
+        /// What would be lost.
+        what: String,
+        /// Whether the adapter would compute the same without it.
+        only_training: bool,
+    },
+    /// A regular expression of sizes that does not parse.
+    #[error("adapter: `{key}` has no regular expression: {pattern:?}")]
+    SizePattern {
+        /// The key at fault.
+        key: &'static str,
+        /// The expression.
+        pattern: String,
         /// Why.
-        source: safetensors::SafeTensorError,
+        source: regex::Error,
+    },
+    /// Several patterns give one linear several sizes.
+    #[error(
+        "adapter: in `{key}` both {first:?} and {second:?} match {path}, with different values; \
+         write patterns that do not overlap"
+    )]
+    PatternsOverlap {
+        /// The key at fault.
+        key: &'static str,
+        /// The linear.
+        path: String,
+        /// One pattern.
+        first: String,
+        /// Another.
+        second: String,
+    },
+    /// A start that is not stored and cannot be repeated.
+    #[error(
+        "{origin}: the start `{init}` changed the frozen weights by what it measured on data, and \
+         the folder does not say how; have its authors' code fold the start into the adapter"
+    )]
+    StartNotStored {
+        /// The file.
+        origin: String,
+        /// The start.
+        init: &'static str,
     },
     /// A tensor that the adapter needs and the file lacks.
-    #[error("{origin}: tensor `{name}` is missing")]
+    #[error("{origin}: tensor `{name}` is missing{}", hint(nearest))]
     MissingTensor {
         /// The file.
         origin: String,
         /// The tensor.
         name: String,
+        /// Names in the file that look alike.
+        nearest: Vec<String>,
     },
     /// Tensors that the adapter has no place for.
     #[error("{origin}: {count} tensors have no place in the adapter: {names}")]
@@ -247,4 +341,12 @@ pub enum AdapterError {
     /// There is nothing to save.
     #[error("adapter: the model carries no adapter, so there is nothing to save or to merge")]
     NoAdapter,
+}
+
+fn hint(nearest: &[String]) -> String {
+    if nearest.is_empty() {
+        String::new()
+    } else {
+        format!("; the nearest names are `{}`", nearest.join("`, `"))
+    }
 }

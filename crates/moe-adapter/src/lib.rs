@@ -5,7 +5,8 @@
 //! [`Projection`], and [`attach`] puts adapters on the projections that an [`AdapterConfig`]
 //! targets. Published methods are [`Preset`]s: plain configuration values that can be printed,
 //! edited and saved. [`save_adapter`] and [`load_adapter`] keep an adapter in a folder as
-//! `adapter_config.json` and `adapter_model.safetensors`.
+//! `adapter_config.json` and `adapter_model.safetensors`; a [`StoredAdapter`] reads and writes the
+//! [`AdapterFormat`]s of other projects too.
 //!
 //! ```
 //! use moe_adapter::{AdapterConfig, Preset};
@@ -25,8 +26,10 @@ mod config;
 mod error;
 mod feed_forward;
 mod ids;
+mod interchange;
 mod linear;
 mod merge;
+mod pattern;
 mod preset;
 mod projection;
 mod scaling;
@@ -47,6 +50,7 @@ pub use config::AdapterConfig;
 pub use error::AdapterError;
 pub use feed_forward::{FeedForwardPaths, GatedFeedForward};
 pub use ids::lora_b_ids;
+pub use interchange::{AdapterFormat, Source, StoredAdapter, WeightsFile, WriteOptions};
 pub use linear::AdaptedLinear;
 pub use merge::{FixedRouting, mean_routing, merge_adapters};
 pub use preset::Preset;

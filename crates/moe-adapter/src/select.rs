@@ -16,9 +16,11 @@ pub(crate) struct Selection {
 pub(crate) fn select<M: Adaptable>(
     model: &M,
     targets: &TargetModules,
+    exclude: Option<&TargetModules>,
     layers: Option<&LayersToTransform>,
 ) -> Result<Selection, AdapterError> {
     let mut matcher = targets.matcher()?;
+    let excluded = exclude.map(TargetModules::matcher).transpose()?;
     let mut paths = BTreeSet::new();
     let mut available = BTreeSet::new();
     let mut num_layers = 0;
@@ -26,7 +28,8 @@ pub(crate) fn select<M: Adaptable>(
         num_layers = num_layers.max(site.layer + 1);
         available.insert(site.module);
         let in_layer = layers.is_none_or(|layers| layers.indices().contains(&site.layer));
-        if in_layer && matcher.matches(path) {
+        let excluded = excluded.as_ref().is_some_and(|excluded| excluded.is_match(path));
+        if in_layer && matcher.matches(path) && !excluded {
             paths.insert(path.to_owned());
         }
     });

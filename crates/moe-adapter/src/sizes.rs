@@ -1,5 +1,5 @@
 /// The sizes of the experts of one layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LayerSizes {
     /// The trained experts that a router chooses from.
     pub num_experts: usize,
@@ -11,6 +11,8 @@ pub struct LayerSizes {
     pub rank: usize,
     /// The key `r`, before it is split over experts.
     pub total_rank: usize,
+    /// The key `lora_alpha`.
+    pub lora_alpha: f64,
     /// Whether there is a router to choose between the experts, where there are several.
     pub routes: bool,
     /// The router's `k`, where it differs by layer.

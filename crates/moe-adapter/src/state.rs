@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Int, Tensor, TensorData};
+use tensor_files::nearest;
 
 use crate::trainable::{load_trainable, trainable_state};
 use crate::{Adaptable, AdaptedProjection, AdapterError};
@@ -100,7 +101,10 @@ pub(crate) fn check_state(
 ) -> Result<(), AdapterError> {
     for (name, data) in expected {
         let Some(given) = found.get(name) else {
-            return Err(AdapterError::MissingTensor { origin: origin.into(), name: name.clone() });
+            let left = found.keys().filter(|name| !expected.contains_key(*name));
+            let nearest = nearest(name, left.map(String::as_str));
+            let (origin, name) = (origin.into(), name.clone());
+            return Err(AdapterError::MissingTensor { origin, name, nearest });
         };
         if given.shape() != data.shape() || given.dtype() != data.dtype() {
             return Err(AdapterError::TensorMismatch {
@@ -113,7 +117,14 @@ pub(crate) fn check_state(
     }
     let names: Vec<_> = found.keys().filter(|name| !expected.contains_key(*name)).collect();
     if !names.is_empty() {
-        let shown: Vec<_> = names.iter().take(3).map(|name| format!("`{name}`")).collect();
+        let shown: Vec<_> = names
+            .iter()
+            .take(3)
+            .map(|name| match nearest(name, expected.keys().map(String::as_str)).first() {
+                Some(near) => format!("`{name}` (nearest: `{near}`)"),
+                None => format!("`{name}`"),
+            })
+            .collect();
         return Err(AdapterError::UnexpectedTensors {
             origin: origin.into(),
             count: names.len(),

@@ -61,20 +61,20 @@ pub(crate) enum Matcher {
 }
 
 impl Matcher {
+    /// Whether a path matches, which is remembered.
     pub(crate) fn matches(&mut self, path: &str) -> bool {
+        if let Self::Names(names) = self {
+            names.iter_mut().for_each(|(name, used)| *used |= ends_with(path, name));
+        }
+        self.is_match(path)
+    }
+
+    /// Whether a path matches.
+    pub(crate) fn is_match(&self, path: &str) -> bool {
         match self {
             Self::All => true,
             Self::Pattern(regex) => regex.is_match(path),
-            Self::Names(names) => {
-                let mut any = false;
-                for (name, used) in names {
-                    let ends = path.strip_suffix(name.as_str());
-                    let hit = ends.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-                    *used |= hit;
-                    any |= hit;
-                }
-                any
-            }
+            Self::Names(names) => names.iter().any(|(name, _)| ends_with(path, name)),
         }
     }
 
@@ -87,6 +87,10 @@ impl Matcher {
             _ => Vec::new(),
         }
     }
+}
+
+fn ends_with(path: &str, name: &str) -> bool {
+    path.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// Which layers are adapted: one index or a list, counted from 0.

@@ -67,6 +67,28 @@ impl InitConfig {
         }
     }
 
+    /// Whether it takes the experts' product out of the frozen weight.
+    pub fn takes_out(&self) -> bool {
+        !matches!(self, Self::Lora | Self::Gaussian | Self::Eva(_))
+    }
+
+    /// Its name in configuration files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Lora => "lora",
+            Self::Gaussian => "gaussian",
+            Self::Pissa(_) => "pissa",
+            Self::Milora(_) => "milora",
+            Self::PissaMilora(_) => "pissa_milora",
+            Self::Goat(_) => "goat",
+            Self::GoatMini(_) => "goat_mini",
+            Self::Olora(_) => "olora",
+            Self::LoraGa(_) => "lora_ga",
+            Self::Corda(_) => "corda",
+            Self::Eva(_) => "eva",
+        }
+    }
+
     /// Runs `run` on the start that is named.
     fn with<R>(&self, run: impl FnOnce(&dyn ExpertInit) -> R) -> R {
         match self {

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use lora_moe::model_zoo::AnyModelConfig;
-use lora_moe::moe_adapter::{ADAPTER_CONFIG_FILE, load_adapter};
+use lora_moe::moe_adapter::{ADAPTER_CONFIG_FILE, StoredAdapter};
 
 use crate::args::InspectArgs;
 
@@ -44,9 +44,13 @@ fn model(folder: &Path) -> Result<()> {
 
 #[allow(clippy::print_stdout)]
 fn adapter(folder: &Path) -> Result<()> {
-    let (config, state) = load_adapter(folder)?;
+    let layout = StoredAdapter::detect(folder)?;
+    let StoredAdapter { config, state, base_model_name_or_path: base, .. } =
+        StoredAdapter::read_as(folder, layout)?;
     let parameters: usize = state.values().map(|data| data.num_elements()).sum();
     println!("{}", serde_json::to_string_pretty(&config)?);
+    println!("layout                {layout}");
+    println!("base model            {}", base.as_deref().unwrap_or("not said"));
     println!("trainable parameters  {}", grouped(parameters));
     println!("tensors               {}", state.len());
     for (name, data) in &state {

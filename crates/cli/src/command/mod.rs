@@ -1,5 +1,6 @@
 pub mod bench;
 pub mod config;
+pub mod convert;
 pub mod demo;
 pub mod eval;
 pub mod generate;

@@ -1,0 +1,40 @@
+use anyhow::{Context, Result, bail};
+use lora_moe::device::parse_device;
+use lora_moe::finetune::run::load_model;
+use lora_moe::moe_adapter::{
+    ADAPTER_CONFIG_FILE, AdapterFormat, StoredAdapter, WeightsFile, WriteOptions, adapter_state,
+};
+
+use crate::args::ConvertArgs;
+
+/// Runs `lora-moe convert`.
+pub fn run(args: &ConvertArgs, device: &str) -> Result<()> {
+    if args.output.join(ADAPTER_CONFIG_FILE).exists() {
+        bail!("{} already holds an adapter; choose another --output", args.output.display());
+    }
+    let format = match &args.from {
+        Some(name) => name.parse()?,
+        None => StoredAdapter::detect(&args.adapter)?,
+    };
+    let mut adapter = StoredAdapter::read_as(&args.adapter, format)?;
+    if let Some(folder) = &args.model {
+        // What the start took out of the weights is then stored, so that no one has to repeat it.
+        let device = parse_device(device)?;
+        let model = load_model(folder, Some(&args.adapter), &Default::default(), &device)
+            .context("cannot put the adapter on its base model")?;
+        adapter.state = adapter_state(&model);
+    }
+    let to: AdapterFormat = args.to.parse()?;
+    let options = WriteOptions {
+        format: to,
+        weights: if args.bin { WeightsFile::PyTorch } else { WeightsFile::Safetensors },
+        drop_training: args.drop_training,
+    };
+    adapter.write_as(&args.output, &options)?;
+    eprintln!(
+        "{} tensors, from the layout {format} to {to}, in {}",
+        adapter.state.len(),
+        args.output.display()
+    );
+    Ok(())
+}

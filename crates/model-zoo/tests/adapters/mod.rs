@@ -1,0 +1,248 @@
+//! Adapters of other projects on the model that they were made on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use model_zoo::{Decoder, LoadOptions};
+use moe_adapter::{
+    AdaptedLinear, AdapterError, AdapterFormat, StoredAdapter, WeightsFile, WriteOptions,
+    attach_saved,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::common::{Reference, golden, largest_difference, logits, material};
+
+/// Relative to the largest logit of the reference.
+const TOLERANCE: f32 = 1e-4;
+
+const ADAPTERS: [(&str, AdapterFormat); 11] = [
+    ("lora", AdapterFormat::Peft),
+    ("rslora", AdapterFormat::Peft),
+    ("lora_pattern", AdapterFormat::Peft),
+    ("dora", AdapterFormat::Peft),
+    ("pissa", AdapterFormat::Peft),
+    ("loramoe", AdapterFormat::Loramoe),
+    ("hydralora", AdapterFormat::Hydralora),
+    ("goat", AdapterFormat::Goat),
+    ("adamole", AdapterFormat::Adamole),
+    ("mola", AdapterFormat::Mola),
+    ("mixlora", AdapterFormat::Mixlora),
+];
+
+fn folder(name: &str) -> PathBuf {
+    golden("adapters").join(name)
+}
+
+fn base() -> Decoder<AdaptedLinear> {
+    Decoder::load(golden("llama3"), &LoadOptions::default(), &Device::flex()).unwrap()
+}
+
+fn error_of(adapter: &StoredAdapter, reference: &Reference) -> f32 {
+    let mut model = base();
+    attach_saved(&mut model, &adapter.config, adapter.state.clone(), "adapter").unwrap();
+    let found = logits(&model, &reference.input(), None);
+    largest_difference(&found, &reference.logits) / reference.largest()
+}
+
+#[test]
+fn every_layout_gives_the_logits_of_its_project() {
+    for (name, format) in ADAPTERS {
+        let folder = folder(name);
+        assert_eq!(StoredAdapter::detect(&folder).unwrap(), format, "{name}");
+        let reference = Reference::read(&folder);
+        let adapter = StoredAdapter::read(&folder).unwrap();
+        let error = error_of(&adapter, &reference);
+        eprintln!("{name}: relative error {error:e}");
+        assert!(error <= TOLERANCE, "{name}: relative error {error:e}");
+        let plain = logits(&base(), &reference.input(), None);
+        let moved = largest_difference(&plain, &reference.logits) / reference.largest();
+        assert!(moved > 100.0 * TOLERANCE, "{name}: the adapter hardly does anything: {moved:e}");
+    }
+}
+
+#[test]
+fn files_of_torch_hold_the_same() {
+    for name in ["loramoe", "goat", "mixlora"] {
+        let copy = tempfile::tempdir().unwrap();
+        for file in ["adapter_config.json", "adapter_model.bin"] {
+            fs::copy(folder(name).join(file), copy.path().join(file)).unwrap();
+        }
+        let read = StoredAdapter::read(copy.path()).unwrap();
+        let expected = StoredAdapter::read(&folder(name)).unwrap();
+        assert_eq!((read.config, read.state), (expected.config, expected.state), "{name}");
+    }
+}
+
+fn bytes(folder: &Path, file: &str) -> Vec<u8> {
+    fs::read(folder.join(file)).unwrap()
+}
+
+fn keys(folder: &Path) -> Value {
+    serde_json::from_slice(&bytes(folder, "adapter_config.json")).unwrap()
+}
+
+/// To this project's layout and back, which must change nothing.
+fn comes_back(folder: &Path, format: AdapterFormat) -> TempDir {
+    let (native, back) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let adapter = StoredAdapter::read(folder).unwrap();
+    adapter.write(native.path()).unwrap();
+    let stored = StoredAdapter::read(native.path()).unwrap();
+    assert_eq!(stored, adapter);
+    stored.write_as(back.path(), &WriteOptions::new(format)).unwrap();
+    let file = "adapter_model.safetensors";
+    assert!(bytes(back.path(), file) == bytes(folder, file), "{}", folder.display());
+    assert_eq!(keys(back.path()), keys(folder), "{}", folder.display());
+    back
+}
+
+#[test]
+fn a_round_trip_gives_the_same_bytes() {
+    for (name, format) in ADAPTERS {
+        let back = comes_back(&folder(name), format);
+        if format == AdapterFormat::Peft {
+            let file = "adapter_config.json";
+            assert_eq!(bytes(back.path(), file), bytes(&folder(name), file), "{name}");
+        }
+    }
+}
+
+#[test]
+fn files_of_torch_come_back() {
+    for (name, format) in ADAPTERS {
+        let back = tempfile::tempdir().unwrap();
+        let adapter = StoredAdapter::read(&folder(name)).unwrap();
+        let options = WriteOptions { weights: WeightsFile::PyTorch, ..WriteOptions::new(format) };
+        adapter.write_as(back.path(), &options).unwrap();
+        let again = StoredAdapter::read(back.path()).unwrap();
+        assert_eq!((again.config, again.state), (adapter.config, adapter.state), "{name}");
+    }
+}
+
+#[test]
+fn adapters_from_the_wild_come_back() {
+    for name in ["sift_opf_lora", "gradience_tiny_lora_synthetic"] {
+        if let Some(folder) = material(&format!("adapters/{name}")) {
+            comes_back(&folder, AdapterFormat::Peft);
+        }
+    }
+}
+
+#[test]
+fn layouts_that_can_say_the_same_replace_each_other() {
+    let between = |name: &str, format: AdapterFormat, drop_training: bool| {
+        let folder = tempfile::tempdir().unwrap();
+        let adapter = StoredAdapter::read(&golden("adapters").join(name)).unwrap();
+        let options = WriteOptions { drop_training, ..WriteOptions::new(format) };
+        adapter.write_as(folder.path(), &options)?;
+        Ok::<_, AdapterError>((StoredAdapter::read(folder.path())?, folder))
+    };
+    for (name, format) in
+        [("loramoe", AdapterFormat::MoePeftLoramoe), ("mola", AdapterFormat::Native)]
+    {
+        let error = between(name, format, false).map(|_| ());
+        let (adapter, _) = between(name, format, true).unwrap();
+        let error_of = error_of(&adapter, &Reference::read(&folder(name)));
+        assert!(error_of <= TOLERANCE, "{name}: {error_of:e}");
+        if name == "loramoe" {
+            let message = error.unwrap_err().to_string();
+            assert!(message.contains("`balance_loss`") && message.contains("--drop-training"));
+        }
+    }
+}
+
+#[test]
+fn what_a_layout_cannot_say_is_named() {
+    let refused = |name: &str, format: AdapterFormat| {
+        let folder = tempfile::tempdir().unwrap();
+        let adapter = StoredAdapter::read(&golden("adapters").join(name)).unwrap();
+        let options = WriteOptions { drop_training: true, ..WriteOptions::new(format) };
+        let error = adapter.write_as(folder.path(), &options).unwrap_err().to_string();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{name}: something is written");
+        error
+    };
+    for (name, format, expected) in [
+        ("loramoe", AdapterFormat::Peft, "num_experts"),
+        ("dora", AdapterFormat::Loramoe, "experts.type"),
+        ("hydralora", AdapterFormat::Loramoe, "lora_A1.weight` is missing"),
+        ("goat", AdapterFormat::Adamole, "router.type"),
+        ("adamole", AdapterFormat::Goat, "split_rank"),
+        ("mixlora", AdapterFormat::Mola, "lora_A_1.weight` is missing"),
+        ("lora_pattern", AdapterFormat::Mixlora, "rank_pattern"),
+    ] {
+        let error = refused(name, format);
+        assert!(error.contains(expected), "{name} as {format}: {error}");
+    }
+}
+
+/// A copy of a folder with its configuration changed.
+fn with_keys(name: &str, change: impl Fn(&mut Value)) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let mut config = keys(&folder(name));
+    change(&mut config);
+    fs::write(copy.path().join("adapter_config.json"), config.to_string()).unwrap();
+    let file = "adapter_model.safetensors";
+    fs::copy(folder(name).join(file), copy.path().join(file)).unwrap();
+    copy
+}
+
+#[test]
+fn keys_that_are_not_understood_are_refused_by_name() {
+    for (name, key, value, expected) in [
+        ("lora", "lora_alhpa", json!(4), "`lora_alpha`"),
+        ("lora", "use_bdlora", json!({"nblocks": 2}), "`use_bdlora`"),
+        ("lora", "init_lora_weights", json!("mica"), "\"pissa\""),
+        ("lora", "target_modules", json!(null), "`target_modules` is missing"),
+        ("lora", "alpha", json!(5), "as `lora_alpha`"),
+        ("lora", "r", json!("four"), "`r` is \"four\""),
+        ("lora", "peft_type", json!("VERA"), "\"VERA\""),
+        ("goat", "init_type", json!("hydralora"), "goat_mini"),
+        ("mixlora", "routing_strategy", json!("mixlora-switch"), "mixlora-dynamic"),
+        ("mixlora", "act_fn", json!("gelu"), "`act_fn`"),
+        ("loramoe", "lora_nums", json!(5), "lora_A4.weight"),
+        ("loramoe", "lora_nums", json!(3), "lora_A3.weight"),
+        ("mola", "number_experts", json!([2, 5]), "lora_A_4.weight"),
+    ] {
+        let copy = with_keys(name, |config| config[key] = value.clone());
+        let error = StoredAdapter::read(copy.path()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{name}, {key}: {error}");
+    }
+}
+
+#[test]
+fn a_tensor_that_is_missing_or_left_over_is_named() {
+    use tensor_files::TensorTable;
+    let changed = |name: &str, change: &dyn Fn(&mut TensorTable)| {
+        let copy = with_keys(name, |_| {});
+        let path = copy.path().join("adapter_model.safetensors");
+        let mut table = TensorTable::read(&path).unwrap();
+        change(&mut table);
+        table.write(&path).unwrap();
+        let adapter = match StoredAdapter::read(copy.path()) {
+            Ok(adapter) => adapter,
+            Err(error) => return error.to_string(),
+        };
+        let state = adapter.state;
+        attach_saved(&mut base(), &adapter.config, state, "file").unwrap_err().to_string()
+    };
+    let name = "base_model.model.model.layers.1.mlp.up_proj.lora_A2.weight";
+    let error = changed("loramoe", &|table| drop(table.tensors.remove(name)));
+    assert!(error.contains(name), "{error}");
+    let q = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight";
+    let error = changed("lora", &|table| drop(table.tensors.remove(q)));
+    assert!(error.contains("layers.0.self_attn.q_proj.lora_A.weight` is missing"), "{error}");
+    let rename = |table: &mut TensorTable, to: &str| {
+        let tensor = table.tensors[q].clone();
+        table.tensors.insert(to.to_owned(), tensor);
+    };
+    let error = changed("lora", &|table| rename(table, &q.replace("lora_A", "lora_C")));
+    assert!(error.contains("lora_C") && error.contains("…lora_A.weight"), "{error}");
+    let error = changed("lora", &|table| rename(table, &q.replace("layers.0", "layers.7")));
+    assert!(error.contains("layers.7") && error.contains("nearest: `model.layers"), "{error}");
+    let error = changed("goat", &|table| {
+        let copy = "base_model.model.model.layers.0.mlp.up_proj.moe_layer.gate.weight";
+        table.tensors.get_mut(copy).unwrap().bytes[0] ^= 1;
+    });
+    assert!(error.contains("a copy of"), "{error}");
+}

@@ -1,0 +1,126 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::raw::RawAdapter;
+use super::{StoredAdapter, adamole, goat, loramoe, moe_peft, mola, native, peft};
+use crate::AdapterError;
+
+/// A layout of adapter folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdapterFormat {
+    /// That of this project, which expresses every method.
+    Native,
+    /// PEFT's LoRA, rsLoRA, DoRA, PiSSA and OLoRA.
+    Peft,
+    /// LoRAMoE's published code.
+    Loramoe,
+    /// HydraLoRA's published code.
+    Hydralora,
+    /// GOAT's published code.
+    Goat,
+    /// AdaMoLE's published code.
+    Adamole,
+    /// MoLA's published code.
+    Mola,
+    /// MixLoRA, as MoE-PEFT writes it.
+    Mixlora,
+    /// LoRAMoE, as MoE-PEFT writes it.
+    MoePeftLoramoe,
+    /// MoLA, as MoE-PEFT writes it.
+    MoePeftMola,
+    /// DynMoLE, as MoE-PEFT writes it.
+    MoePeftDynmole,
+}
+
+impl AdapterFormat {
+    /// All layouts.
+    pub const ALL: [Self; 11] = [
+        Self::Native,
+        Self::Peft,
+        Self::Loramoe,
+        Self::Hydralora,
+        Self::Goat,
+        Self::Adamole,
+        Self::Mola,
+        Self::Mixlora,
+        Self::MoePeftLoramoe,
+        Self::MoePeftMola,
+        Self::MoePeftDynmole,
+    ];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Peft => "peft",
+            Self::Loramoe => "loramoe",
+            Self::Hydralora => "hydralora",
+            Self::Goat => "goat",
+            Self::Adamole => "adamole",
+            Self::Mola => "mola",
+            Self::Mixlora => "mixlora",
+            Self::MoePeftLoramoe => "moe-peft-loramoe",
+            Self::MoePeftMola => "moe-peft-mola",
+            Self::MoePeftDynmole => "moe-peft-dynmole",
+        }
+    }
+
+    /// Whether what a start took out of the frozen weights is not stored: whoever loads the
+    /// adapter repeats the start.
+    pub const fn repeats_start(self) -> bool {
+        matches!(self, Self::Peft | Self::Goat)
+    }
+
+    pub(super) fn decode(self, raw: &RawAdapter) -> Result<StoredAdapter, AdapterError> {
+        match self {
+            Self::Native => native::decode(raw),
+            Self::Peft => peft::decode(raw),
+            Self::Loramoe => loramoe::decode(raw),
+            Self::Hydralora => loramoe::decode_hydra(raw),
+            Self::Goat => goat::decode(raw),
+            Self::Adamole => adamole::decode(raw),
+            Self::Mola => mola::decode(raw),
+            Self::Mixlora => moe_peft::decode_mixlora(raw),
+            Self::MoePeftLoramoe => moe_peft::decode_loramoe(raw),
+            Self::MoePeftMola => moe_peft::decode_mola(raw),
+            Self::MoePeftDynmole => moe_peft::decode_dynmole(raw),
+        }
+    }
+
+    /// What the layout can say of an adapter; differences are found by decoding it again.
+    pub(super) fn encode(self, adapter: &StoredAdapter) -> Result<RawAdapter, AdapterError> {
+        match self {
+            Self::Native => native::encode(adapter),
+            Self::Peft => peft::encode(adapter),
+            Self::Loramoe => loramoe::encode(adapter),
+            Self::Hydralora => loramoe::encode_hydra(adapter),
+            Self::Goat => goat::encode(adapter),
+            Self::Adamole => adamole::encode(adapter),
+            Self::Mola => mola::encode(adapter),
+            Self::Mixlora => moe_peft::encode_mixlora(adapter),
+            Self::MoePeftLoramoe => moe_peft::encode_loramoe(adapter),
+            Self::MoePeftMola => moe_peft::encode_mola(adapter),
+            Self::MoePeftDynmole => moe_peft::encode_dynmole(adapter),
+        }
+    }
+}
+
+impl fmt::Display for AdapterFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for AdapterFormat {
+    type Err = AdapterError;
+
+    fn from_str(name: &str) -> Result<Self, AdapterError> {
+        Self::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| {
+            let allowed = Self::ALL.map(Self::name).join(", ");
+            AdapterError::UnknownFormat { name: name.into(), allowed }
+        })
+    }
+}
