@@ -164,12 +164,12 @@ fn what_a_layout_cannot_say_is_named() {
     };
     for (name, format, expected) in [
         ("loramoe", AdapterFormat::Peft, "num_experts"),
-        ("dora", AdapterFormat::Loramoe, "experts.type"),
+        ("dora", AdapterFormat::Loramoe, "no router"),
         ("hydralora", AdapterFormat::Loramoe, "lora_A1.weight` is missing"),
         ("goat", AdapterFormat::Adamole, "router.type"),
         ("adamole", AdapterFormat::Goat, "split_rank"),
         ("mixlora", AdapterFormat::Mola, "lora_A_1.weight` is missing"),
-        ("lora_pattern", AdapterFormat::Mixlora, "rank_pattern"),
+        ("lora_pattern", AdapterFormat::Mixlora, "no router"),
     ] {
         let error = refused(name, format);
         assert!(error.contains(expected), "{name} as {format}: {error}");
