@@ -30,7 +30,7 @@ pub trait DemoObserver: Send {
     fn on_note(&mut self, _note: &str) {}
 }
 
-/// Pre-trains under observation.
+/// Pre-trains under observation, or reads what was pre-trained before.
 pub(crate) fn base(
     config: &DemoConfig,
     cache: &Path,
@@ -38,10 +38,17 @@ pub(crate) fn base(
     observer: &mut dyn DemoObserver,
 ) -> Result<Base, TrainError> {
     const NAME: &str = "pre-training";
-    observer.on_start(NAME, config.pretraining_steps);
-    let base =
-        pretrained(config, cache, device, |step, _, loss| observer.on_step(NAME, step, loss))?;
-    observer.on_end(NAME);
+    let mut trained = false;
+    let base = pretrained(config, cache, device, |step, steps, loss| {
+        if !trained {
+            observer.on_start(NAME, steps);
+            trained = true;
+        }
+        observer.on_step(NAME, step, loss);
+    })?;
+    if trained {
+        observer.on_end(NAME);
+    }
     Ok(base)
 }
 

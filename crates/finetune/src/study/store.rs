@@ -8,6 +8,8 @@ use super::StudyConfig;
 use crate::train::TrainError;
 
 const CONFIG_FILE: &str = "study.json";
+/// The folders of what was measured.
+const KINDS: [&str; 3] = ["search", "runs", "cost"];
 const VERSION_FILE: &str = "versions.json";
 const DATA_FILE: &str = "data.json";
 
@@ -63,7 +65,8 @@ impl Store {
         let path = self.folder.join(file);
         let state = |message: String| TrainError::State { path: path.clone(), message };
         let text = serde_json::to_string_pretty(value).map_err(|error| state(error.to_string()))?;
-        if !path.exists() {
+        // As long as nothing was measured a mistake can be corrected.
+        if !path.exists() || !self.holds_measures() {
             return write_atomically(&path, text.as_bytes()).map_err(TrainError::io(&path));
         }
         let found = std::fs::read_to_string(&path).map_err(TrainError::io(&path))?;
@@ -73,6 +76,10 @@ impl Store {
                 "the folder holds {other}; restore it, or choose another --output"
             ))),
         }
+    }
+
+    fn holds_measures(&self) -> bool {
+        KINDS.iter().any(|kind| self.folder.join(kind).exists())
     }
 
     /// What was measured before, where it was.

@@ -1,4 +1,4 @@
-use super::view::{View, with_interval};
+use super::view::View;
 use crate::report::{
     format::{count, share, signed},
     headline::list,
@@ -93,10 +93,15 @@ fn most(view: View<'_>) -> String {
         .filter_map(|method| Some((method, view.last(method)?.get(Metric::Knowledge)?.estimate)));
     let baseline = &view.results.baseline;
     match estimates.max_by(|a, b| a.1.mean.total_cmp(&b.1.mean)) {
-        Some((method, estimate)) => format!(
-            "{method} keeps {} of the knowledge on average; nothing could be compared with {baseline}",
-            with_interval(&estimate, 2)
-        ),
+        Some((method, estimate)) => {
+            let kept = share(estimate.mean);
+            match view.results.methods.len() {
+                1 => format!("{method} keeps {kept} of the knowledge"),
+                _ => format!(
+                    "{method} keeps most of the knowledge, {kept}; nothing could be compared with {baseline}"
+                ),
+            }
+        }
         None => "every run has diverged".to_owned(),
     }
 }
