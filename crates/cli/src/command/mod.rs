@@ -11,3 +11,4 @@ pub mod routing;
 pub mod study;
 pub mod template;
 pub mod train;
+pub mod unmerge;

@@ -1,0 +1,190 @@
+//! Adapters of every method merged, taken out again, and combined, on a model of the zoo.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::{Device, TensorData};
+use model_zoo::{CausalLm, Decoder, DecoderConfig, TokenInput};
+use moe_adapter::{
+    Adaptable, AdapterConfig, AdapterError, AdapterState, FixedRouting, MergeRecord, Preset,
+    Projection, RouterScope, TargetModules, adapter_state, attach, attach_saved, fixed_routing,
+    merge_adapters, unmerge_adapters,
+};
+use router::{RouterConfig, RoutingTape};
+use svd_init::{InitConfig, PrincipalConfig};
+
+fn base() -> Decoder {
+    let mut config = DecoderConfig::new(40, 32, 48, 4, 4);
+    config.initializer_range = 0.2;
+    Decoder::init_random(&config, 0, &Device::flex()).unwrap().no_grad()
+}
+
+/// An adapter with values that do something, as after training.
+fn trained(config: &AdapterConfig) -> Decoder {
+    let mut model = base();
+    attach(&mut model, config, 1).unwrap();
+    let mut state = adapter_state(&model);
+    let mut seed = 1_u64;
+    for (name, data) in &mut state {
+        if name.contains(".start.") || name.contains("expert_scaling") {
+            continue;
+        }
+        let values: Vec<f32> = data
+            .iter::<f32>()
+            .map(|value| {
+                seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                value + 0.1 * ((seed >> 40) as f32 / (1 << 23) as f32 - 1.0)
+            })
+            .collect();
+        *data = TensorData::new(values, data.shape().clone());
+    }
+    moe_adapter::load_adapter_state(&mut model, state, "test").unwrap();
+    model
+}
+
+fn logits(model: &Decoder) -> TensorData {
+    let ids: Vec<i64> = (0..20).map(|at| (7 * at) % 40).collect();
+    let ids = burn::tensor::Tensor::from_data(TensorData::new(ids, [2, 10]), &Device::flex());
+    let input = TokenInput::new(ids);
+    let mut tape = RoutingTape::new(input.context());
+    model.logits(model.hidden_states(&input, None, &mut tape)).into_data()
+}
+
+/// The largest difference, relative to the largest value.
+fn difference(found: &TensorData, expected: &TensorData) -> f32 {
+    let largest = expected.iter::<f32>().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+    let pairs = found.iter::<f32>().zip(expected.iter::<f32>());
+    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest
+}
+
+fn weights(model: &Decoder) -> BTreeMap<String, TensorData> {
+    let mut weights = BTreeMap::new();
+    model.visit_projections(&mut |path, _, projection| {
+        weights.insert(path.to_owned(), projection.linear().weight.val().into_data());
+    });
+    weights
+}
+
+fn uniform() -> RouterConfig {
+    RouterConfig::Uniform {}
+}
+
+/// The methods, mixtures with a uniform router, and what is hardest to take out.
+fn cases() -> Vec<(String, AdapterConfig)> {
+    let presets = Preset::ALL.into_iter().map(|preset| {
+        let mut config = preset.config();
+        if config.is_mixture() {
+            (config.router, config.balance_loss) = (uniform(), None);
+            config.router_scope = RouterScope::Projection;
+            config.top_k_by_layer = None;
+        }
+        (preset.to_string(), config)
+    });
+    let pissa = InitConfig::Pissa(PrincipalConfig::default());
+    let dora = AdapterConfig { init: pissa, ..Preset::Dora.config() };
+    let through = AdapterConfig {
+        target_modules: TargetModules::Names(vec!["q_proj".into()]),
+        identity_experts: 1,
+        identity_mode: serde_json::from_str("\"pass_through\"").unwrap(),
+        router: uniform(),
+        balance_loss: None,
+        ..Preset::Slim.config()
+    };
+    let more = [("dora over pissa", dora), ("pass through", through)];
+    presets.chain(more.map(|(name, config)| (name.to_owned(), config))).collect()
+}
+
+#[test]
+fn what_is_merged_is_taken_out_again() {
+    let expected = weights(&base());
+    for (name, config) in cases() {
+        let model = trained(&config);
+        let state = adapter_state(&model);
+        let mut merged = model.clone();
+        let mut record = merge_adapters(&mut merged, &FixedRouting::new()).unwrap();
+        let off = difference(&logits(&merged), &logits(&model));
+        assert!(off < 1e-5, "{name}: merged is {off:.1e} away");
+        record.complete(&base());
+        let folder = tempfile::tempdir().unwrap();
+        record.write(folder.path()).unwrap();
+        let read = MergeRecord::read(folder.path(), &Device::flex()).unwrap().unwrap();
+        read.check_adapter(&state).unwrap();
+        let mut undone = merged.clone();
+        unmerge_adapters(&mut undone, &read).unwrap();
+        let mut worst = 0.0_f32;
+        for (path, weight) in weights(&undone) {
+            worst = worst.max(difference(&weight, &expected[&path]));
+        }
+        println!("{name}: {worst:e}, {} recorded as they were", record.base.len());
+        assert!(worst <= 1e-6, "{name}: {worst:e}");
+        let off = difference(&logits(&merged), &logits(&undone));
+        assert!(off > 1e-3, "{name}: the adapter changes nothing");
+
+        let of_adapter = MergeRecord::of_adapter(&merged, &config, state, "adapter");
+        assert_eq!(record.implied, of_adapter.is_ok(), "{name}");
+        if let Ok(record) = of_adapter {
+            let mut undone = merged.clone();
+            unmerge_adapters(&mut undone, &record).unwrap();
+            for (path, weight) in weights(&undone) {
+                let off = difference(&weight, &expected[&path]);
+                assert!(off <= 1e-6, "{name}: {off:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn given_weights_are_those_of_the_static_mixture() {
+    let config = AdapterConfig { num_experts: 2, ..Preset::Hydralora.config() };
+    let model = trained(&config);
+    let routing = fixed_routing(&model, &[0.2, 0.8]).unwrap();
+    let mut merged = model.clone();
+    merge_adapters(&mut merged, &routing).unwrap();
+    // Twice the weight of each expert is twice the difference from the base model.
+    let mut twice = model.clone();
+    let routing = fixed_routing(&model, &[0.4, 1.6]).unwrap();
+    merge_adapters(&mut twice, &routing).unwrap();
+    let (once, twice, base) = (weights(&merged), weights(&twice), weights(&base()));
+    for (path, weight) in &base {
+        let moved = |weights: &BTreeMap<String, TensorData>| -> Vec<f32> {
+            let pairs = weights[path].iter::<f32>().zip(weight.iter::<f32>());
+            pairs.map(|(a, b)| a - b).collect()
+        };
+        for (once, twice) in moved(&once).into_iter().zip(moved(&twice)) {
+            assert!((2.0 * once - twice).abs() < 1e-5, "{path}");
+        }
+    }
+    for found in [vec![1.0], vec![0.5, f64::NAN]] {
+        let error = fixed_routing(&model, &found).unwrap_err();
+        assert!(matches!(error, AdapterError::ExpertWeights { experts: 2, .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_record_of_another_model_is_refused() {
+    let config = Preset::Lora.config();
+    let mut merged = trained(&config);
+    let record = merge_adapters(&mut merged, &FixedRouting::new()).unwrap();
+    let other = DecoderConfig::new(40, 16, 24, 2, 4);
+    let mut other: Decoder = Decoder::init_random(&other, 0, &Device::flex()).unwrap();
+    let error = unmerge_adapters(&mut other, &record).unwrap_err();
+    assert!(matches!(error, AdapterError::MergeRecord { .. }), "{error}");
+    let mut record = merge_adapters(&mut trained(&Preset::Full.config()), &FixedRouting::new());
+    let record = record.as_mut().unwrap();
+    let error = unmerge_adapters(&mut base(), record).unwrap_err();
+    assert!(matches!(error, AdapterError::MissingTensor { .. }), "{error}");
+}
+
+#[test]
+fn dora_over_a_residual_loads_as_it_was() {
+    let init = InitConfig::Pissa(PrincipalConfig::default());
+    let config = AdapterConfig { init, ..Preset::Dora.config() };
+    let model = trained(&config);
+    let state: AdapterState = adapter_state(&model);
+    let mut loaded = base();
+    attach_saved(&mut loaded, &config, state, "adapter").unwrap();
+    let off = difference(&logits(&loaded), &logits(&model));
+    assert!(off < 1e-6, "{off:e}");
+}
