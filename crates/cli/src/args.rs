@@ -46,6 +46,8 @@ pub enum Command {
     Merge(MergeArgs),
     /// Take a merged adapter out of the weights again.
     Unmerge(UnmergeArgs),
+    /// Write one expert of a mixture, or a mixture at fixed weights, as a single LoRA.
+    Extract(ExtractArgs),
     /// Write an adapter in the layout of another project.
     Convert(ConvertArgs),
     /// Print a commented configuration to start from.
@@ -297,6 +299,29 @@ pub struct UnmergeArgs {
     #[arg(long)]
     pub adapter: PathBuf,
     /// Receives the base model.
+    #[arg(long)]
+    pub output: PathBuf,
+}
+
+/// Arguments of `extract`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  lora-moe extract --adapter runs/loramoe --expert 3 --output expert-3
+  lora-moe extract --adapter runs/mix --weights 0.2,0.8 --output mean
+
+Without --expert and --weights, the mixture of a uniform router. The folder written is a LoRA as
+PEFT has it.")]
+pub struct ExtractArgs {
+    /// The folder of a mixture.
+    #[arg(long)]
+    pub adapter: PathBuf,
+    /// The expert to write, counted from 0 as the router counts.
+    #[arg(long, conflicts_with = "weights")]
+    pub expert: Option<usize>,
+    /// The weights of the experts, one for each, the same in every layer.
+    #[arg(long, value_delimiter = ',', value_name = "W,W,…", allow_hyphen_values = true)]
+    pub weights: Vec<f64>,
+    /// The folder to write.
     #[arg(long)]
     pub output: PathBuf,
 }

@@ -168,3 +168,36 @@ fn a_mixture_merges_at_given_weights_or_is_refused_with_the_ways_out() {
     let off = difference(&place.logits(&merged, None), &place.logits(&place.model, None));
     assert!(off > 1e-3, "{off:e}");
 }
+
+#[test]
+fn experts_and_static_mixtures_are_written_as_loras_of_peft() {
+    let place = Place::new();
+    let mixture = place.train("mixture", &format!("{LORA}\nnum_experts = 2"));
+    let extract = |name: &str, more: &[&str]| {
+        let output = place.path(name);
+        let arguments = ["extract", "--adapter", arg(&mixture), "--output", arg(&output)];
+        succeeds(&[&arguments[..], more].concat());
+        let text = succeeds(&["inspect", arg(&output)]);
+        assert!(text.contains("layout                peft"), "{text}");
+        place.logits(&place.model, Some(&output))
+    };
+    for (name, weights, more) in [
+        ("first", "1,0", ["--expert", "0"]),
+        ("second", "0,1", ["--expert", "1"]),
+        ("both", "0.2,0.8", ["--weights", "0.2,0.8"]),
+    ] {
+        let merged = place.path(&format!("{name}-merged"));
+        place.merge(&mixture, &merged, &["--weights", weights]);
+        let off = difference(&extract(name, &more), &place.logits(&merged, None));
+        assert!(off < 1e-5, "{name}: {off:e}");
+    }
+    let refuse = |more: &[&str]| {
+        let output = place.path("refused");
+        let arguments = ["extract", "--adapter", arg(&mixture), "--output", arg(&output)];
+        let text = fails(&[&arguments[..], more].concat());
+        assert!(!output.exists());
+        text
+    };
+    assert!(refuse(&[]).contains("--weights"));
+    assert!(refuse(&["--expert", "2"]).contains("there are 2"));
+}

@@ -365,6 +365,24 @@ pub enum AdapterError {
         /// Why its folder does not suffice.
         reason: &'static str,
     },
+    /// An expert that is not there.
+    #[error("{path}: there is no expert {expert}; there are {experts}, counted from 0")]
+    ExpertNotFound {
+        /// The linear.
+        path: String,
+        /// The index given.
+        expert: usize,
+        /// The number of experts.
+        experts: usize,
+    },
+    /// Adapters that cannot be taken apart or put together as asked.
+    #[error("{what}: {reason}")]
+    CannotCombine {
+        /// The adapter, the linear or the key at fault.
+        what: String,
+        /// Why, and what can be done.
+        reason: String,
+    },
     /// A record whose model is another one.
     #[error("{name}: {found}, so the record of the merge is of another model or adapter")]
     MergeRecord {

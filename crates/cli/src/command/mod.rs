@@ -3,6 +3,7 @@ pub mod config;
 pub mod convert;
 pub mod demo;
 pub mod eval;
+pub mod extract;
 pub mod generate;
 pub mod inspect;
 pub mod logits;

@@ -1,10 +1,16 @@
 //! What is done with adapters after training: folding them into the weights and taking them out
-//! again.
+//! again, taking experts out of mixtures and making mixtures of single adapters.
 
+mod experts;
+mod extract;
+mod matrix;
 mod merge;
+mod part;
 mod record;
+mod sizes;
 mod unmerge;
 
+pub use extract::{extract_expert, extract_mixture};
 pub use merge::{FixedRouting, fixed_routing, mean_routing, merge_adapters};
 pub use record::{MERGE_RECORD_FILE, MergeRecord};
 pub use unmerge::unmerge_adapters;

@@ -7,6 +7,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use lora_expert::{ExpertBank, ExpertsConfig, LinearUpdate};
 use tensor_files::TensorTable;
 
+use super::part::Part;
 use crate::interchange::{to_data, to_stored};
 use crate::state::START;
 use crate::trainable::named_state;
@@ -145,22 +146,16 @@ impl MergeRecord {
     ///
     /// [`AdapterError::MergeRecord`] naming what only one of them has.
     pub fn check_adapter(&self, state: &AdapterState) -> Result<(), AdapterError> {
-        let of = |name: &str| {
-            if name.contains(START) || name.contains(".router.") {
-                return None;
-            }
-            let suffixes = [".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector", ".ia3_l"];
-            let expert = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix));
-            let scaling = name.strip_suffix(".expert_scaling");
-            Some(
-                expert.or(scaling).map_or((false, name.to_owned()), |path| (true, path.to_owned())),
-            )
+        let place = |name: &String| match Part::of(name) {
+            Part::Expert(path) => Some((true, path.to_owned())),
+            Part::Routing | Part::Start => None,
+            Part::Whole => Some((false, name.clone())),
         };
         let known = |(linear, name): &(bool, String)| match linear {
             true => self.updates.contains_key(name),
             false => self.base.contains_key(name),
         };
-        let places: BTreeSet<_> = state.keys().filter_map(|name| of(name)).collect();
+        let places: BTreeSet<_> = state.keys().filter_map(place).collect();
         let found = "the adapter has it, and the record has not".to_owned();
         if let Some((_, name)) = places.iter().find(|place| !known(place)) {
             return Err(AdapterError::MergeRecord { name: name.clone(), found });
