@@ -48,6 +48,8 @@ pub enum Command {
     Unmerge(UnmergeArgs),
     /// Write one expert of a mixture, or a mixture at fixed weights, as a single LoRA.
     Extract(ExtractArgs),
+    /// Make a mixture of single LoRAs that were trained one by one.
+    Mix(MixArgs),
     /// Write an adapter in the layout of another project.
     Convert(ConvertArgs),
     /// Print a commented configuration to start from.
@@ -321,6 +323,29 @@ pub struct ExtractArgs {
     /// The weights of the experts, one for each, the same in every layer.
     #[arg(long, value_delimiter = ',', value_name = "W,W,…", allow_hyphen_values = true)]
     pub weights: Vec<f64>,
+    /// The folder to write.
+    #[arg(long)]
+    pub output: PathBuf,
+}
+
+/// Arguments of `mix`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  lora-moe mix --adapters runs/code runs/maths runs/law --output runs/mix
+  lora-moe mix --adapters runs/code runs/maths --router loramoe-paper --output runs/mix
+
+The router starts as the mean of the adapters where its type allows; train it alone with
+[adapter] from = \"runs/mix\" and train = \"router\" in the configuration of a run.")]
+pub struct MixArgs {
+    /// The folders of the adapters, of one base model.
+    #[arg(long, required = true, num_args = 2..)]
+    pub adapters: Vec<PathBuf>,
+    /// The router: a type, as in dense, top_k or uniform, or a preset.
+    #[arg(long, default_value = "dense")]
+    pub router: String,
+    /// Start the router at random from this seed, instead of with a gate of zeros.
+    #[arg(long)]
+    pub router_seed: Option<u64>,
     /// The folder to write.
     #[arg(long)]
     pub output: PathBuf,

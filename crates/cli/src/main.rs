@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Merge(args) => command::merge::run(args, device),
         Command::Unmerge(args) => command::unmerge::run(args, device),
         Command::Extract(args) => command::extract::run(args),
+        Command::Mix(args) => command::mix::run(args, device),
         Command::Convert(args) => command::convert::run(args, device),
         Command::Config(args) => command::config::run(args),
         Command::Demo(args) => command::demo::run(args, device),

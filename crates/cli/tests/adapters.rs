@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
-use support::{arg, fails, succeeds, tiny_model};
+use support::{arg, fails, lora_moe, succeeds, tiny_model};
 
 /// A folder with a model, data, and adapters that were trained on them.
 struct Place {
@@ -200,4 +200,46 @@ fn experts_and_static_mixtures_are_written_as_loras_of_peft() {
     };
     assert!(refuse(&[]).contains("--weights"));
     assert!(refuse(&["--expert", "2"]).contains("there are 2"));
+}
+
+#[test]
+fn a_mix_starts_as_the_mean_and_its_router_is_trained_alone() {
+    let place = Place::new();
+    let first = place.train("first", LORA);
+    let second = place.train(
+        "second",
+        "r = 3\nlora_alpha = 4\nuse_rslora = true\ntarget_modules = [\"up_proj\", \"v_proj\"]",
+    );
+    let mix = place.path("mix");
+    let arguments = ["mix", "--adapters", arg(&first), arg(&second), "--output", arg(&mix)];
+    let output = lora_moe(&arguments);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && text.contains("adapter 2 adapts 4 of 6"), "{text}");
+    let (merged, mean) = (place.path("merged"), place.logits(&place.model, Some(&mix)));
+    place.merge(&mix, &merged, &["--weights", "0.5,0.5"]);
+    let off = difference(&place.logits(&merged, None), &mean);
+    assert!(off < 1e-5, "{off:e}");
+
+    let run = place.train("tuned", &format!("from = {mix:?}\ntrain = \"router\""));
+    let file = "adapter_model.safetensors";
+    let (before, after) = (tensors(&mix.join(file)), tensors(&run.join(file)));
+    assert!(before.keys().eq(after.keys()));
+    for (name, values) in &before {
+        let same = values.iter().map(|v| v.to_bits()).eq(after[name].iter().map(|v| v.to_bits()));
+        assert_eq!(same, !name.contains("router"), "{name}");
+    }
+    // All of a saved adapter goes on from where it was.
+    let run = place.train("on", &format!("from = {first:?}\nlora_dropout = 0.1"));
+    assert_ne!(tensors(&run.join(file)), tensors(&first.join(file)));
+
+    let refuse = |adapter: &str| {
+        let config = place.config("refused", adapter);
+        fails(&["train", "--config", arg(&config)])
+    };
+    let text = refuse(&format!("from = {mix:?}\nr = 7"));
+    assert!(text.contains("`adapter.r` is 7") && text.contains("has 3"), "{text}");
+    assert!(refuse(&format!("{LORA}\ntrain = \"router\"")).contains("`adapter.from`"));
+    let text = refuse(&format!("from = {first:?}\ntrain = \"router\""));
+    assert!(text.contains("no router of the adapter has parameters"), "{text}");
+    assert!(refuse(&format!("{LORA}\ntrain = \"gate\"")).contains("router"));
 }

@@ -8,9 +8,10 @@ use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 use model_zoo::{CausalLm, Decoder, DecoderConfig, TokenInput};
 use moe_adapter::{
-    Adaptable, AdapterConfig, AdapterError, AdapterState, FixedRouting, MergeRecord, Preset,
-    Projection, RouterScope, StoredAdapter, TargetModules, adapter_state, attach, attach_saved,
-    extract_expert, extract_mixture, fixed_routing, merge_adapters, unmerge_adapters,
+    Adaptable, AdapterConfig, AdapterError, AdapterState, FixedRouting, MergeRecord, MixOptions,
+    Preset, Projection, RouterScope, StoredAdapter, TargetModules, adapter_state, attach,
+    attach_saved, extract_expert, extract_mixture, fixed_routing, merge_adapters, mix_adapters,
+    train_router_only, trainable_parameters, unmerge_adapters,
 };
 use router::{RouterConfig, RoutingTape};
 use svd_init::{InitConfig, PrincipalConfig};
@@ -351,4 +352,117 @@ fn a_start_that_is_not_stored_is_refused() {
     let (adapter, _) = stored(&Preset::Full.config());
     let error = extract_expert(&adapter, 0).unwrap_err().to_string();
     assert!(error.contains("no experts"), "{error}");
+}
+
+/// Single adapters of different ranks, scalings, starts and targets.
+fn singles() -> Vec<AdapterConfig> {
+    let targets = |names: [&str; 2]| TargetModules::Names(names.map(String::from).to_vec());
+    vec![
+        AdapterConfig::lora(2, 4.0, targets(["q_proj", "up_proj"])),
+        AdapterConfig {
+            use_rslora: true,
+            ..AdapterConfig::lora(3, 4.0, targets(["q_proj", "o_proj"]))
+        },
+        AdapterConfig {
+            init: InitConfig::Pissa(PrincipalConfig::default()),
+            ..AdapterConfig::lora(2, 2.0, targets(["up_proj", "down_proj"]))
+        },
+    ]
+}
+
+#[test]
+fn a_mixture_of_adapters_starts_as_their_mean() {
+    let models: Vec<_> = singles().iter().map(stored).collect();
+    let adapters: Vec<_> = models.iter().map(|(adapter, _)| adapter.clone()).collect();
+    let mut mean = weights(&base());
+    for (_, model) in &models {
+        let mut merged = model.clone();
+        merge_adapters(&mut merged, &FixedRouting::new()).unwrap();
+        let (merged, base) = (weights(&merged), weights(&base()));
+        for (path, weight) in &mut mean {
+            let moved = merged[path].iter::<f32>().zip(base[path].iter::<f32>());
+            let sum: Vec<f32> = weight
+                .iter::<f32>()
+                .zip(moved)
+                .map(|(sum, (merged, base))| sum + (merged - base) / 3.0)
+                .collect();
+            *weight = TensorData::new(sum, weight.shape().clone());
+        }
+    }
+    let mut expected = base();
+    expected.visit_projections_mut(&mut |path, _, projection| {
+        let weight = burn::tensor::Tensor::from_data(mean[path].clone(), &Device::flex());
+        moe_adapter::AdaptedProjection::replace_weight(projection, weight);
+    });
+    for router in ["dense", "uniform"] {
+        let options = MixOptions::named(router).unwrap();
+        let mixed = mix_adapters(&adapters, &options, &Device::flex()).unwrap();
+        assert_eq!(mixed.adapter.config.num_experts, 3);
+        assert_eq!(mixed.notes.len(), 3, "{:?}", mixed.notes);
+        assert!(mixed.notes[0].contains("adapter 1 adapts 8 of 16"), "{:?}", mixed.notes);
+        let model = loaded(&mixed.adapter);
+        let off = difference(&logits(&model), &logits(&expected));
+        assert!(off < 1e-5, "{router} is {off:e} away");
+        // Every expert is still what its adapter was.
+        for (index, (_, alone)) in models.iter().enumerate() {
+            let single = extract_expert(&mixed.adapter, index).unwrap();
+            let off = difference(&logits(&loaded(&single)), &logits(alone));
+            assert!(off < 1e-5, "expert {index} is {off:e} away");
+        }
+    }
+    let mixed = mix_adapters(&adapters, &MixOptions::named("top_k").unwrap(), &Device::flex());
+    let notes = mixed.unwrap().notes;
+    assert!(notes.last().unwrap().contains("does not start as the mean"), "{notes:?}");
+    let random = MixOptions { router_seed: Some(1), ..MixOptions::default() };
+    let mixed = mix_adapters(&adapters, &random, &Device::flex()).unwrap();
+    let gate = mixed.adapter.state.iter().find(|(name, _)| name.ends_with("router.weight"));
+    assert!(gate.unwrap().1.iter::<f32>().any(|value| value != 0.0));
+}
+
+#[test]
+fn what_cannot_be_mixed_is_refused_by_its_reason() {
+    let (lora, _) = stored(&singles()[0]);
+    let mixed = |other: &AdapterConfig| {
+        let adapters = [lora.clone(), stored(other).0];
+        mix_adapters(&adapters, &MixOptions::default(), &Device::flex()).unwrap_err().to_string()
+    };
+    assert!(mixed(&mixtures()[0].1).contains("adapter 2: it is a mixture already"));
+    assert!(mixed(&Preset::Dora.config()).contains("DoRA"));
+    assert!(mixed(&Preset::Full.config()).contains("as a whole"));
+    let dora = |target: &str| AdapterConfig {
+        target_modules: TargetModules::Names(vec![target.into()]),
+        ..Preset::Dora.config()
+    };
+    let mix = |targets: [&str; 2]| {
+        let models = targets.map(|target| stored(&dora(target)));
+        let adapters = models.each_ref().map(|(adapter, _)| adapter.clone());
+        (mix_adapters(&adapters, &MixOptions::default(), &Device::flex()), models)
+    };
+    assert!(mix(["q_proj", "k_proj"]).0.unwrap_err().to_string().contains("norm"));
+    let (mixed, models) = mix(["q_proj", "q_proj"]);
+    let mixed = mixed.unwrap();
+    assert!(mixed.notes.is_empty());
+    let single = extract_expert(&mixed.adapter, 1).unwrap();
+    let off = difference(&logits(&loaded(&single)), &logits(&models[1].1));
+    assert!(off < 1e-5, "{off:e}");
+}
+
+#[test]
+fn only_routers_with_parameters_are_trained_alone() {
+    let model = trained(&mixtures()[0].1);
+    let mut frozen = model.clone();
+    let count = train_router_only(&mut frozen).unwrap();
+    assert_eq!(trainable_parameters(&frozen), count);
+    // Three experts on each of 4 layers' linears with 32, 32 and 48 inputs.
+    assert_eq!(count, 4 * 3 * (32 + 32 + 48));
+    let refused =
+        |config: &AdapterConfig| train_router_only(&mut trained(config)).unwrap_err().to_string();
+    assert!(refused(&Preset::Lora.config()).contains("no router"));
+    let uniform = AdapterConfig { router: uniform(), ..mixtures()[0].1.clone() };
+    assert!(refused(&uniform).contains("no router"));
+    let whole = AdapterConfig {
+        modules_to_save: Some(TargetModules::Names(vec!["lm_head".into()])),
+        ..mixtures()[0].1.clone()
+    };
+    assert!(refused(&whole).contains("modules_to_save"));
 }

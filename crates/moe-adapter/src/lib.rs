@@ -47,8 +47,9 @@ pub use attach::{AttachOptions, adapt, attach, attach_saved, attach_with, detach
 pub use build::BuiltAdapter;
 pub use checkpoint::{ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, load_adapter, save_adapter};
 pub use combine::{
-    FixedRouting, MERGE_RECORD_FILE, MergeRecord, extract_expert, extract_mixture, fixed_routing,
-    mean_routing, merge_adapters, unmerge_adapters,
+    FixedRouting, MERGE_RECORD_FILE, MergeRecord, MixOptions, Mixed, extract_expert,
+    extract_mixture, fixed_routing, mean_routing, merge_adapters, mix_adapters, train_router_only,
+    unmerge_adapters,
 };
 pub use config::AdapterConfig;
 pub use error::AdapterError;

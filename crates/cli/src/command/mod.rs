@@ -8,6 +8,7 @@ pub mod generate;
 pub mod inspect;
 pub mod logits;
 pub mod merge;
+pub mod mix;
 pub mod routing;
 pub mod study;
 pub mod template;

@@ -6,10 +6,12 @@
 
 mod config;
 mod prepare;
+mod start;
 mod template;
 
 pub use config::{
     DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table,
 };
 pub use prepare::{PreparedRun, load_model, load_samples};
+pub use start::{AdapterStart, TrainedPart};
 pub use template::run_template;
