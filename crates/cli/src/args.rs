@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use lora_moe::model_zoo::{HubError, LoadOptions, WeightDType, resolve_model};
+use lora_moe::moe_adapter::AdapterFormat;
 
 /// Fine-tune frozen transformers with mixtures of LoRA experts.
 #[derive(Debug, Parser)]
@@ -284,10 +285,10 @@ pub struct ConvertArgs {
     pub adapter: PathBuf,
     /// Its layout; found out where absent.
     #[arg(long)]
-    pub from: Option<String>,
+    pub from: Option<AdapterFormat>,
     /// The layout to write.
     #[arg(long)]
-    pub to: String,
+    pub to: AdapterFormat,
     /// The folder to write.
     #[arg(long)]
     pub output: PathBuf,

@@ -8,6 +8,7 @@ mod config;
 mod prepare;
 mod template;
 
+pub(crate) use config::parse;
 pub use config::{
     DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table,
 };

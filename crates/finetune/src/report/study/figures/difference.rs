@@ -51,10 +51,11 @@ pub(super) fn differences(view: View<'_>) -> Option<Figure> {
     }
     let caption = format!(
         "Difference from {} after {} samples, paired by seed, with 95 % intervals. Hollow, faint marks have intervals \
-         that reach over zero or none at all: with these seeds the method cannot be told apart from {}.",
+         that reach over zero or none at all: with these seeds the method cannot be told apart from {}.{}",
         view.results.baseline,
         count(view.largest()),
-        view.results.baseline
+        view.results.baseline,
+        view.left_out(Some(view.largest()))
     );
     Some(Figure { title: format!("Difference from {}", view.results.baseline), caption, canvas })
 }
