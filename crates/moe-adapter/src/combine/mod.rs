@@ -1,6 +1,7 @@
 //! What is done with adapters after training: folding them into the weights and taking them out
-//! again, taking experts out of mixtures and making mixtures of single adapters.
+//! again, taking experts out of mixtures, making mixtures of single adapters, and Burn's own LoRA.
 
+mod burn_lora;
 mod experts;
 mod extract;
 mod matrix;
@@ -12,6 +13,7 @@ mod router_only;
 mod sizes;
 mod unmerge;
 
+pub use burn_lora::{from_burn_lora, to_burn_lora};
 pub use extract::{extract_expert, extract_mixture};
 pub use merge::{FixedRouting, fixed_routing, mean_routing, merge_adapters};
 pub use mix::{MixOptions, Mixed, mix_adapters};
