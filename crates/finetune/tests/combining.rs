@@ -158,6 +158,13 @@ fn given_weights_are_those_of_the_static_mixture() {
             assert!((2.0 * once - twice).abs() < 1e-5, "{path}");
         }
     }
+    let single = fixed_routing(&trained(&Preset::Lora.config()), &[1.0]).unwrap_err();
+    assert!(single.to_string().contains("no router"), "{single}");
+    let (single, _) = stored(&Preset::Lora.config());
+    let error = extract_mixture(&single, Some(&[1.0])).unwrap_err().to_string();
+    assert!(error.contains("single adapter already"), "{error}");
+    let blocks = fixed_routing(&trained(&Preset::Mixlora.config()), &[0.125; 8]).unwrap_err();
+    assert!(matches!(blocks, AdapterError::BlockRouter { .. }), "{blocks}");
     for found in [vec![1.0], vec![0.5, f64::NAN]] {
         let error = fixed_routing(&model, &found).unwrap_err();
         assert!(matches!(error, AdapterError::ExpertWeights { experts: 2, .. }), "{error}");
@@ -536,4 +543,22 @@ fn what_burn_has_no_place_for_is_refused() {
     let everywhere = burn_base().apply_lora(Lora::new(2, 2.0));
     let error = from_burn_lora(&everywhere, None).unwrap_err().to_string();
     assert!(error.contains("embed_tokens") && error.contains("ParamGroup"), "{error}");
+}
+
+#[test]
+fn every_published_router_mixes_adapters() {
+    let adapters: Vec<_> = singles().iter().map(|config| stored(config).0).collect();
+    for preset in Preset::ALL {
+        let config = preset.config();
+        if !config.is_mixture() || config.router_scope == RouterScope::FeedForward {
+            continue;
+        }
+        let options = MixOptions::named(preset.name()).unwrap();
+        let mixed = mix_adapters(&adapters, &options, &Device::flex()).unwrap();
+        let adapter = StoredAdapter { source: None, ..mixed.adapter };
+        let folder = tempfile::tempdir().unwrap();
+        adapter.write(folder.path()).unwrap();
+        assert_eq!(StoredAdapter::read(folder.path()).unwrap(), adapter, "{preset}");
+        assert!(logits(&loaded(&adapter)).iter::<f32>().all(f32::is_finite), "{preset}");
+    }
 }
