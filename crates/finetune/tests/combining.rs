@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::Module;
-use burn::tensor::{Device, TensorData};
+use burn::module::{Lora, LoraAdapter, Module, Param, ParamGroup, Reparameterizer};
+use burn::nn::Linear;
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use model_zoo::{CausalLm, Decoder, DecoderConfig, TokenInput};
 use moe_adapter::{
     Adaptable, AdapterConfig, AdapterError, AdapterState, FixedRouting, MergeRecord, MixOptions,
     Preset, Projection, RouterScope, StoredAdapter, TargetModules, adapter_state, attach,
-    attach_saved, extract_expert, extract_mixture, fixed_routing, merge_adapters, mix_adapters,
-    train_router_only, trainable_parameters, unmerge_adapters,
+    attach_saved, extract_expert, extract_mixture, fixed_routing, from_burn_lora, merge_adapters,
+    mix_adapters, to_burn_lora, train_router_only, trainable_parameters, unmerge_adapters,
 };
 use router::{RouterConfig, RoutingTape};
 use svd_init::{InitConfig, PrincipalConfig};
@@ -45,9 +46,9 @@ fn trained(config: &AdapterConfig) -> Decoder {
     model
 }
 
-fn logits(model: &Decoder) -> TensorData {
+fn logits<P: Projection>(model: &Decoder<P>) -> TensorData {
     let ids: Vec<i64> = (0..20).map(|at| (7 * at) % 40).collect();
-    let ids = burn::tensor::Tensor::from_data(TensorData::new(ids, [2, 10]), &Device::flex());
+    let ids = Tensor::from_data(TensorData::new(ids, [2, 10]), &Device::flex());
     let input = TokenInput::new(ids);
     let mut tape = RoutingTape::new(input.context());
     model.logits(model.hidden_states(&input, None, &mut tape)).into_data()
@@ -157,6 +158,13 @@ fn given_weights_are_those_of_the_static_mixture() {
             assert!((2.0 * once - twice).abs() < 1e-5, "{path}");
         }
     }
+    let single = fixed_routing(&trained(&Preset::Lora.config()), &[1.0]).unwrap_err();
+    assert!(single.to_string().contains("no router"), "{single}");
+    let (single, _) = stored(&Preset::Lora.config());
+    let error = extract_mixture(&single, Some(&[1.0])).unwrap_err().to_string();
+    assert!(error.contains("single adapter already"), "{error}");
+    let blocks = fixed_routing(&trained(&Preset::Mixlora.config()), &[0.125; 8]).unwrap_err();
+    assert!(matches!(blocks, AdapterError::BlockRouter { .. }), "{blocks}");
     for found in [vec![1.0], vec![0.5, f64::NAN]] {
         let error = fixed_routing(&model, &found).unwrap_err();
         assert!(matches!(error, AdapterError::ExpertWeights { experts: 2, .. }), "{error}");
@@ -391,7 +399,7 @@ fn a_mixture_of_adapters_starts_as_their_mean() {
     }
     let mut expected = base();
     expected.visit_projections_mut(&mut |path, _, projection| {
-        let weight = burn::tensor::Tensor::from_data(mean[path].clone(), &Device::flex());
+        let weight = Tensor::from_data(mean[path].clone(), &Device::flex());
         moe_adapter::AdaptedProjection::replace_weight(projection, weight);
     });
     for router in ["dense", "uniform"] {
@@ -465,4 +473,92 @@ fn only_routers_with_parameters_are_trained_alone() {
         ..mixtures()[0].1.clone()
     };
     assert!(refused(&whole).contains("modules_to_save"));
+}
+
+/// The base model with Burn's linears.
+fn burn_base() -> Decoder<Linear> {
+    let mut config = DecoderConfig::new(40, 32, 48, 4, 4);
+    config.initializer_range = 0.2;
+    Decoder::init_random(&config, 0, &Device::flex()).unwrap()
+}
+
+/// Fills Burn's LoRA with values that do something.
+fn filled(mut model: Decoder<Linear>) -> Decoder<Linear> {
+    struct Fill(Option<LoraAdapter>);
+    impl Reparameterizer for Fill {
+        type Reparam = LoraAdapter;
+        fn reparameterize<const D: usize>(
+            &mut self,
+            _path: &str,
+            param: Param<Tensor<D>>,
+        ) -> (Param<Tensor<D>>, Option<LoraAdapter>) {
+            (param, self.0.take())
+        }
+    }
+    model.visit_projections_mut(&mut |_, _, linear| {
+        let Some(LoraAdapter { a, b, scale }) = linear.weight.adapter().cloned() else { return };
+        let b = b.map(|b| b.random_like(Distribution::Normal(0.0, 0.2)));
+        let weight = Param::from_tensor(linear.weight.base());
+        linear.weight = weight.apply_reparameterization(Fill(Some(LoraAdapter { a, b, scale })));
+    });
+    model
+}
+
+#[test]
+fn loras_of_burn_come_in_and_go_out_with_equal_logits() {
+    assert_eq!(logits(&burn_base()), logits(&base()));
+    let linears = ParamGroup::from_any_predicates(vec!["q_proj", "up_proj"]);
+    let model = filled(burn_base().apply_lora(Lora::new(3, 6.0).set_param_group(linears)));
+    let adapter = from_burn_lora(&model, Some("base")).unwrap();
+    assert_eq!((adapter.config.r, adapter.config.lora_alpha), (3, 6.0));
+    let names = ["q_proj", "up_proj"].map(String::from).to_vec();
+    assert_eq!(adapter.config.target_modules, TargetModules::Names(names));
+    let off = difference(&logits(&loaded(&adapter)), &logits(&model));
+    assert!(off < 1e-5, "in: {off:e}");
+    assert!(difference(&logits(&model), &logits(&base())) > 1e-3);
+
+    for config in singles() {
+        let (adapter, expected) = stored(&config);
+        let mut model = burn_base();
+        assert_eq!(to_burn_lora(&mut model, &adapter).unwrap(), 8);
+        let off = difference(&logits(&model), &logits(&expected));
+        assert!(off < 1e-5, "out: {off:e}");
+        let again = from_burn_lora(&model, None).unwrap();
+        let off = difference(&logits(&loaded(&again)), &logits(&expected));
+        assert!(off < 1e-5, "back: {off:e}");
+        let error = to_burn_lora(&mut model, &adapter).unwrap_err().to_string();
+        assert!(error.contains("already"), "{error}");
+    }
+}
+
+#[test]
+fn what_burn_has_no_place_for_is_refused() {
+    let refused = |config: &AdapterConfig| {
+        to_burn_lora(&mut burn_base(), &stored(config).0).unwrap_err().to_string()
+    };
+    assert!(refused(&mixtures()[0].1).contains("mixtures"));
+    assert!(refused(&Preset::Dora.config()).contains("magnitudes"));
+    assert!(refused(&Preset::Full.config()).contains("as a whole"));
+    assert!(matches!(from_burn_lora(&burn_base(), None), Err(AdapterError::NoAdapter)));
+    let everywhere = burn_base().apply_lora(Lora::new(2, 2.0));
+    let error = from_burn_lora(&everywhere, None).unwrap_err().to_string();
+    assert!(error.contains("embed_tokens") && error.contains("ParamGroup"), "{error}");
+}
+
+#[test]
+fn every_published_router_mixes_adapters() {
+    let adapters: Vec<_> = singles().iter().map(|config| stored(config).0).collect();
+    for preset in Preset::ALL {
+        let config = preset.config();
+        if !config.is_mixture() || config.router_scope == RouterScope::FeedForward {
+            continue;
+        }
+        let options = MixOptions::named(preset.name()).unwrap();
+        let mixed = mix_adapters(&adapters, &options, &Device::flex()).unwrap();
+        let adapter = StoredAdapter { source: None, ..mixed.adapter };
+        let folder = tempfile::tempdir().unwrap();
+        adapter.write(folder.path()).unwrap();
+        assert_eq!(StoredAdapter::read(folder.path()).unwrap(), adapter, "{preset}");
+        assert!(logits(&loaded(&adapter)).iter::<f32>().all(f32::is_finite), "{preset}");
+    }
 }

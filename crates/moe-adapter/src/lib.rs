@@ -48,8 +48,8 @@ pub use build::BuiltAdapter;
 pub use checkpoint::{ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, load_adapter, save_adapter};
 pub use combine::{
     FixedRouting, MERGE_RECORD_FILE, MergeRecord, MixOptions, Mixed, extract_expert,
-    extract_mixture, fixed_routing, mean_routing, merge_adapters, mix_adapters, train_router_only,
-    unmerge_adapters,
+    extract_mixture, fixed_routing, from_burn_lora, mean_routing, merge_adapters, mix_adapters,
+    to_burn_lora, train_router_only, unmerge_adapters,
 };
 pub use config::AdapterConfig;
 pub use error::AdapterError;

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::TensorData;
 use lora_expert::ExpertsConfig;
@@ -8,6 +8,13 @@ use super::matrix::Matrix;
 use super::part::Part;
 use crate::{AdapterError, StoredAdapter};
 
+// The names of tensors behind the path of their linear.
+const A: &str = ".lora_A.weight";
+const B: &str = ".lora_B.weight";
+const SCALING: &str = ".expert_scaling";
+const MAGNITUDE: &str = ".lora_magnitude_vector";
+const START_A: &str = ".start.lora_A.weight";
+const START_B: &str = ".start.lora_B.weight";
 /// Where errors say that a tensor is from.
 const ORIGIN: &str = "the adapter";
 
@@ -40,7 +47,6 @@ impl StoredExperts {
     pub(super) fn of(adapter: &StoredAdapter) -> Result<BTreeMap<String, Self>, AdapterError> {
         let config = &adapter.config;
         let patterns = config.size_patterns()?;
-        let get = |name: &str| adapter.state.get(name);
         let has_start = adapter.state.keys().any(|name| Part::of(name) == Part::Start);
         if config.init.takes_out() && !has_start {
             return Err(AdapterError::CannotCombine {
@@ -52,74 +58,84 @@ impl StoredExperts {
                 ),
             });
         }
-        let mut found = BTreeMap::new();
-        for name in adapter.state.keys() {
-            let Part::Expert(path) = Part::of(name) else { continue };
-            if found.contains_key(path) {
-                continue;
-            }
-            let factor = |suffix: &str| -> Result<Vec<Matrix>, AdapterError> {
-                let name = format!("{path}{suffix}");
-                let data = get(&name).ok_or_else(|| missing(&name))?;
-                Matrix::unstack(data).ok_or_else(|| mismatch(&name, data, "of 2 or 3 dimensions"))
-            };
-            let (mut a, mut b) = (factor(".lora_A.weight")?, factor(".lora_B.weight")?);
-            let fit = (a.len() == b.len() || a.len() == 1)
-                && !b.is_empty()
-                && a.iter().all(|a| a.rows == b[0].cols && a.rows > 0);
-            if !fit {
-                let name = format!("{path}.lora_A.weight");
-                return Err(mismatch(
-                    &name,
-                    &adapter.state[&name],
-                    "of the same experts as lora_B",
-                ));
-            }
-            if let ExpertsConfig::Lora { merging: Some(merging), .. } = &config.experts
-                && let Some([cols, rows]) = {
-                    let seed = stable_hash(path.bytes());
-                    merging.fixed_masks(seed, b.len(), a[0].cols, b[0].rows)
-                }
-            {
-                let (of_a, of_b) = (a[0].cols, b[0].rows);
-                a = a.into_iter().zip(cols.chunks(of_a)).map(|(a, m)| a.scale_cols(m)).collect();
-                b = b.into_iter().zip(rows.chunks(of_b)).map(|(b, m)| b.scale_rows(m)).collect();
-            }
-            let of_path = config.sizes_of(path, 0, 1, &patterns)?;
-            let (rank, in_features) = (a[0].rows, a[0].cols);
-            let scaling =
-                config.scaling.value(of_path.lora_alpha, config.use_rslora, rank, in_features);
-            let mut scalings = vec![scaling; b.len()];
-            if let Some(data) = get(&format!("{path}.expert_scaling")) {
-                scalings.iter_mut().zip(data.iter::<f64>()).for_each(|(s, factor)| *s *= factor);
-            }
-            let magnitude = match get(&format!("{path}.lora_magnitude_vector")) {
-                None => Vec::new(),
-                Some(data) => {
-                    let values: Vec<f32> = data.iter::<f32>().collect();
-                    if values.len() != b.len() * b[0].rows {
-                        let name = format!("{path}.lora_magnitude_vector");
-                        return Err(mismatch(&name, data, "of the same experts as lora_B"));
-                    }
-                    values.chunks(b[0].rows).map(<[f32]>::to_vec).collect()
-                }
-            };
-            let start = if has_start && get(&format!("{path}.start.lora_A.weight")).is_some() {
-                let a = Matrix::below(&factor(".start.lora_A.weight")?);
-                Some((a, Matrix::beside(&factor(".start.lora_B.weight")?)))
-            } else {
-                None
-            };
-            let experts = Self { a, b, scaling: scalings, magnitude, start };
-            found.insert(path.to_owned(), experts);
-        }
-        if found.is_empty() {
+        let paths: BTreeSet<&str> = adapter
+            .state
+            .keys()
+            .filter_map(|name| match Part::of(name) {
+                Part::Expert(path) => Some(path),
+                _ => None,
+            })
+            .collect();
+        if paths.is_empty() {
             return Err(AdapterError::CannotCombine {
                 what: "the adapter".into(),
                 reason: "it has no experts, only parameters that were trained as a whole".into(),
             });
         }
-        Ok(found)
+        let one = |path: &str| {
+            let lora_alpha = config.sizes_of(path, 0, 1, &patterns)?.lora_alpha;
+            Ok((path.to_owned(), Self::read(adapter, path, lora_alpha)?))
+        };
+        paths.into_iter().map(one).collect()
+    }
+
+    /// The experts of one linear.
+    fn read(adapter: &StoredAdapter, path: &str, lora_alpha: f64) -> Result<Self, AdapterError> {
+        let config = &adapter.config;
+        let get = |suffix: &str| adapter.state.get(&format!("{path}{suffix}"));
+        let wrong = |suffix: &str, expected: &str| {
+            let name = format!("{path}{suffix}");
+            match adapter.state.get(&name) {
+                Some(data) => mismatch(&name, data, expected),
+                None => missing(&name),
+            }
+        };
+        let factor = |suffix: &str| {
+            let found = get(suffix).and_then(Matrix::unstack);
+            found.ok_or_else(|| wrong(suffix, "of 2 or 3 dimensions"))
+        };
+        let (mut a, mut b) = (factor(A)?, factor(B)?);
+        if b.is_empty() || !(a.len() == b.len() || a.len() == 1) || a[0].rows != b[0].cols {
+            return Err(wrong(A, "of the experts of lora_B"));
+        }
+        let (rank, in_features, out_features) = (a[0].rows, a[0].cols, b[0].rows);
+        if let ExpertsConfig::Lora { merging: Some(merging), .. } = &config.experts
+            && let seed = stable_hash(path.bytes())
+            && let Some([cols, rows]) =
+                merging.fixed_masks(seed, b.len(), in_features, out_features)
+        {
+            let (cols, rows) = (cols.chunks(in_features), rows.chunks(out_features));
+            a = a.into_iter().zip(cols).map(|(a, kept)| a.scale_cols(kept)).collect();
+            b = b.into_iter().zip(rows).map(|(b, kept)| b.scale_rows(kept)).collect();
+        }
+        let scaling = config.scaling.value(lora_alpha, config.use_rslora, rank, in_features);
+        let scaling = match get(SCALING) {
+            None => vec![scaling; b.len()],
+            Some(data) => data.iter::<f64>().map(|factor| scaling * factor).collect(),
+        };
+        if scaling.len() != b.len() {
+            return Err(wrong(SCALING, "of the experts of lora_B"));
+        }
+        let magnitude: Vec<f32> = get(MAGNITUDE).map_or(Vec::new(), |data| data.iter().collect());
+        let dora = matches!(config.experts, ExpertsConfig::Dora {});
+        if magnitude.len() != if dora { b.len() * out_features } else { 0 } {
+            return Err(wrong(MAGNITUDE, "of the experts of lora_B, and only with DoRA"));
+        }
+        let magnitude = magnitude.chunks(out_features).map(<[f32]>::to_vec).collect();
+        let start = match get(START_A) {
+            None => None,
+            Some(_) => {
+                let (a, b) = (factor(START_A)?, factor(START_B)?);
+                let fits = a.len() == b.len()
+                    && a.iter().all(|a| a.cols == in_features)
+                    && b.iter().all(|b| b.rows == out_features && b.cols == a[0].rows);
+                if !fits {
+                    return Err(wrong(START_A, "of the linear and of start.lora_B"));
+                }
+                Some((Matrix::below(&a), Matrix::beside(&b)))
+            }
+        };
+        Ok(Self { a, b, scaling, magnitude, start })
     }
 
     /// How many experts have parameters, shared ones included.
@@ -173,5 +189,45 @@ fn mismatch(name: &str, data: &TensorData, expected: &str) -> AdapterError {
         name: name.into(),
         found: format!("{:?}", data.shape().as_slice()),
         expected: expected.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AdapterConfig, AdapterState, TargetModules};
+
+    fn adapter(tensors: &[(&str, &[usize])]) -> StoredAdapter {
+        let zeros = |shape: &[usize]| {
+            TensorData::new(vec![0.0_f32; shape.iter().product()], shape.to_vec())
+        };
+        let state: AdapterState =
+            tensors.iter().map(|(name, shape)| (format!("x.{name}"), zeros(shape))).collect();
+        StoredAdapter {
+            config: AdapterConfig::lora(2, 4.0, TargetModules::all_linear()),
+            state,
+            base_model_name_or_path: None,
+            task_type: None,
+            source: None,
+        }
+    }
+
+    #[test]
+    fn tensors_that_do_not_fit_are_refused_by_name() {
+        let (a, b) = (("lora_A.weight", &[2, 3][..]), ("lora_B.weight", &[5, 2][..]));
+        assert_eq!(StoredExperts::of(&adapter(&[a, b])).unwrap()["x"].len(), 1);
+        let cases: [&[(&str, &[usize])]; 7] = [
+            &[a],
+            &[a, ("lora_B.weight", &[5, 3])],
+            &[a, ("lora_B.weight", &[0, 2])],
+            &[("lora_A.weight", &[2]), b],
+            &[a, b, ("lora_magnitude_vector", &[5])],
+            &[a, b, ("expert_scaling", &[2])],
+            &[a, b, ("start.lora_A.weight", &[1, 2, 4]), ("start.lora_B.weight", &[1, 5, 2])],
+        ];
+        for tensors in cases {
+            let error = StoredExperts::of(&adapter(tensors)).unwrap_err().to_string();
+            assert!(error.contains("`x."), "{error}");
+        }
     }
 }

@@ -84,6 +84,12 @@ pub fn extract_mixture(
     if config.router_scope == RouterScope::FeedForward {
         return Err(AdapterError::BlockRouter { path: "the adapter".into() });
     }
+    if !config.is_mixture() && (config.shared_experts == 0 || weights.is_some()) {
+        return Err(AdapterError::CannotCombine {
+            what: "the adapter".into(),
+            reason: "it is a single adapter already, without a router to give weights for".into(),
+        });
+    }
     if matches!(config.experts, ExpertsConfig::Dora {}) {
         return Err(refused(
             "DoRA experts divide by norms of their own, so their sum is no LoRA; take out one \

@@ -37,7 +37,8 @@ pub fn mean_routing(tape: &RoutingTape) -> FixedRouting {
 /// # Errors
 ///
 /// [`AdapterError::ExpertWeights`] when a place has another number of experts, or a weight is not
-/// finite.
+/// finite; [`AdapterError::BlockRouter`] and [`AdapterError::CannotCombine`] where there is nothing
+/// to weigh.
 pub fn fixed_routing<M>(model: &M, weights: &[f64]) -> Result<FixedRouting, AdapterError>
 where
     M: Adaptable<Projection = AdaptedLinear>,
@@ -45,6 +46,11 @@ where
     let values: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
     let mut routing = FixedRouting::new();
     let mut failed = None;
+    model.visit_blocks(&mut |path, _, block| {
+        if block.router.is_some() {
+            failed.get_or_insert(AdapterError::BlockRouter { path: path.to_owned() });
+        }
+    });
     model.visit_projections(&mut |path, site, projection| {
         let Some(router) = projection.adapter().and_then(|adapter| adapter.router.as_ref()) else {
             return;
@@ -55,6 +61,12 @@ where
         let device = projection.linear().weight.val().device();
         routing.insert(site, Tensor::from_data(values.as_slice(), &device));
     });
+    if routing.is_empty() {
+        failed.get_or_insert(AdapterError::CannotCombine {
+            what: "the weights".into(),
+            reason: "the adapter has no router, so there is nothing to weigh".into(),
+        });
+    }
     failed.map_or(Ok(routing), Err)
 }
 
