@@ -125,6 +125,8 @@ fn a_study_that_was_killed_goes_on_where_it_was_and_gives_the_same_table() {
     for (name, written) in &before {
         assert_eq!(&after[name], written, "{name} was made again");
     }
+    // What the search has tuned at the rate that it chose is not tuned again.
+    assert!(!said.contains("LoRA, seed 0, 64 samples"), "{said}");
     let again = said.matches(": done in").count();
     let missing = all.len() - before.len();
     assert!(again <= missing, "{again} runs for {missing} that were missing: {said}");
@@ -179,7 +181,10 @@ fn a_method_that_diverges_is_shown_as_such() {
     let config = written(folder.path(), &text);
     let output = folder.path().join("out");
     let said = study(&config, &output);
-    assert!(said.contains("4 of 12 runs diverged: full (seed 0, 64 samples, "), "{said}");
+    assert!(
+        said.contains("4 of 12 runs diverged: full (2 of 2 seeds, 64 samples; seed 0: "),
+        "{said}"
+    );
 
     let cells = json(&output.join("summary.json"))["cells"].take();
     for cell in cells.as_array().unwrap() {

@@ -127,7 +127,7 @@ pub struct RunRecord {
     /// Training loss by step.
     #[serde(deserialize_with = "points")]
     pub curve: Vec<(f64, f64)>,
-    /// The wall-clock time in seconds.
+    /// The wall-clock time of the tuning in seconds.
     pub seconds: f64,
 }
 

@@ -8,7 +8,7 @@ use model_zoo::{Decoder, GenerationError};
 use super::cost::measure_cost;
 use super::ground::{DataGround, Ground, WorldGround};
 use super::routing::measure_routing;
-use super::solve::{Solved, describe, equality, has_rank, solve_ranks};
+use super::solve::{EQUALITY, Solved, describe, equality, has_rank, solve_ranks};
 use super::store::{BURN_VERSION, Store};
 use super::{
     BaseResult, Divergence, GroundConfig, MethodCost, MethodResults, RunMeasures, RunRecord,
@@ -19,6 +19,9 @@ use crate::demo::jobs::run_jobs;
 use crate::demo::{DemoMethod, DemoObserver, Half};
 use crate::report::Setting;
 use crate::train::TrainError;
+
+/// The folder of what the search tuned, measured for the report.
+const SEARCH_RUNS: &str = "search-runs";
 
 /// How a study is run.
 pub struct StudyOptions<'a> {
@@ -79,8 +82,8 @@ fn study<'a, G: Ground>(
     let observer = Mutex::new(observer);
     let study = Study { config, options, store, ground, samples, search_samples, observer };
 
-    let methods = study.search(&solved)?;
     let base = study.base_results()?;
+    let methods = study.search(&solved, &base)?;
     let runs = study.runs(&methods, &base)?;
     let costs = study.costs(&methods)?;
     Ok(StudyResults {
@@ -160,18 +163,18 @@ struct Job<'a> {
     method: &'a DemoMethod,
 }
 
-/// What came of a run.
+/// What came of a tuning.
 struct Outcome {
-    /// Absent where the loss became no number.
-    tuned: Option<(Decoder, RunMeasures)>,
-    diverged: Option<Divergence>,
+    /// Or the step at which the loss became no number.
+    model: Result<Decoder, usize>,
     curve: Vec<(f64, f64)>,
+    seconds: f64,
 }
 
 impl<G: Ground> Study<'_, G> {
     /// The learning rate of every method: the one given, or the best of the grid by the mean of
     /// tasks learned and knowledge kept on the validation half.
-    fn search(&self, solved: &[Solved]) -> Result<Vec<Found>, TrainError> {
+    fn search(&self, solved: &[Solved], test: &[BaseResult]) -> Result<Vec<Found>, TrainError> {
         let grid = &self.config.learning_rates;
         let jobs: Vec<DemoMethod> = solved
             .iter()
@@ -188,20 +191,27 @@ impl<G: Ground> Study<'_, G> {
             self.threads(),
             |_| 0,
             |ground, method| {
-                let name = format!("{}-lr{}", method.name, method.learning_rate);
+                let name = search_name(method);
                 if let Some(point) = self.store.get::<SearchPoint>("search", &name)? {
                     return Ok(point);
                 }
                 let run =
                     format!("search: {}, learning rate {}", method.name, method.learning_rate);
                 let job = Job { seed: 0, amount: self.search_samples, method };
-                let outcome = self.outcome(ground, &run, &job, base.as_ref(), Half::Validation)?;
-                let measured = outcome.tuned.filter(|_| outcome.diverged.is_none());
+                let outcome = self.outcome(ground, &run, &job)?;
+                let (measured, diverged) =
+                    self.judged(ground, &outcome, 0, base.as_ref(), Half::Validation)?;
+                if self.samples.contains(&self.search_samples) {
+                    // Should this rate be chosen, then the run is made already.
+                    let record = self.record(ground, &job, outcome, test.first())?;
+                    self.store.put(SEARCH_RUNS, &name, &record)?;
+                }
+                let measured = measured.filter(|_| diverged.is_none());
                 let point = SearchPoint {
                     learning_rate: method.learning_rate,
-                    tasks: measured.as_ref().map_or(0.0, |(_, measured)| measured.tasks),
-                    knowledge: measured.as_ref().map_or(0.0, |(_, measured)| measured.knowledge),
-                    diverged: outcome.diverged.is_some(),
+                    tasks: measured.as_ref().map_or(0.0, |measured| measured.tasks),
+                    knowledge: measured.as_ref().map_or(0.0, |measured| measured.knowledge),
+                    diverged: diverged.is_some(),
                 };
                 self.store.put("search", &name, &point)?;
                 Ok(point)
@@ -219,6 +229,8 @@ impl<G: Ground> Study<'_, G> {
                 let best = search
                     .iter()
                     .filter(|point| !point.diverged)
+                    // Of equals, the last would be chosen: let that be the first of the grid.
+                    .rev()
                     .max_by(|a, b| score(a).total_cmp(&score(b)));
                 // Where every rate diverged the smallest is kept, and its runs show it.
                 let smallest = grid.iter().copied().fold(f64::INFINITY, f64::min);
@@ -293,43 +305,25 @@ impl<G: Ground> Study<'_, G> {
         if let Some(record) = self.store.get("runs", &name)? {
             return Ok(record);
         }
-        let started = Instant::now();
-        let run = format!("{}, seed {seed}, {samples} samples", method.name);
-        let Outcome { tuned, diverged, curve } =
-            self.outcome(ground, &run, job, base, Half::Test)?;
-        let measured = match tuned {
-            Some((model, mut measured)) => {
-                if method.adapter.is_mixture() && diverged.is_none() {
-                    let kinds = ground.kinds(job.seed)?;
-                    measured.routing = Some(measure_routing(&model, &kinds)?);
-                }
-                Some(measured)
-            }
-            None => None,
+        let made = match job.seed == 0 && samples == self.search_samples {
+            true => self.store.get::<RunRecord>(SEARCH_RUNS, &search_name(method))?,
+            false => None,
         };
-        let record = RunRecord {
-            method: method.name.clone(),
-            seed,
-            samples,
-            learning_rate: method.learning_rate,
-            diverged,
-            measured,
-            curve,
-            seconds: started.elapsed().as_secs_f64(),
+        let record = match made {
+            Some(record) => record,
+            None => {
+                let run = format!("{}, seed {seed}, {samples} samples", method.name);
+                let outcome = self.outcome(ground, &run, job)?;
+                self.record(ground, job, outcome, base)?
+            }
         };
         self.store.put("runs", &name, &record)?;
         Ok(record)
     }
 
-    /// Tunes and measures. That a run diverged is a result.
-    fn outcome(
-        &self,
-        ground: &G,
-        run: &str,
-        job: &Job<'_>,
-        base: Option<&BaseResult>,
-        half: Half,
-    ) -> Result<Outcome, TrainError> {
+    /// Tunes. That the loss became no number is a result.
+    fn outcome(&self, ground: &G, run: &str, job: &Job<'_>) -> Result<Outcome, TrainError> {
+        let started = Instant::now();
         let mut curve = Vec::new();
         let tuned = watched(&self.observer, run, ground.steps(job.amount), |on_step| {
             ground.tune(job.seed, job.method, job.amount, &mut |step, loss| {
@@ -338,15 +332,30 @@ impl<G: Ground> Study<'_, G> {
             })
         });
         let model = match tuned {
-            Ok(model) => model,
+            Ok(model) => Ok(model),
             Err(TrainError::Diverged { step, .. }) => {
                 curve.push((step as f64, f64::NAN));
-                let diverged = Some(Divergence::Loss { step });
-                return Ok(Outcome { tuned: None, diverged, curve });
+                Err(step)
             }
             Err(other) => return Err(other),
         };
-        let measured = match ground.measure(job.seed, &model, half) {
+        Ok(Outcome { model, curve, seconds: started.elapsed().as_secs_f64() })
+    }
+
+    /// Measures a tuned model, and says whether the run diverged.
+    fn judged(
+        &self,
+        ground: &G,
+        outcome: &Outcome,
+        seed: usize,
+        base: Option<&BaseResult>,
+        half: Half,
+    ) -> Result<(Option<RunMeasures>, Option<Divergence>), TrainError> {
+        let model = match &outcome.model {
+            Ok(model) => model,
+            Err(step) => return Ok((None, Some(Divergence::Loss { step: *step }))),
+        };
+        let measured = match ground.measure(seed, model, half) {
             Err(TrainError::Generation(GenerationError::NotFinite { .. })) => RunMeasures {
                 knowledge: f64::NAN,
                 tasks: f64::NAN,
@@ -357,7 +366,35 @@ impl<G: Ground> Study<'_, G> {
         };
         let threshold = self.config.divergence_threshold;
         let diverged = base.and_then(|base| Divergence::ruined(&measured, base, threshold));
-        Ok(Outcome { tuned: Some((model, measured)), diverged, curve })
+        Ok((Some(measured), diverged))
+    }
+
+    /// Measures a tuned model for the report.
+    fn record(
+        &self,
+        ground: &G,
+        job: &Job<'_>,
+        outcome: Outcome,
+        base: Option<&BaseResult>,
+    ) -> Result<RunRecord, TrainError> {
+        let method = job.method;
+        let (mut measured, diverged) = self.judged(ground, &outcome, job.seed, base, Half::Test)?;
+        if let (Some(measured), Ok(model)) = (&mut measured, &outcome.model)
+            && method.adapter.is_mixture()
+            && diverged.is_none()
+        {
+            measured.routing = Some(measure_routing(model, &ground.kinds(job.seed)?)?);
+        }
+        Ok(RunRecord {
+            method: method.name.clone(),
+            seed: self.config.seeds[job.seed],
+            samples: job.amount,
+            learning_rate: method.learning_rate,
+            diverged,
+            measured,
+            curve: outcome.curve,
+            seconds: outcome.seconds,
+        })
     }
 
     /// One method at a time, so that they do not share the processor.
@@ -401,7 +438,7 @@ impl<G: Ground> Study<'_, G> {
         }
         let (workers, threads) = self.threads();
         settings.extend([
-            Setting::new("trainable parameters", equality),
+            Setting::new("trainable parameters", equality.trim_start_matches(EQUALITY)),
             Setting::new(
                 "diverged",
                 format!(
@@ -422,6 +459,11 @@ impl<G: Ground> Study<'_, G> {
         ]);
         settings
     }
+}
+
+/// The name of a run of the search.
+fn search_name(method: &DemoMethod) -> String {
+    format!("{}-lr{}", method.name, method.learning_rate)
 }
 
 fn demo_method(solved: &Solved, learning_rate: f64) -> DemoMethod {

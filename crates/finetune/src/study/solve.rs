@@ -36,6 +36,9 @@ pub(super) fn solve_ranks(
     config.methods.iter().map(solve).collect()
 }
 
+/// What the line on equal parameters begins with.
+pub(super) const EQUALITY: &str = "trainable parameters: ";
+
 /// How equal the methods are in trainable parameters, in words: the rank and the parameters of each,
 /// and the largest deviation from the baseline.
 pub(super) fn equality(solved: &[Solved], baseline: &str) -> String {
@@ -68,7 +71,7 @@ pub(super) fn equality(solved: &[Solved], baseline: &str) -> String {
         ),
         None => String::new(),
     };
-    format!("trainable parameters: {}{largest}", all.join(", "))
+    format!("{EQUALITY}{}{largest}", all.join(", "))
 }
 
 /// Whether the number of trainable parameters follows from the rank at all.

@@ -2,6 +2,7 @@
 
 mod config;
 mod data;
+mod sets;
 mod world;
 
 use model_zoo::Decoder;
