@@ -144,6 +144,7 @@ fn routing(at: usize, seed: u64, identity: bool) -> RoutingMeasures {
                     module: module.to_owned(),
                     kind: kind.to_owned(),
                     shares: (0..8).map(|expert| rounded(weight(expert) / sum)).collect(),
+                    load: vec![1.0; 8],
                 });
             }
         }

@@ -195,6 +195,9 @@ pub struct ExpertShares {
     pub kind: String,
     /// By expert; they sum to the mean sum of weights.
     pub shares: Vec<f64>,
+    /// The share of tokens that selected each expert; 1 everywhere in dense routing.
+    #[serde(default)]
+    pub load: Vec<f64>,
 }
 
 fn points<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(f64, f64)>, D::Error> {

@@ -63,5 +63,6 @@ fn shares(site: &SiteReport, group: &GroupReport, kinds: &[Kind]) -> ExpertShare
         module: site.module.clone(),
         kind: kind(group, kinds).map_or("other", |kind| kind.name.as_str()).to_owned(),
         shares: group.importance.clone(),
+        load: group.load.clone(),
     }
 }

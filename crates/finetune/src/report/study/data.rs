@@ -102,6 +102,7 @@ pub(super) fn methods(results: &StudyResults) -> String {
         "description",
         "rank",
         "trainable_parameters",
+        "equal_parameters",
         "learning_rate",
         "train_tokens_per_s",
         "generate_tokens_per_s",
@@ -114,6 +115,7 @@ pub(super) fn methods(results: &StudyResults) -> String {
             field(&method.description),
             method.rank.map_or_else(String::new, |rank| rank.to_string()),
             method.trainable_parameters.to_string(),
+            method.equal_parameters.to_string(),
             number(method.learning_rate),
             number(cost.map(|cost| cost.train_tokens_per_s)),
             number(cost.map(|cost| cost.generate_tokens_per_s)),
@@ -144,7 +146,8 @@ pub(super) fn search(results: &StudyResults) -> String {
 
 /// The share of each expert, a row for each run, router, kind of text and expert.
 pub(super) fn routing(results: &StudyResults) -> String {
-    let header = ["method", "seed", "samples", "layer", "module", "kind", "expert", "share"];
+    let header =
+        ["method", "seed", "samples", "layer", "module", "kind", "expert", "share", "load"];
     let mut csv = Csv::new(&header);
     for run in &results.runs {
         let routing = run.counted().and_then(|measured| measured.routing.as_ref());
@@ -159,6 +162,7 @@ pub(super) fn routing(results: &StudyResults) -> String {
                     field(&router.kind),
                     expert.to_string(),
                     number(*share),
+                    number(router.load.get(expert).copied()),
                 ]);
             }
         }

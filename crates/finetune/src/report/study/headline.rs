@@ -162,20 +162,25 @@ fn front(view: View<'_>) -> Option<String> {
 fn diverged(view: View<'_>) -> Option<String> {
     let runs: usize = view.summary.cells.iter().map(|cell| cell.runs).sum();
     let mut named = Vec::new();
+    let mut all = 0;
     for cell in &view.summary.cells {
-        named.extend(cell.diverged.iter().map(|run| {
-            let samples = count(cell.samples);
-            let why = run.divergence;
-            format!("{} (seed {}, {samples} samples, {why})", cell.method, run.seed)
-        }));
+        let (samples, n) = (count(cell.samples), cell.diverged.len());
+        all += n;
+        let Some(first) = cell.diverged.first() else {
+            continue;
+        };
+        let (seed, why) = (first.seed, first.divergence);
+        named.push(match n {
+            1 => format!("{} (seed {seed}, {samples} samples, {why})", cell.method),
+            _ => format!(
+                "{} ({n} of {} seeds, {samples} samples; seed {seed}: {why})",
+                cell.method, cell.runs
+            ),
+        });
     }
-    let be = if named.len() == 1 { "It is" } else { "They are" };
-    (!named.is_empty()).then(|| {
-        format!(
-            "{} of {runs} runs diverged: {}. {be} in no mean.",
-            named.len(),
-            list(named.iter().cloned())
-        )
+    let be = if all == 1 { "It is" } else { "They are" };
+    (all > 0).then(|| {
+        format!("{all} of {runs} runs diverged: {}. {be} in no mean.", list(named.into_iter()))
     })
 }
 

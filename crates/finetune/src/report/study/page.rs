@@ -48,7 +48,9 @@ pub(super) fn html(view: View<'_>, figures: &Figures) -> String {
                     mean of knowledge and tasks.</p>\n";
         body.push_str(&section("rates", "Search of learning rates", &table, note));
     }
-    body.push_str(&section("all-methods", "Methods", &tables::methods(view), ""));
+    let note = "<p class=\"note\">\u{394} parameters: against the baseline; faint where the rank was not solved for \
+                equal parameters. Tokens/s and memory: each method by itself on random tokens.</p>\n";
+    body.push_str(&section("all-methods", "Methods", &tables::methods(view), note));
     body.push_str(&section("measured", "What was measured", "", &measured(view)));
     body.push_str(&section("reproduce", "Settings", "", &settings(view)));
     body.push_str(&format!("<script>\n{SCRIPT}</script>\n"));
@@ -74,7 +76,7 @@ fn first(view: View<'_>) -> String {
     let baseline = escape(&view.results.baseline);
     let caption = format!(
         "<p class=\"note\">After {} tuning samples; {seeds}. {} \u{394}: \
-         difference from {baseline}, paired by seed, with its interval; \u{25b2} and \u{25bc} where the interval leaves \
+         difference from {baseline}, paired by seed, \u{b1} half of its interval; \u{25b2} and \u{25bc} where the interval leaves \
          out zero. Score: the mean of knowledge and tasks. Front: no method at any amount of data is better in \
          both. Tokens/s: in training. Columns sort by a click on their names.</p>\n",
         count(view.largest()),
