@@ -1,4 +1,5 @@
 //! Every example runs to its end.
+#![allow(clippy::unwrap_used)]
 #![allow(dead_code)] // of each example its `main`, where a test calls what it calls
 
 #[path = "../compose_by_hand.rs"]
