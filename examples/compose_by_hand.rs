@@ -36,17 +36,26 @@ pub(crate) fn main() -> anyhow::Result<()> {
     let device = default_device()?;
     device.seed(0);
     let base = compose(&device)?;
-    let tasks = Tasks::new(&base, &device);
-    let balancing = LocalizedBalancingConfig { blc_weight: 0.01, ..Default::default() }.init()?;
+    // The samples of type 1 lie around one point, those of type 0 around its opposite.
+    let normal = |shape, std| Tensor::<3>::random(shape, Distribution::Normal(0.0, std), &device);
+    let types = Tensor::<1, Int>::from_data([1, 0, 1, 0, 1, 0, 1, 0], &device);
+    let is_one: Tensor<3> = types.clone().float().reshape([SAMPLES, 1, 1]);
+    let x = normal([SAMPLES, TOKENS, IN], 1.0) + normal([1, 1, IN], 1.0) * (is_one.clone() * 2 - 1);
+    let correction = || x.clone().matmul(normal([1, IN, 3], 0.3).matmul(normal([1, 3, OUT], 0.3)));
+    let corrections = correction() * is_one.clone() + correction() * (is_one * -1 + 1);
+    let target = Tensor::from_inner(base.linear().forward(x.clone()) + corrections);
+    let x = Tensor::from_inner(x);
+    let context = BatchContext::new(SAMPLES, TOKENS).with_task_types(types.autodiff());
 
     // The same layer, now on the autodiff device: the frozen linear stays frozen.
+    let balancing = LocalizedBalancingConfig { blc_weight: 0.01, ..Default::default() }.init()?;
     let mut layer = base.train();
     let mut optimizer = AdamWConfig::new().init();
     println!("step  task loss  balance loss");
     for step in 1..=50 {
-        let mut tape = RoutingTape::recording(tasks.context().with_training(0));
-        let y = layer.forward(tasks.x.clone(), SITE, &mut tape);
-        let task = (y - tasks.target.clone()).powi_scalar(2).mean();
+        let mut tape = RoutingTape::recording(context.clone().with_training(0));
+        let y = layer.forward(x.clone(), SITE, &mut tape);
+        let task = (y - target.clone()).powi_scalar(2).mean();
         let balance = balancing.loss(&tape)?.context("the layer has no router")?;
         if step == 1 || step % 10 == 0 {
             let (task, balance) = (task.clone().into_scalar::<f32>(), balance.clone());
@@ -55,20 +64,27 @@ pub(crate) fn main() -> anyhow::Result<()> {
         let grads = GradientsParams::from_grads((task + balance).backward(), &layer);
         layer = optimizer.step(2e-2, layer, grads);
     }
-    tasks.print_shares(&layer)
+
+    let mut tape = RoutingTape::recording(context);
+    layer.forward(x, SITE, &mut tape);
+    let record = tape.records().first().context("the layer has no router")?;
+    let weights = record.routing.weights.clone().reshape([SAMPLES / 2, 2, TOKENS, EXPERTS]);
+    let shares = weights.mean_dim(2).mean_dim(0).into_data();
+    println!("\nshare of each expert (the first half is of type 1)");
+    for (kind, shares) in [1, 0].iter().zip(shares.as_slice::<f32>()?.chunks(EXPERTS)) {
+        let shares: Vec<_> = shares.iter().map(|s| format!("{:>5.1}%", 100.0 * s)).collect();
+        println!("samples of type {kind}: {}", shares.join(" "));
+    }
+    Ok(())
 }
 
 /// The frozen linear with a mixture of experts that starts as nothing.
 fn compose(device: &Device) -> anyhow::Result<Layer> {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let linear = LinearConfig::new(IN, OUT).init(device).no_grad();
-    let shape = BankShape {
-        num_experts: EXPERTS,
-        rank: 4,
-        in_features: IN,
-        out_features: OUT,
-        scaling: 2.0,
-    };
+    let (in_features, out_features) = (IN, OUT);
+    let shape =
+        BankShape { num_experts: EXPERTS, rank: 4, in_features, out_features, scaling: 2.0 };
     let start =
         LoraInit.start(&linear.weight.val(), &shape, &LayerStatistics::default(), &mut rng)?;
     let experts = LoraBankConfig::new(shape.scaling).init(start.lora_a, start.lora_b)?;
@@ -76,58 +92,4 @@ fn compose(device: &Device) -> anyhow::Result<Layer> {
     let mut layer = Layer::from_linear(linear);
     layer.replace_adapter(Some(MoeAdapter::new(router, experts)));
     Ok(layer)
-}
-
-/// Samples of two tasks in turn: those of type 1 lie around one point, those of type 0 around its
-/// opposite.
-struct Tasks {
-    x: Tensor<3>,
-    target: Tensor<3>,
-    types: Tensor<1, Int>,
-}
-
-impl Tasks {
-    fn new(base: &Layer, device: &Device) -> Self {
-        let normal =
-            |shape: [usize; 3], std| Tensor::random(shape, Distribution::Normal(0.0, std), device);
-        let centre = normal([1, 1, IN], 1.0);
-        let (mut xs, mut targets, mut types) = (Vec::new(), Vec::new(), Vec::new());
-        let corrections = [0, 1].map(|_| normal([1, IN, 3], 0.3).matmul(normal([1, 3, OUT], 0.3)));
-        for sample in 0..SAMPLES {
-            let task = sample % 2;
-            let side = if task == 1 { 1.0 } else { -1.0 };
-            let x = normal([1, TOKENS, IN], 1.0) + centre.clone() * side;
-            let y = base.linear().forward(x.clone());
-            targets.push(y + x.clone().matmul(corrections[task].clone()));
-            xs.push(x);
-            types.push(task as i64);
-        }
-        let device = device.clone().autodiff();
-        Self {
-            x: Tensor::from_inner(Tensor::cat(xs, 0)),
-            target: Tensor::from_inner(Tensor::cat(targets, 0)),
-            types: Tensor::from_data(types.as_slice(), &device),
-        }
-    }
-
-    fn context(&self) -> BatchContext {
-        BatchContext::new(SAMPLES, TOKENS).with_task_types(self.types.clone())
-    }
-
-    /// How much each task uses each expert.
-    fn print_shares(&self, layer: &Layer) -> anyhow::Result<()> {
-        let layer = layer.valid();
-        let mut tape = RoutingTape::recording(self.context());
-        layer.forward(self.x.clone().inner(), SITE, &mut tape);
-        let record = tape.records().first().context("the layer has no router")?;
-        let weights = record.routing.weights.clone().reshape([SAMPLES / 2, 2, TOKENS, EXPERTS]);
-        let shares = weights.mean_dim(2).mean_dim(0).into_data();
-        let shares: Vec<f32> = shares.iter::<f32>().collect();
-        println!("\nshare of each expert (the first half is of type 1)");
-        for (task, shares) in shares.chunks(EXPERTS).enumerate() {
-            let shares: Vec<_> = shares.iter().map(|s| format!("{:>5.1}%", 100.0 * s)).collect();
-            println!("samples of type {task}: {}", shares.join(" "));
-        }
-        Ok(())
-    }
 }

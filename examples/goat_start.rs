@@ -45,14 +45,11 @@ pub(crate) fn run(folder: &Path, model: Option<&Path>) -> anyhow::Result<()> {
     let init = goat.init(SpectrumSlice::Goat);
     let start = init.start(&weight, &shape, &LayerStatistics::default(), &mut rng)?;
     let (a, b) = (start.lora_a, start.lora_b);
-
     // Burn keeps `[in, out]`, so that the product of an expert is A^T B^T here.
     let products = a.clone().swap_dims(1, 2).matmul(b.clone().swap_dims(1, 2));
     let cut = start.residual_coefficient.context("GOAT takes its product out of the weight")?;
     let residual = weight.clone() - products.sum_dim(0).squeeze_dim(0) * (cut * scaling);
     let (whole, left) = (spectrum(&weight)?, spectrum(&residual)?);
-
-    println!("a weight of {out_features} x {in_features}, scaling {scaling:.2}, rho {}", goat.rho);
     let mut series = vec![Series::line("weight", whole.clone()), Series::line("residual", left)];
     for (expert, indices) in init.slice.indices(&shape)?.chunks(RANK).enumerate() {
         // Triplets are orthogonal, so the length of a row of A times that of its column of B, with
@@ -63,8 +60,7 @@ pub(crate) fn run(folder: &Path, model: Option<&Path>) -> anyhow::Result<()> {
         let points: Vec<_> = indices.iter().map(|i| *i as f64).zip(values.iter::<f64>()).collect();
         let of_weight = |(i, value): &(f64, f64)| (value - whole[*i as usize].1).abs() < 1e-3;
         anyhow::ensure!(points.iter().all(of_weight), "not singular values of the weight");
-        let sum: f64 = points.iter().map(|point| point.1).sum();
-        println!("expert {expert}: triplets {indices:?}, their singular values sum to {sum:.2}");
+        println!("expert {expert}: triplets {indices:?}");
         series.push(Series::marked(format!("expert {expert}"), points));
     }
     std::fs::create_dir_all(folder)?;

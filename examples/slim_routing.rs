@@ -39,8 +39,7 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<()> {
     let mut series = Vec::new();
     for (name, distance) in [("max", Distance::Max), ("rms", Distance::Rms)] {
         let router = trained(distance, &centres, &device)?;
-        println!("distance = {name:?}");
-        println!(" away  distance  LoRA experts  identity experts");
+        println!("distance = {name:?}\n away  distance  LoRA experts  identity experts");
         let (mut lora, mut identity) = (Vec::new(), Vec::new());
         for step in 0..=12 {
             // Each token is moved in a direction of its own; in units of the data's deviation.

@@ -8,21 +8,21 @@
 //! ```
 #![allow(clippy::print_stdout)]
 
+mod support;
+
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use lora_moe::burn::module::Module;
-use lora_moe::burn::nn::loss::CrossEntropyLossConfig;
-use lora_moe::burn::optim::{AdamWConfig, GradientsParams};
-use lora_moe::burn::tensor::{Device, Int, Tensor, TensorData};
+use lora_moe::burn::tensor::Device;
 use lora_moe::device::{available, default_device, parse_device};
-use lora_moe::model_zoo::{CausalLm, Decoder, DecoderConfig, TokenInput};
+use lora_moe::finetune::train::{Learner, LearnerConfig, TrainingConfig};
+use lora_moe::model_zoo::{CausalLm, Decoder, TokenInput};
 use lora_moe::moe_adapter::{AdaptedLinear, Preset, attach};
 use lora_moe::router::RoutingTape;
+use support::{pattern, tiny_decoder};
 
-const STEPS: usize = 6;
-const SHAPE: [usize; 2] = [4, 32];
-const VOCABULARY: i64 = 256;
+const STEPS: u32 = 6;
 
 pub(crate) fn main() -> anyhow::Result<()> {
     run(std::env::args().nth(1).as_deref())
@@ -37,7 +37,6 @@ pub(crate) fn run(name: Option<&str>) -> anyhow::Result<()> {
     let name = name.unwrap_or("the default device");
     let run = train(&device)?;
     run.print(name);
-
     if !available().contains(&"flex") {
         println!("flex is not compiled in, so there is nothing to compare with");
         return Ok(());
@@ -62,7 +61,7 @@ impl Run {
         let losses: Vec<_> = self.losses.iter().map(|loss| format!("{loss:.4}")).collect();
         println!("{name}: losses {}", losses.join(" "));
         // The first step of a GPU compiles its kernels.
-        let others = self.other_steps / (STEPS as u32 - 1);
+        let others = self.other_steps / (STEPS - 1);
         println!("{name}: first step {:.1?}, each other {others:.1?}", self.first_step);
     }
 }
@@ -73,53 +72,26 @@ fn train(device: &Device) -> anyhow::Result<Run> {
     let mut config = Preset::LoramoePaper.config();
     config.lora_dropout = 0.0; // drawn on the device, so it differs between devices
     let balancing = config.balance_loss.as_ref().context("the preset has no balance loss")?;
-    let balancing = balancing.init()?;
-
-    let llama = DecoderConfig::new(VOCABULARY as usize, 128, 352, 2, 4);
-    let mut model = Decoder::<AdaptedLinear>::init_random(&llama, 0, device)?.no_grad();
+    let mut model = Decoder::<AdaptedLinear>::init_random(&tiny_decoder(), 0, device)?.no_grad();
     attach(&mut model, &config, 0)?;
-    let mut model = model.train();
 
-    let device = device.clone().autodiff();
-    let (input, labels) = batch(&device);
-    let types = Tensor::<1, Int>::from_data([1, 0, 1, 0], &device);
-    let cross_entropy = CrossEntropyLossConfig::new().init(&device);
-    let mut optimizer = AdamWConfig::new().init();
+    let training = LearnerConfig::new(&TrainingConfig::default(), &config);
+    let mut learner = Learner::new(model, Some(balancing.init()?), training);
+    let batches = [pattern(&device.clone().autodiff())?];
     let (mut losses, mut times) = (Vec::new(), Vec::new());
     for _ in 0..STEPS {
         let start = Instant::now();
-        let context = input.context().with_task_types(types.clone()).with_training(0);
-        let mut tape = RoutingTape::recording(context);
-        let logits = model.logits(model.hidden_states(&input, None, &mut tape));
-        let mut loss = cross_entropy.forward(logits.flatten(0, 1), labels.clone());
-        if let Some(balance) = balancing.loss(&tape)? {
-            loss = loss + balance;
-        }
-        losses.push(loss.clone().into_scalar::<f32>());
-        let grads = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer.step(1e-3, model, grads);
+        losses.push(learner.step(&batches, 1e-3)?.loss as f32);
         device.sync()?;
         times.push(start.elapsed());
     }
 
-    let model = model.valid();
-    let (input, _) = batch(&model.device());
+    let input = TokenInput::new(pattern(device)?.input_ids);
     let mut tape = RoutingTape::new(input.context());
+    let model = learner.model().valid();
     let logits = model.logits(model.hidden_states(&input, None, &mut tape)).into_data();
-    Ok(Run {
-        losses,
-        logits: logits.iter::<f32>().collect(),
-        first_step: times[0],
-        other_steps: times[1..].iter().sum(),
-    })
-}
-
-/// Tokens and those that follow them.
-fn batch(device: &Device) -> (TokenInput, Tensor<1, Int>) {
-    let ids: Vec<i64> = (0..(SHAPE[0] * SHAPE[1]) as i64).map(|i| 7 * i % VOCABULARY).collect();
-    let labels: Vec<i64> = ids.iter().map(|token| (token + 7) % VOCABULARY).collect();
-    let input = TokenInput::new(Tensor::from_data(TensorData::new(ids, SHAPE), device));
-    (input, Tensor::from_data(labels.as_slice(), device))
+    let logits = logits.iter::<f32>().collect();
+    Ok(Run { losses, logits, first_step: times[0], other_steps: times[1..].iter().sum() })
 }
 
 fn difference(a: &[f32], b: &[f32]) -> f32 {

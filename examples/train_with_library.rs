@@ -40,7 +40,6 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<()> {
     let (samples, report) = encode_records(&records, &tokenizer, &EncodeConfig::default())?;
     println!("{} samples of {} tokens", report.samples, report.tokens);
     let (validation, train) = samples.split_at(4);
-
     // A method: a preset, with some keys changed.
     let mut adapter = Preset::GoatPaper.config();
     (adapter.r, adapter.num_experts) = (16, 4);
