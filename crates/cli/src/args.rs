@@ -436,6 +436,7 @@ pub struct DemoArgs {
   lora-moe study --print-config > study.toml        # the same, to be changed
   lora-moe study --config study.toml --output runs/mine
 
+It runs in the demo's world, or with [model] and [data] in its file on a model and data of yours.
 A study that was interrupted goes on when it is run again: each run is kept as soon as it is done.")]
 pub struct StudyArgs {
     /// The study; without it, the built-in one.
@@ -444,7 +445,7 @@ pub struct StudyArgs {
     /// Receives every run, the report and its figures.
     #[arg(long, default_value = "lora-moe-study")]
     pub output: PathBuf,
-    /// How many runs go on at once; by default one for each processor.
+    /// How many runs go on at once; by default one for each processor, on a GPU one.
     #[arg(long)]
     pub workers: Option<usize>,
     /// Print the built-in study instead.

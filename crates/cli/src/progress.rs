@@ -21,6 +21,15 @@ pub struct Bars {
     running: HashMap<String, ProgressBar>,
 }
 
+impl Bars {
+    /// A line above the bars; where none are drawn, lines are all there is to see.
+    fn say(&self, line: &str) {
+        if self.all.is_hidden() || self.all.println(line).is_err() {
+            eprintln!("{line}");
+        }
+    }
+}
+
 impl DemoObserver for Bars {
     fn on_start(&mut self, run: &str, steps: usize) {
         let bar = self.all.add(bar(steps, run));
@@ -38,11 +47,11 @@ impl DemoObserver for Bars {
         if let Some(bar) = self.running.remove(run) {
             let seconds = bar.elapsed().as_secs();
             bar.finish_and_clear();
-            // Where no bars are drawn, this is all there is to see.
-            let line = format!("{run}: done in {seconds} s");
-            if self.all.println(&line).is_err() || bar.is_hidden() {
-                eprintln!("{line}");
-            }
+            self.say(&format!("{run}: done in {seconds} s"));
         }
+    }
+
+    fn on_note(&mut self, note: &str) {
+        self.say(note);
     }
 }

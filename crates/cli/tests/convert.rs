@@ -105,19 +105,48 @@ fn a_start_is_stored_where_the_model_is_given() {
     assert!(text.contains("layout                goat"), "{text}");
 }
 
-#[test]
-fn what_was_trained_here_is_a_lora_of_peft() {
-    let folder = tempfile::tempdir().unwrap();
-    let (model, data) = tiny_model(folder.path());
-    let (config, run) = (folder.path().join("run.toml"), folder.path().join("run"));
+/// Trains a few steps in `folder`, and returns the adapter.
+fn trained(folder: &Path, adapter: &str) -> PathBuf {
+    let (model, data) = tiny_model(folder);
+    let (config, run) = (folder.join("run.toml"), folder.join("run"));
     let text = format!(
-        "[model]\npath = {model:?}\n[adapter]\nr = 2\nlora_alpha = 4\n\
-         target_modules = [\"q_proj\", \"up_proj\"]\nrank_pattern = {{ up_proj = 3 }}\n\
+        "[model]\npath = {model:?}\n[adapter]\n{adapter}\n\
          [data]\ntrain = [{{ path = {data:?} }}]\ntemplate = \"plain\"\n\
-         [training]\noutput_dir = {run:?}\nmax_steps = 2\n"
+         [training]\noutput_dir = {run:?}\nlearning_rate = 5e-3\nmax_steps = 2\n"
     );
     std::fs::write(&config, text).unwrap();
     succeeds(&["train", "--config", arg(&config)]);
+    run
+}
+
+#[test]
+fn a_start_that_peft_cannot_repeat_goes_into_the_factors() {
+    let folder = tempfile::tempdir().unwrap();
+    for (svd, expected) in [("auto", "`init.svd`"), ("randomised", "random decomposition")] {
+        let adapter = format!(
+            "r = 2\nlora_alpha = 4\ntarget_modules = [\"q_proj\"]\n\
+             init = {{ type = \"pissa\", svd = {svd:?} }}"
+        );
+        let place = folder.path().join(svd);
+        std::fs::create_dir(&place).unwrap();
+        let run = trained(&place, &adapter);
+        let (lora, peft) = (place.join("lora"), place.join("peft"));
+        let error =
+            fails(&["convert", "--adapter", arg(&run), "--to", "peft", "--output", arg(&peft)]);
+        assert!(error.contains(expected) && error.contains("lora-moe extract"), "{error}");
+        succeeds(&["extract", "--adapter", arg(&run), "--expert", "0", "--output", arg(&lora)]);
+        convert(&lora, "peft", &peft, &[]);
+        let keys = json(&peft.join("adapter_config.json"));
+        assert_eq!((&keys["r"], &keys["init_lora_weights"]), (&4.into(), &true.into()), "{keys}");
+    }
+}
+
+#[test]
+fn what_was_trained_here_is_a_lora_of_peft() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = "r = 2\nlora_alpha = 4\ntarget_modules = [\"q_proj\", \"up_proj\"]\n\
+                   rank_pattern = { up_proj = 3 }";
+    let run = trained(folder.path(), adapter);
     let output = folder.path().join("peft");
     convert(&run, "peft", &output, &[]);
     let keys = json(&output.join("adapter_config.json"));

@@ -17,4 +17,5 @@ pub mod report;
 pub mod run;
 pub mod study;
 pub mod train;
+pub(crate) mod tune;
 pub mod world;

@@ -1,9 +1,9 @@
 use anyhow::Result;
 use lora_moe::device::parse_device;
-use lora_moe::finetune::data::{DataFile, encode_prompt, read_records};
+use lora_moe::finetune::data::{DataFile, read_records};
 use lora_moe::finetune::run::{DataConfig, load_model, load_samples};
-use lora_moe::finetune::train::evaluate;
-use lora_moe::model_zoo::{CausalLm, Decoder, TextTokenizer, generate_batch};
+use lora_moe::finetune::train::{ExactMatch, evaluate};
+use lora_moe::model_zoo::{CausalLm, TextTokenizer};
 use serde_json::json;
 
 use crate::args::EvalArgs;
@@ -35,35 +35,14 @@ pub fn run(args: &EvalArgs, device: &str) -> Result<()> {
         "perplexity": evaluation.perplexity(),
     });
     if args.exact_match {
-        result["exact_match"] = json!(exact_match(args, &data, &model, &tokenizer)?);
+        let exact_match = ExactMatch {
+            template: &data.template,
+            max_new_tokens: args.max_new_tokens,
+            batch_size: args.batch_size,
+        };
+        let records = read_records(&data.train)?;
+        result["exact_match"] = json!(exact_match.share(&model, &tokenizer, &records)?);
     }
     println!("{result}");
     Ok(())
-}
-
-/// The share of records whose greedy answer is the reference's, apart from white space around it.
-fn exact_match(
-    args: &EvalArgs,
-    data: &DataConfig,
-    model: &Decoder,
-    tokenizer: &TextTokenizer,
-) -> Result<f64> {
-    let records = read_records(&data.train)?;
-    let eos: Vec<u32> = match tokenizer.eos_token_id() {
-        Some(id) => vec![id],
-        None => model.eos_token_ids().to_vec(),
-    };
-    let mut right = 0;
-    for chunk in records.chunks(args.batch_size) {
-        let prompts = chunk
-            .iter()
-            .map(|record| encode_prompt(record, tokenizer, &data.template))
-            .collect::<Result<Vec<_>, _>>()?;
-        let answers = generate_batch(model, &prompts, args.max_new_tokens, &eos)?;
-        for (record, answer) in chunk.iter().zip(answers) {
-            let answer = tokenizer.decode(&answer, true)?;
-            right += usize::from(answer.trim() == record.answer().trim());
-        }
-    }
-    Ok(right as f64 / records.len() as f64)
 }

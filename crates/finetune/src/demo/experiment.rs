@@ -5,20 +5,18 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::Device;
 use model_zoo::{CausalLm, Decoder};
-use moe_adapter::{
-    AdapterConfig, AdapterError, AttachOptions, attach, attach_with, trainable_parameters,
-};
+use moe_adapter::{AdapterConfig, attach, trainable_parameters};
 
 use super::jobs::run_jobs;
 use super::measure::routing_shares;
 use super::{
     Base, DemoConfig, DemoMethod, EvaluationSets, Half, Measured, measure, pretrained, samples,
 };
-use crate::calibrate::calibrate;
-use crate::data::{Collator, Sample};
+use crate::data::Sample;
 use crate::report::{BASE, DemoReport, LossCurve, ResultRow, RoutingShares, Setting};
-use crate::train::{Learner, LearnerConfig, LrSchedulerType, Schedule, TrainError, TrainingConfig};
-use crate::world::{Exchange, PAD};
+use crate::train::{TrainError, TrainingConfig};
+use crate::tune::{Tuned, Tuning, in_order, tune};
+use crate::world::Exchange;
 
 /// Watches the demo; several runs may go on at once.
 pub trait DemoObserver: Send {
@@ -28,9 +26,11 @@ pub trait DemoObserver: Send {
     fn on_step(&mut self, run: &str, step: usize, loss: f64);
     /// It is over.
     fn on_end(&mut self, run: &str);
+    /// Something that whoever waits should know. By default nothing is done with it.
+    fn on_note(&mut self, _note: &str) {}
 }
 
-/// Pre-trains under observation.
+/// Pre-trains under observation, or reads what was pre-trained before.
 pub(crate) fn base(
     config: &DemoConfig,
     cache: &Path,
@@ -38,10 +38,17 @@ pub(crate) fn base(
     observer: &mut dyn DemoObserver,
 ) -> Result<Base, TrainError> {
     const NAME: &str = "pre-training";
-    observer.on_start(NAME, config.pretraining_steps);
-    let base =
-        pretrained(config, cache, device, |step, _, loss| observer.on_step(NAME, step, loss))?;
-    observer.on_end(NAME);
+    let mut trained = false;
+    let base = pretrained(config, cache, device, |step, steps, loss| {
+        if !trained {
+            observer.on_start(NAME, steps);
+            trained = true;
+        }
+        observer.on_step(NAME, step, loss);
+    })?;
+    if trained {
+        observer.on_end(NAME);
+    }
     Ok(base)
 }
 
@@ -80,10 +87,17 @@ pub fn run_demo(
         .collect();
     let observer = Mutex::new(observer);
     let size = |job: &(usize, &DemoMethod)| job.0;
-    let results = run_jobs(&base, &jobs, workers, size, |base, (amount, method)| {
+    let results = run_jobs(&base, &jobs, (workers, 1), size, |base, (amount, method)| {
         let run = format!("{}, {amount} samples", method.name);
         let started = Instant::now();
-        let tuned = tune_watched(&observer, &run, config, base, method, *amount)?;
+        let mut points = Vec::new();
+        let steps = amount.div_ceil(config.batch_size);
+        let tuned = watched(&observer, &run, steps, |on_step| {
+            tune_base(config, base, method, *amount, &mut |step, loss| {
+                points.push((step as f64, loss));
+                on_step(step, loss);
+            })
+        })?;
         let measured = measure(&tuned.model, &base.tokenizer, &sets)?;
         let shares = match method.adapter.is_mixture() {
             true => Some(shares(base, &sets, method, *amount, &tuned.model)?),
@@ -91,7 +105,7 @@ pub fn run_demo(
         };
         let seconds = started.elapsed().as_secs_f64();
         let row = row(&method.name, *amount, tuned.trainable_parameters, &measured, seconds);
-        let curve = LossCurve { name: format!("{} {amount}", method.name), points: tuned.curve };
+        let curve = LossCurve { name: format!("{} {amount}", method.name), points };
         Ok((row, measured.statements, curve, shares))
     })?;
     for (row, statements, curve, shares) in results {
@@ -126,75 +140,45 @@ fn row(
 /// An observer that several runs share.
 pub(crate) type SharedObserver<'a> = Mutex<&'a mut dyn DemoObserver>;
 
-/// [`tune`]s under observation.
-pub(crate) fn tune_watched(
+/// Makes a run of so many steps under observation: `work` is given what to tell of its steps.
+pub(crate) fn watched<T>(
     observer: &SharedObserver<'_>,
     run: &str,
-    config: &DemoConfig,
-    base: &Base,
-    method: &DemoMethod,
-    amount: usize,
-) -> Result<Tuned, TrainError> {
+    steps: usize,
+    work: impl FnOnce(&mut dyn FnMut(usize, f64)) -> T,
+) -> T {
     // A poisoned lock means that another run panicked; this one can still be told of.
     let watch = || observer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    watch().on_start(run, amount.div_ceil(config.batch_size));
-    let tuned = tune(config, base, method, amount, |step, loss| watch().on_step(run, step, loss));
+    watch().on_start(run, steps);
+    let result = work(&mut |step, loss| watch().on_step(run, step, loss));
     watch().on_end(run);
-    tuned
+    result
 }
-
-/// A model after tuning.
-pub(crate) struct Tuned {
-    pub(crate) model: Decoder,
-    pub(crate) trainable_parameters: usize,
-    pub(crate) curve: Vec<(f64, f64)>,
-}
-
-/// The samples that a start looks at, where it looks at data.
-const CALIBRATION_SAMPLES: usize = 64;
 
 /// Tunes the base model by a method on the first `amount` samples of the stream.
-pub(crate) fn tune(
+pub(crate) fn tune_base(
     config: &DemoConfig,
     base: &Base,
     method: &DemoMethod,
     amount: usize,
-    mut on_step: impl FnMut(usize, f64),
+    on_step: &mut dyn FnMut(usize, f64),
 ) -> Result<Tuned, TrainError> {
-    let mut model = base.model.clone();
-    let samples = encode(base, &base.world.instruction(amount, config.seed))?;
-    let few = &samples[..samples.len().min(CALIBRATION_SAMPLES)];
-    let options = AttachOptions {
+    let training = TrainingConfig {
         seed: config.seed,
-        statistics: calibrate(&model, &method.adapter, few, config.batch_size)?,
-        ..AttachOptions::default()
-    };
-    attach_with(&mut model, &method.adapter, options)?;
-    let trainable_parameters = trainable_parameters(&model);
-    let balance = match &method.adapter.balance_loss {
-        Some(loss) => Some(loss.init().map_err(AdapterError::from)?),
-        None => None,
-    };
-    let training = TrainingConfig { seed: config.seed, ..TrainingConfig::default() };
-    let mut learner = Learner::new(model, balance, LearnerConfig::new(&training, &method.adapter));
-    let total_steps = amount.div_ceil(config.batch_size);
-    let schedule = Schedule {
         learning_rate: method.learning_rate,
-        kind: LrSchedulerType::Cosine,
-        warmup_steps: (config.warmup_ratio * total_steps as f64).ceil() as usize,
-        total_steps,
+        warmup_ratio: config.warmup_ratio,
+        per_device_train_batch_size: config.batch_size,
+        ..TrainingConfig::default()
     };
-    let collator = Collator::new(PAD);
-    let device = learner.model().device();
-    let mut curve = Vec::with_capacity(total_steps);
-    for (step, chunk) in samples.chunks(config.batch_size).enumerate() {
-        let refs: Vec<_> = chunk.iter().collect();
-        let batch = collator.collate(&refs)?.to_device(&device);
-        let report = learner.step(&[batch], schedule.at(step + 1))?;
-        curve.push(((step + 1) as f64, report.loss));
-        on_step(step + 1, report.loss);
-    }
-    Ok(Tuned { model: learner.model().valid(), trainable_parameters, curve })
+    let samples = encode(base, &base.world.instruction(amount, config.seed))?;
+    let tuning = Tuning {
+        adapter: &method.adapter,
+        training: &training,
+        samples: &samples,
+        steps: &in_order(samples.len(), config.batch_size),
+        svd_cache: None,
+    };
+    tune(&base.model, &tuning, on_step)
 }
 
 pub(crate) fn encode(base: &Base, exchanges: &[Exchange]) -> Result<Vec<Sample>, TrainError> {

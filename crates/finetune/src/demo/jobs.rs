@@ -5,9 +5,9 @@ use crate::train::TrainError;
 
 /// Does jobs on `workers` threads, and returns their results in the order of the jobs.
 ///
-/// The products of a model this small are too small to be shared by threads, so each job keeps to
-/// one and several go on at once; what is computed does not depend on how many. Every thread has
-/// a copy of `context`, and those of the greatest `size` are begun first.
+/// The products of a small model are too small to be shared by threads, so each job of one keeps
+/// to a single thread and several go on at once; those of larger models get `threads` of their own.
+/// Every worker has a copy of `context`, and jobs of the greatest `size` are begun first.
 ///
 /// # Errors
 ///
@@ -15,7 +15,7 @@ use crate::train::TrainError;
 pub(crate) fn run_jobs<C: Clone + Send + Sync, J: Sync, T: Send>(
     context: &C,
     jobs: &[J],
-    workers: usize,
+    (workers, threads): (usize, usize),
     size: impl Fn(&J) -> usize,
     work: impl Fn(&C, &J) -> Result<T, TrainError> + Sync,
 ) -> Result<Vec<T>, TrainError> {
@@ -26,7 +26,7 @@ pub(crate) fn run_jobs<C: Clone + Send + Sync, J: Sync, T: Send>(
     let results = Mutex::new(Vec::with_capacity(jobs.len()));
     let thread = |context: C| -> Result<(), TrainError> {
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(1)
+            .num_threads(threads)
             .build()
             .map_err(|error| TrainError::value("workers", error, "threads that can be started"))?;
         while let Some(&at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use burn::tensor::Device;
 use serde::Serialize;
 
-use super::experiment::{base, equal_parameters, tune_watched};
+use super::experiment::{base, equal_parameters, tune_base, watched};
 use super::jobs::run_jobs;
 use super::{DemoConfig, DemoMethod, DemoObserver, EvaluationSets, Half, measure};
 use crate::train::TrainError;
@@ -51,11 +51,14 @@ pub fn search(
     run_jobs(
         &base,
         &jobs,
-        workers,
+        (workers, 1),
         |_| amount,
         |base, method| {
             let run = format!("{}, learning rate {}", method.name, method.learning_rate);
-            let tuned = tune_watched(&observer, &run, config, base, method, amount)?;
+            let steps = amount.div_ceil(config.batch_size);
+            let tuned = watched(&observer, &run, steps, |on_step| {
+                tune_base(config, base, method, amount, on_step)
+            })?;
             let measured = measure(&tuned.model, &base.tokenizer, &sets)?;
             Ok(SearchRow {
                 method: method.name.clone(),

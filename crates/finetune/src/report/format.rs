@@ -46,7 +46,7 @@ pub(super) fn seconds(value: f64) -> String {
 }
 
 /// A whole number with its thousands set apart.
-pub(super) fn count(value: usize) -> String {
+pub(crate) fn count(value: usize) -> String {
     let digits = value.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {

@@ -237,7 +237,8 @@ fn set(table: &mut Table, assignment: &str) -> Result<(), TrainError> {
     Ok(())
 }
 
-pub(super) fn parse<T: serde::de::DeserializeOwned>(
+/// Reads a section of a configuration.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(
     table: Table,
     section: &str,
     origin: &str,

@@ -9,6 +9,7 @@ mod prepare;
 mod start;
 mod template;
 
+pub(crate) use config::parse;
 pub use config::{
     DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table,
 };

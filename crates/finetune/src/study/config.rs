@@ -4,7 +4,9 @@ use moe_adapter::AdapterConfig;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::demo::DemoConfig;
+use super::GroundConfig;
+use super::store::file_name;
+use crate::report::BASE;
 use crate::run::adapter_from_table;
 use crate::train::TrainError;
 
@@ -17,19 +19,22 @@ use crate::train::TrainError;
 pub struct StudyConfig {
     /// The seeds of worlds, pre-training, adapters and data; one run of each method for each.
     pub seeds: Vec<u64>,
-    /// The amounts of tuning data, in samples.
+    /// The amounts of tuning data, in samples; empty for all that there is.
     pub samples: Vec<usize>,
     /// The learning rates that the search tries for methods that name none.
     pub learning_rates: Vec<f64>,
     /// The amount of tuning data of the search, which runs on the first seed and is measured on
-    /// the other half of the evaluation sets.
-    pub search_samples: usize,
+    /// the other half of the evaluation sets; absent for the largest of `samples`.
+    pub search_samples: Option<usize>,
     /// The name of the method that others are compared with and equal in parameters.
     pub baseline: String,
     /// Whether speed and memory are measured.
     pub cost: bool,
-    /// The world, the model and the tuning; `seed`, `samples` and `methods` in it are not used.
-    pub demo: DemoConfig,
+    /// By how many nats a tuned model's loss on held-out text must be above the base model's for
+    /// it to count as ruined; see [`Divergence`](super::Divergence).
+    pub divergence_threshold: f64,
+    /// What the methods are tuned from, tuned on and measured on.
+    pub ground: GroundConfig,
     /// The methods to compare.
     pub methods: Vec<StudyMethod>,
 }
@@ -53,28 +58,30 @@ pub struct StudyMethod {
 struct Keys {
     #[serde(default = "default_seeds")]
     seeds: Vec<u64>,
-    #[serde(default = "default_samples")]
-    samples: Vec<usize>,
+    samples: Option<Vec<usize>>,
     #[serde(default = "default_learning_rates")]
     learning_rates: Vec<f64>,
     search_samples: Option<usize>,
     baseline: Option<String>,
     #[serde(default = "yes")]
     cost: bool,
-    #[serde(default)]
-    demo: DemoConfig,
+    #[serde(default = "default_divergence_threshold")]
+    divergence_threshold: f64,
 }
 
 fn default_seeds() -> Vec<u64> {
     vec![0, 1, 2]
 }
 
-fn default_samples() -> Vec<usize> {
-    vec![8_000, 24_000]
-}
+/// The amounts of data in the demo's world, whose data has no end.
+const DEFAULT_SAMPLES: [usize; 2] = [8_000, 24_000];
 
 fn default_learning_rates() -> Vec<f64> {
     vec![5e-4, 1e-3, 2e-3, 4e-3]
+}
+
+fn default_divergence_threshold() -> f64 {
+    3.0
 }
 
 fn yes() -> bool {
@@ -104,20 +111,24 @@ impl StudyConfig {
         };
         let methods =
             methods.into_iter().map(|m| method(m, origin)).collect::<Result<Vec<_>, _>>()?;
+        let ground = GroundConfig::take(&mut table, origin)?;
         let keys: Keys =
             Value::Table(table).try_into().map_err(|error| wrong(error.to_string()))?;
+        let samples = match (keys.samples, &ground) {
+            (Some(samples), _) => samples,
+            (None, GroundConfig::World(_)) => DEFAULT_SAMPLES.to_vec(),
+            (None, GroundConfig::Data(_)) => Vec::new(),
+        };
         let first = methods.first().map(|method| method.name.clone()).unwrap_or_default();
         let config = Self {
-            search_samples: keys
-                .search_samples
-                .or(keys.samples.iter().copied().max())
-                .unwrap_or_default(),
+            search_samples: keys.search_samples,
             baseline: keys.baseline.unwrap_or(first),
             seeds: keys.seeds,
-            samples: keys.samples,
+            samples,
             learning_rates: keys.learning_rates,
             cost: keys.cost,
-            demo: keys.demo,
+            divergence_threshold: keys.divergence_threshold,
+            ground,
             methods,
         };
         config.check()?;
@@ -134,6 +145,11 @@ impl StudyConfig {
         Self::from_toml(&text, &path.display().to_string())
     }
 
+    /// Whether a learning rate is searched for.
+    pub(super) fn searched(&self) -> bool {
+        self.methods.iter().any(|method| method.learning_rate.is_none())
+    }
+
     /// Checks what can be checked without running it.
     ///
     /// # Errors
@@ -148,24 +164,36 @@ impl StudyConfig {
             return Err(TrainError::value("seeds", format!("{:?}", self.seeds), "different seeds"));
         }
         let samples: Vec<_> = self.samples.iter().map(usize::to_string).collect();
-        if !distinct(self.samples.len(), samples) || self.samples.contains(&0) {
+        let all = matches!(self.ground, GroundConfig::Data(_)) && samples.is_empty();
+        if !all && (!distinct(self.samples.len(), samples) || self.samples.contains(&0)) {
             let found = format!("{:?}", self.samples);
             return Err(TrainError::value("samples", found, "different numbers above 0"));
         }
-        if self.search_samples == 0 {
+        if self.search_samples == Some(0) {
             return Err(TrainError::value("search_samples", 0, "at least 1"));
         }
         let names: Vec<_> = self.methods.iter().map(|method| method.name.clone()).collect();
         if !distinct(names.len(), names.clone()) {
             return Err(TrainError::value("methods", names.join(", "), "of different names"));
         }
+        // Files and figures are named after methods, and the untuned model has a name of its own.
+        let files: Vec<_> = names.iter().map(|name| file_name(name)).collect();
+        if !distinct(files.len(), files) || names.iter().any(|name| name == BASE) {
+            let allowed =
+                format!("of names that differ in letters and digits, none of them `{BASE}`");
+            return Err(TrainError::value("methods", names.join(", "), allowed));
+        }
         if !names.contains(&self.baseline) {
             let allowed = format!("one of {}", names.join(", "));
             return Err(TrainError::value("baseline", &self.baseline, allowed));
         }
-        let searched = self.methods.iter().any(|method| method.learning_rate.is_none());
         let positive = |rate: &f64| rate.is_finite() && *rate > 0.0;
-        if (searched && self.learning_rates.is_empty()) || !self.learning_rates.iter().all(positive)
+        if !positive(&self.divergence_threshold) {
+            let found = self.divergence_threshold;
+            return Err(TrainError::value("divergence_threshold", found, "a number above 0"));
+        }
+        if (self.searched() && self.learning_rates.is_empty())
+            || !self.learning_rates.iter().all(positive)
         {
             let found = format!("{:?}", self.learning_rates);
             return Err(TrainError::value("learning_rates", found, "numbers above 0"));
@@ -226,9 +254,21 @@ mod tests {
     fn presets_are_overridden_by_the_adapters_keys() {
         let study = StudyConfig::from_toml(STUDY, "test").unwrap();
         assert_eq!(study.baseline, "LoRA");
-        assert_eq!((study.demo.hidden_size, study.search_samples), (32, 100));
+        let GroundConfig::World(demo) = &study.ground else { panic!() };
+        assert_eq!((demo.hidden_size, &study.samples[..]), (32, &[100][..]));
         assert_eq!((study.methods[1].adapter.r, study.methods[1].adapter.num_experts), (2, 6));
         assert_eq!(study.methods[0].learning_rate, Some(1e-3));
+    }
+
+    #[test]
+    fn a_study_on_data_takes_all_of_it_unless_told() {
+        let data = "[model]\npath = \"m\"\n[data]\ntrain = [{ path = \"a\" }]\n\
+                    retain = [{ path = \"b\" }]\nvalidation_split = 0.1\n";
+        let text = STUDY.replace("[demo]\n        hidden_size = 32\n", data);
+        let study = StudyConfig::from_toml(&text, "test").unwrap();
+        assert_eq!(study.samples, [100]);
+        let text = text.replace("samples = [100]\n", "\n");
+        assert!(StudyConfig::from_toml(&text, "test").unwrap().samples.is_empty());
     }
 
     #[test]
@@ -252,6 +292,9 @@ mod tests {
             ("seeds", "learning_rates = [-1.0]\nseeds", "`learning_rates`"),
             ("learning_rate = 1e-3", "learning_rate = 0.0", "learning_rate"),
             ("\"small\"", "\"LoRA\"", "`methods`"),
+            ("\"small\"", "\"lora\"", "`methods`"),
+            ("\"small\"", "\"base\"", "`methods`"),
+            ("seeds", "divergence_threshold = 0.0\nseeds", "`divergence_threshold`"),
             ("seeds", "speed = 1\nseeds", "speed"),
             ("preset = \"lora\"", "preset = \"x\"", "preset"),
         ];

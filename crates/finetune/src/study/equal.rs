@@ -91,7 +91,7 @@ fn curve(results: &StudyResults, method: &str, seed: u64) -> Vec<ResultRow> {
     };
     let base = results.base.iter().find(|base| base.seed == seed);
     let runs = results.runs.iter().filter(|run| run.method == method && run.seed == seed);
-    let measured = runs.filter_map(|run| Some((run.samples, run.measured.as_ref()?)));
+    let measured = runs.filter_map(|run| Some((run.samples, run.counted()?)));
     let mut rows: Vec<_> = base
         .map(|base| row(BASE, 0, base.tasks, base.knowledge))
         .into_iter()

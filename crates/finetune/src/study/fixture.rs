@@ -40,6 +40,7 @@ pub(crate) fn synthetic() -> StudyResults {
             },
             rank: *rank,
             trainable_parameters: rank.map_or(1_048_576, |_| 49_152 + 64 * at),
+            equal_parameters: rank.is_some(),
             learning_rate: 1e-3,
             search: if rank.is_some() { search.collect() } else { Vec::new() },
             cost: (*name != "HydraLoRA").then_some(MethodCost {
@@ -54,6 +55,7 @@ pub(crate) fn synthetic() -> StudyResults {
         knowledge: rounded(0.97 + 0.01 * *seed as f64),
         tasks: 0.01,
         text_loss: rounded(1.30 + 0.02 * *seed as f64),
+        ..BaseResult::default()
     });
     let mut runs = Vec::new();
     for (at, method) in METHODS.iter().enumerate() {
@@ -68,6 +70,10 @@ pub(crate) fn synthetic() -> StudyResults {
             Setting::new("model", "Llama, 128 hidden, 4 layers, <tied>"),
             Setting::new("facts", 960),
         ],
+        about: StudyAbout {
+            setting: "A small model is tuned on <tasks>.".to_owned(),
+            measures: "Knowledge, tasks: share answered exactly.".to_owned(),
+        },
         baseline: "LoRA".to_owned(),
         seeds: SEEDS.to_vec(),
         samples: SAMPLES.to_vec(),
@@ -110,12 +116,13 @@ fn run(
         seed,
         samples,
         learning_rate: 1e-3,
-        diverged_at: diverged.then_some(61),
+        diverged: diverged.then_some(Divergence::Loss { step: 61 }),
         measured: (!diverged).then(|| RunMeasures {
             knowledge: rounded(0.98 - forgotten + 0.012 * noise),
             tasks: rounded(tasks * part.sqrt() - 0.015 * noise),
             text_loss: rounded(1.30 + 0.02 * seed as f64 + 0.6 * forgotten + 0.01 * noise),
             routing: routed.then(|| routing(at, seed, *identity)),
+            ..RunMeasures::default()
         }),
         curve,
         seconds: samples as f64 / 40.0 + at as f64,
@@ -137,6 +144,7 @@ fn routing(at: usize, seed: u64, identity: bool) -> RoutingMeasures {
                     module: module.to_owned(),
                     kind: kind.to_owned(),
                     shares: (0..8).map(|expert| rounded(weight(expert) / sum)).collect(),
+                    load: vec![1.0; 8],
                 });
             }
         }

@@ -6,18 +6,22 @@ use super::{BaseResult, RunMeasures};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// The share of questions answered exactly.
+    /// Knowledge kept, from 0 to 1.
     Knowledge,
     /// Knowledge over that of the base model of the same seed.
     RelativeKnowledge,
-    /// The share of task inputs answered exactly.
+    /// Tasks learned, from 0 to 1.
     Tasks,
     /// The mean of knowledge and tasks, by which learning rates are chosen.
     Score,
-    /// The cross-entropy of general text, in nats per token.
+    /// The cross-entropy of held-out text, in nats per token.
     TextLoss,
     /// Its change from the base model of the same seed.
     TextLossChange,
+    /// The cross-entropy of the answers by which knowledge is measured, in nats per token.
+    KnowledgeLoss,
+    /// That of the answers by which tasks are measured.
+    TaskLoss,
     /// The entropy of the combine weights over the logarithm of the number of experts.
     Entropy,
     /// The largest mean share of an expert at any router.
@@ -34,13 +38,15 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, in the order of tables and files.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Knowledge,
         Self::RelativeKnowledge,
         Self::Tasks,
         Self::Score,
         Self::TextLoss,
         Self::TextLossChange,
+        Self::KnowledgeLoss,
+        Self::TaskLoss,
         Self::Entropy,
         Self::LargestShare,
         Self::DeadExperts,
@@ -58,6 +64,8 @@ impl Metric {
             Self::Score => "score",
             Self::TextLoss => "text_loss",
             Self::TextLossChange => "text_loss_change",
+            Self::KnowledgeLoss => "knowledge_loss",
+            Self::TaskLoss => "task_loss",
             Self::Entropy => "entropy",
             Self::LargestShare => "largest_share",
             Self::DeadExperts => "dead_experts",
@@ -78,6 +86,8 @@ impl Metric {
             Self::Score => (run.knowledge + run.tasks) / 2.0,
             Self::TextLoss => run.text_loss,
             Self::TextLossChange => run.text_loss - base?.text_loss,
+            Self::KnowledgeLoss => run.knowledge_loss?,
+            Self::TaskLoss => run.task_loss?,
             Self::Entropy => routing?.entropy,
             Self::LargestShare => routing?.largest_share,
             Self::DeadExperts => routing?.dead_experts,

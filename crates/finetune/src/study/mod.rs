@@ -9,11 +9,13 @@
 
 mod config;
 mod cost;
+mod divergence;
 mod equal;
 mod estimate;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod front;
+mod ground;
 mod metric;
 mod results;
 mod routing;
@@ -23,13 +25,15 @@ mod store;
 mod summary;
 
 pub use config::{StudyConfig, StudyMethod};
+pub use divergence::Divergence;
 pub use equal::{EqualLearning, KeptKnowledge};
 pub use estimate::Estimate;
 pub use front::pareto_front;
+pub use ground::{DataGroundConfig, DataMeasures, GroundConfig};
 pub use metric::Metric;
 pub use results::{
     BaseResult, ExpertShares, MethodCost, MethodResults, RoutingMeasures, RunMeasures, RunRecord,
-    SearchPoint, StudyResults,
+    SearchPoint, StudyAbout, StudyResults,
 };
 pub use run::{StudyOptions, run_study};
 pub use summary::{CellSummary, DivergedRun, MetricSummary, StudySummary};

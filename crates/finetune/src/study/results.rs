@@ -1,5 +1,6 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::Divergence;
 use crate::report::{Setting, number};
 
 /// Everything that a study measured, run by run: what reports, tables and files are made of.
@@ -11,6 +12,8 @@ pub struct StudyResults {
     pub version: String,
     /// Everything else that was held equal.
     pub settings: Vec<Setting>,
+    /// What was measured, in words.
+    pub about: StudyAbout,
     /// The method that others are compared with, pairwise by seed.
     pub baseline: String,
     /// The seeds.
@@ -25,6 +28,15 @@ pub struct StudyResults {
     pub runs: Vec<RunRecord>,
 }
 
+/// What a study measured, in words for its readers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StudyAbout {
+    /// What is tuned and on what, a paragraph.
+    pub setting: String,
+    /// What knowledge and tasks are, a sentence.
+    pub measures: String,
+}
+
 /// A method of a study.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MethodResults {
@@ -36,6 +48,8 @@ pub struct MethodResults {
     pub rank: Option<usize>,
     /// The trainable parameters.
     pub trainable_parameters: usize,
+    /// Whether the rank was solved for as many trainable parameters as the baseline's.
+    pub equal_parameters: bool,
     /// The learning rate that the search chose.
     pub learning_rate: f64,
     /// The search, one entry for each learning rate of the grid; empty where the learning rate was
@@ -56,7 +70,7 @@ pub struct SearchPoint {
     /// Knowledge kept.
     #[serde(deserialize_with = "number")]
     pub knowledge: f64,
-    /// Whether the loss became no number.
+    /// Whether the run diverged.
     pub diverged: bool,
 }
 
@@ -72,19 +86,26 @@ pub struct MethodCost {
 }
 
 /// The base model of a seed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct BaseResult {
     /// The seed of its world and its pre-training.
     pub seed: u64,
-    /// The share of questions answered exactly.
+    /// Knowledge kept, from 0 to 1: the share answered exactly, or what [`StudyAbout`] says.
     #[serde(deserialize_with = "number")]
     pub knowledge: f64,
-    /// The share of task inputs answered exactly.
+    /// Tasks learned, from 0 to 1, likewise.
     #[serde(deserialize_with = "number")]
     pub tasks: f64,
-    /// The mean cross-entropy of general text, in nats per token.
+    /// The mean cross-entropy of held-out text, in nats per token.
     #[serde(deserialize_with = "number")]
     pub text_loss: f64,
+    /// The mean cross-entropy of the answers by which knowledge is measured, in nats per token;
+    /// absent where it is not.
+    #[serde(default)]
+    pub knowledge_loss: Option<f64>,
+    /// That of the answers by which tasks are measured.
+    #[serde(default)]
+    pub task_loss: Option<f64>,
 }
 
 /// One tuning run and what came of it.
@@ -98,30 +119,44 @@ pub struct RunRecord {
     pub samples: usize,
     /// The learning rate.
     pub learning_rate: f64,
-    /// The step at which the loss became no number; absent where it did not. Nothing was measured
-    /// of a run that diverged.
-    pub diverged_at: Option<usize>,
-    /// What was measured; absent where it diverged.
+    /// Why the run diverged; absent where it did not.
+    pub diverged: Option<Divergence>,
+    /// What was measured; absent where the loss became no number. That of a model that was ruined
+    /// is kept, but is in no mean and no table.
     pub measured: Option<RunMeasures>,
     /// Training loss by step.
     #[serde(deserialize_with = "points")]
     pub curve: Vec<(f64, f64)>,
-    /// The wall-clock time in seconds.
+    /// The wall-clock time of the tuning in seconds.
     pub seconds: f64,
 }
 
+impl RunRecord {
+    /// What counts of the run: nothing where it diverged.
+    pub fn counted(&self) -> Option<&RunMeasures> {
+        self.measured.as_ref().filter(|_| self.diverged.is_none())
+    }
+}
+
 /// What was measured of a tuned model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunMeasures {
-    /// The share of questions answered exactly.
+    /// Knowledge kept, from 0 to 1: the share answered exactly, or what [`StudyAbout`] says.
     #[serde(deserialize_with = "number")]
     pub knowledge: f64,
-    /// The share of task inputs answered exactly.
+    /// Tasks learned, from 0 to 1, likewise.
     #[serde(deserialize_with = "number")]
     pub tasks: f64,
-    /// The mean cross-entropy of general text, in nats per token.
+    /// The mean cross-entropy of held-out text, in nats per token.
     #[serde(deserialize_with = "number")]
     pub text_loss: f64,
+    /// The mean cross-entropy of the answers by which knowledge is measured, in nats per token;
+    /// absent where it is not.
+    #[serde(default)]
+    pub knowledge_loss: Option<f64>,
+    /// That of the answers by which tasks are measured.
+    #[serde(default)]
+    pub task_loss: Option<f64>,
     /// How it routes; absent where nothing is routed.
     pub routing: Option<RoutingMeasures>,
 }
@@ -160,6 +195,9 @@ pub struct ExpertShares {
     pub kind: String,
     /// By expert; they sum to the mean sum of weights.
     pub shares: Vec<f64>,
+    /// The share of tokens that selected each expert; 1 everywhere in dense routing.
+    #[serde(default)]
+    pub load: Vec<f64>,
 }
 
 fn points<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(f64, f64)>, D::Error> {

@@ -10,6 +10,8 @@ use crate::train::TrainError;
 pub(super) struct Solved {
     pub(super) method: StudyMethod,
     pub(super) trainable_parameters: usize,
+    /// Whether the rank was solved for, or is that of the baseline.
+    pub(super) equalised: bool,
 }
 
 /// Gives every method the rank at which it has as many trainable parameters as the baseline, to
@@ -28,9 +30,48 @@ pub(super) fn solve_ranks(
             method.adapter = with_parameters(model, &method.adapter, target)?;
         }
         let trainable_parameters = count(model, &method.adapter)?;
-        Ok(Solved { method, trainable_parameters })
+        let equalised = method.equal_parameters && has_rank(&method.adapter);
+        Ok(Solved { method, trainable_parameters, equalised })
     };
     config.methods.iter().map(solve).collect()
+}
+
+/// What the line on equal parameters begins with.
+pub(super) const EQUALITY: &str = "trainable parameters: ";
+
+/// How equal the methods are in trainable parameters, in words: the rank and the parameters of each,
+/// and the largest deviation from the baseline.
+pub(super) fn equality(solved: &[Solved], baseline: &str) -> String {
+    let target = solved.iter().find(|solved| solved.method.name == baseline);
+    let target = target.map_or(1, |solved| solved.trainable_parameters.max(1)) as f64;
+    let deviation = |solved: &Solved| 100.0 * (solved.trainable_parameters as f64 / target - 1.0);
+    let of = |solved: &Solved| {
+        let count = crate::report::count(solved.trainable_parameters);
+        let rank = match has_rank(&solved.method.adapter) {
+            true => format!("rank {}", solved.method.adapter.r),
+            false => "no rank".to_owned(),
+        };
+        let how = match (solved.method.name == baseline, solved.equalised) {
+            (true, _) => "the baseline".to_owned(),
+            (_, true) => format!("{:+.1} %", deviation(solved)),
+            (_, false) => format!("{:+.1} %, not equalised", deviation(solved)),
+        };
+        format!("{} {count} ({rank}, {how})", solved.method.name)
+    };
+    let all: Vec<_> = solved.iter().map(of).collect();
+    let largest = solved
+        .iter()
+        .filter(|solved| solved.equalised && solved.method.name != baseline)
+        .max_by(|a, b| deviation(a).abs().total_cmp(&deviation(b).abs()));
+    let largest = match largest {
+        Some(solved) => format!(
+            "; largest deviation of those that are equalised {:+.1} % ({})",
+            deviation(solved),
+            solved.method.name
+        ),
+        None => String::new(),
+    };
+    format!("{EQUALITY}{}{largest}", all.join(", "))
 }
 
 /// Whether the number of trainable parameters follows from the rank at all.
@@ -117,5 +158,38 @@ fn names(modules: &TargetModules) -> String {
     match modules {
         TargetModules::Names(names) => names.join(" "),
         TargetModules::Pattern(pattern) => pattern.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use moe_adapter::Preset;
+
+    #[test]
+    fn deviations_from_the_baseline_are_said() {
+        let solved = |name: &str, preset: Preset, parameters, equalised| Solved {
+            method: StudyMethod {
+                name: name.into(),
+                adapter: preset.config(),
+                learning_rate: None,
+                equal_parameters: equalised,
+            },
+            trainable_parameters: parameters,
+            equalised,
+        };
+        let all = [
+            solved("LoRA", Preset::Lora, 1_000, true),
+            solved("MoE", Preset::LoramoePaper, 1_040, true),
+            solved("SLIM", Preset::Slim, 930, true),
+            solved("full", Preset::Full, 4_000, false),
+        ];
+        let text = equality(&all, "LoRA");
+        assert!(
+            text.contains("LoRA 1,000 (rank 32, the baseline), MoE 1,040 (rank 4, +4.0 %)"),
+            "{text}"
+        );
+        assert!(text.contains("full 4,000 (no rank, +300.0 %, not equalised)"), "{text}");
+        assert!(text.ends_with("equalised -7.0 % (SLIM)"), "{text}");
     }
 }

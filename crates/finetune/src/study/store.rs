@@ -8,6 +8,20 @@ use super::StudyConfig;
 use crate::train::TrainError;
 
 const CONFIG_FILE: &str = "study.json";
+/// The folders of what was measured.
+const KINDS: [&str; 3] = ["search", "runs", "cost"];
+const VERSION_FILE: &str = "versions.json";
+const DATA_FILE: &str = "data.json";
+
+/// The version of Burn that the workspace is pinned to.
+pub(super) const BURN_VERSION: &str = "0.22.1";
+
+#[derive(Serialize)]
+struct Version {
+    #[serde(rename = "lora-moe")]
+    lora_moe: &'static str,
+    burn: &'static str,
+}
 
 /// The folder of a study: its configuration, and one file for each thing that was measured, so
 /// that a study that was interrupted goes on where it was.
@@ -22,23 +36,50 @@ impl Store {
     ///
     /// [`TrainError`] when the folder holds another study or cannot be used.
     pub(super) fn open(folder: &Path, config: &StudyConfig) -> Result<Self, TrainError> {
-        let path = folder.join(CONFIG_FILE);
-        let state = |message: String| TrainError::State { path: path.clone(), message };
-        let text =
-            serde_json::to_string_pretty(config).map_err(|error| state(error.to_string()))?;
-        if path.exists() {
-            let found = std::fs::read_to_string(&path).map_err(TrainError::io(&path))?;
-            if found != text {
-                return Err(state(
-                    "the folder holds a study of another configuration; restore it, or choose \
-                     another --output"
-                        .into(),
-                ));
-            }
-        } else {
-            write_atomically(&path, text.as_bytes()).map_err(TrainError::io(&path))?;
+        let store = Self { folder: folder.to_owned() };
+        store.same(CONFIG_FILE, config, "a study of another configuration")?;
+        let version = Version { lora_moe: env!("CARGO_PKG_VERSION"), burn: BURN_VERSION };
+        store.same(VERSION_FILE, &version, "a study that another version of lora-moe began")?;
+        Ok(store)
+    }
+
+    /// Notes what data the study rests on.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] when what was measured before rests on other data.
+    pub(super) fn rests_on(&self, data: &[(String, String)]) -> Result<(), TrainError> {
+        if data.is_empty() {
+            return Ok(());
         }
-        Ok(Self { folder: folder.to_owned() })
+        self.same(DATA_FILE, data, "a study of other data, or of data that has changed since")
+    }
+
+    /// Writes a file that says what the study is, or compares with the one that is there.
+    fn same<T: Serialize + ?Sized>(
+        &self,
+        file: &str,
+        value: &T,
+        other: &str,
+    ) -> Result<(), TrainError> {
+        let path = self.folder.join(file);
+        let state = |message: String| TrainError::State { path: path.clone(), message };
+        let text = serde_json::to_string_pretty(value).map_err(|error| state(error.to_string()))?;
+        // As long as nothing was measured a mistake can be corrected.
+        if !path.exists() || !self.holds_measures() {
+            return write_atomically(&path, text.as_bytes()).map_err(TrainError::io(&path));
+        }
+        let found = std::fs::read_to_string(&path).map_err(TrainError::io(&path))?;
+        match found == text {
+            true => Ok(()),
+            false => Err(state(format!(
+                "the folder holds {other}; restore it, or choose another --output"
+            ))),
+        }
+    }
+
+    fn holds_measures(&self) -> bool {
+        KINDS.iter().any(|kind| self.folder.join(kind).exists())
     }
 
     /// What was measured before, where it was.
@@ -79,8 +120,24 @@ impl Store {
     }
 
     fn path(&self, kind: &str, name: &str) -> PathBuf {
-        let safe = |c: char| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' };
-        let name: String = name.chars().map(safe).collect();
-        self.folder.join(kind).join(format!("{name}.json"))
+        self.folder.join(kind).join(format!("{}.json", file_name(name)))
+    }
+}
+
+/// A name with nothing in it that a path could not hold. Case is not told apart by all systems.
+pub(super) fn file_name(name: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' };
+    name.chars().map(safe).collect::<String>().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_burn_is_that_of_the_lock_file() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock");
+        let lock = std::fs::read_to_string(path).unwrap();
+        assert!(lock.contains(&format!("name = \"burn\"\nversion = \"{BURN_VERSION}\"")));
     }
 }

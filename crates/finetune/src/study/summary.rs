@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BaseResult, EqualLearning, Estimate, Metric, RunMeasures, RunRecord, StudyResults, pareto_front,
+    BaseResult, Divergence, EqualLearning, Estimate, Metric, RunMeasures, RunRecord, StudyResults,
+    pareto_front,
 };
 
 /// What a study's runs say together: means over seeds, with their uncertainty.
@@ -32,13 +33,14 @@ pub struct CellSummary {
     pub metrics: Vec<MetricSummary>,
 }
 
-/// A run whose loss became no number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// A run that diverged.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct DivergedRun {
     /// Its seed.
     pub seed: u64,
-    /// The step.
-    pub step: usize,
+    /// Why.
+    #[serde(flatten)]
+    pub divergence: Divergence,
 }
 
 /// A metric over the seeds that were measured.
@@ -97,8 +99,16 @@ impl CellSummary {
 fn base(results: &StudyResults) -> Vec<MetricSummary> {
     let summary = |metric: Metric| {
         let values = results.base.iter().filter_map(|base| {
-            let BaseResult { knowledge, tasks, text_loss, .. } = *base;
-            metric.of(&RunMeasures { knowledge, tasks, text_loss, routing: None }, None)
+            let BaseResult { knowledge, tasks, text_loss, knowledge_loss, task_loss, .. } = *base;
+            let measured = RunMeasures {
+                knowledge,
+                tasks,
+                text_loss,
+                knowledge_loss,
+                task_loss,
+                routing: None,
+            };
+            metric.of(&measured, None)
         });
         Some(MetricSummary { metric, estimate: Estimate::of(values)?, difference: None })
     };
@@ -116,8 +126,7 @@ fn cell(results: &StudyResults, method: &str, samples: usize) -> Option<CellSumm
     }
     let value = |run: &RunRecord, metric: Metric| {
         let base = results.base.iter().find(|base| base.seed == run.seed);
-        // A run that diverged was not measured, whatever else its record says.
-        if run.diverged_at.is_some() { None } else { metric.of(run.measured.as_ref()?, base) }
+        metric.of(run.counted()?, base)
     };
     let summary = |metric: Metric| {
         let estimate = Estimate::of(own.iter().filter_map(|run| value(run, metric)))?;
@@ -130,8 +139,7 @@ fn cell(results: &StudyResults, method: &str, samples: usize) -> Option<CellSumm
         Some(MetricSummary { metric, estimate, difference })
     };
     let diverged = own.iter().filter_map(|run| {
-        let seed = run.seed;
-        run.diverged_at.map(|step| DivergedRun { seed, step })
+        run.diverged.map(|divergence| DivergedRun { seed: run.seed, divergence })
     });
     Some(CellSummary {
         method: method.to_owned(),

@@ -74,12 +74,12 @@ pub(super) fn equal_learning(summary: &StudySummary) -> String {
 
 /// A row for each run, with all metrics; those of a run that diverged are empty.
 pub(super) fn runs(results: &StudyResults) -> String {
-    let mut header = vec!["method", "seed", "samples", "learning_rate", "diverged_at", "seconds"];
+    let mut header = vec!["method", "seed", "samples", "learning_rate", "diverged", "seconds"];
     header.extend(Metric::ALL.map(Metric::key));
     let mut csv = Csv::new(&header);
     for run in &results.runs {
         let base = results.base.iter().find(|base| base.seed == run.seed);
-        let measured = run.measured.as_ref().filter(|_| run.diverged_at.is_none());
+        let measured = run.counted();
         let metrics =
             Metric::ALL.map(|metric| number(measured.and_then(|run| metric.of(run, base))));
         let start = [
@@ -87,7 +87,7 @@ pub(super) fn runs(results: &StudyResults) -> String {
             run.seed.to_string(),
             run.samples.to_string(),
             number(run.learning_rate),
-            run.diverged_at.map_or_else(String::new, |step| step.to_string()),
+            run.diverged.map_or_else(String::new, field),
             number(run.seconds),
         ];
         csv.row(start.into_iter().chain(metrics));
@@ -102,6 +102,7 @@ pub(super) fn methods(results: &StudyResults) -> String {
         "description",
         "rank",
         "trainable_parameters",
+        "equal_parameters",
         "learning_rate",
         "train_tokens_per_s",
         "generate_tokens_per_s",
@@ -114,6 +115,7 @@ pub(super) fn methods(results: &StudyResults) -> String {
             field(&method.description),
             method.rank.map_or_else(String::new, |rank| rank.to_string()),
             method.trainable_parameters.to_string(),
+            method.equal_parameters.to_string(),
             number(method.learning_rate),
             number(cost.map(|cost| cost.train_tokens_per_s)),
             number(cost.map(|cost| cost.generate_tokens_per_s)),
@@ -144,10 +146,11 @@ pub(super) fn search(results: &StudyResults) -> String {
 
 /// The share of each expert, a row for each run, router, kind of text and expert.
 pub(super) fn routing(results: &StudyResults) -> String {
-    let header = ["method", "seed", "samples", "layer", "module", "kind", "expert", "share"];
+    let header =
+        ["method", "seed", "samples", "layer", "module", "kind", "expert", "share", "load"];
     let mut csv = Csv::new(&header);
     for run in &results.runs {
-        let routing = run.measured.as_ref().and_then(|measured| measured.routing.as_ref());
+        let routing = run.counted().and_then(|measured| measured.routing.as_ref());
         for router in routing.map_or(&[][..], |routing| routing.shares.as_slice()) {
             for (expert, share) in router.shares.iter().enumerate() {
                 csv.row([
@@ -159,6 +162,7 @@ pub(super) fn routing(results: &StudyResults) -> String {
                     field(&router.kind),
                     expert.to_string(),
                     number(*share),
+                    number(router.load.get(expert).copied()),
                 ]);
             }
         }

@@ -1,4 +1,4 @@
-use super::view::{View, with_interval};
+use super::view::View;
 use crate::report::{
     format::{count, share, signed},
     headline::list,
@@ -6,7 +6,7 @@ use crate::report::{
 use crate::study::{Estimate, Metric, StudyResults, StudySummary};
 
 /// How two methods are said to differ: more, less.
-const KEPT: [&str; 3] = ["keep", "of the facts", "in knowledge kept"];
+const KEPT: [&str; 3] = ["keep", "knowledge", "in knowledge kept"];
 const LEARNED: [&str; 3] = ["learn", "of the tasks", "in tasks learned"];
 
 /// The findings of a study in words, the main one first. Each is computed from the numbers alone; a
@@ -93,10 +93,15 @@ fn most(view: View<'_>) -> String {
         .filter_map(|method| Some((method, view.last(method)?.get(Metric::Knowledge)?.estimate)));
     let baseline = &view.results.baseline;
     match estimates.max_by(|a, b| a.1.mean.total_cmp(&b.1.mean)) {
-        Some((method, estimate)) => format!(
-            "{method} keeps {} of the facts on average; nothing could be compared with {baseline}",
-            with_interval(&estimate, 2)
-        ),
+        Some((method, estimate)) => {
+            let kept = share(estimate.mean);
+            match view.results.methods.len() {
+                1 => format!("{method} keeps {kept} of the knowledge"),
+                _ => format!(
+                    "{method} keeps most of the knowledge, {kept}; nothing could be compared with {baseline}"
+                ),
+            }
+        }
         None => "every run has diverged".to_owned(),
     }
 }
@@ -125,7 +130,7 @@ fn equal_learning(view: View<'_>) -> Option<String> {
         false => format!("; none is distinguishable from {}", view.results.baseline),
     };
     Some(format!(
-        "At equal tasks learned ({}, the most that {} reaches in every seed), the share of the facts kept is: {}{note}.",
+        "At equal tasks learned ({}, the most that {} reaches in every seed), the knowledge kept is: {}{note}.",
         share(equal.level),
         equal.set_by,
         list(kept)
@@ -157,19 +162,25 @@ fn front(view: View<'_>) -> Option<String> {
 fn diverged(view: View<'_>) -> Option<String> {
     let runs: usize = view.summary.cells.iter().map(|cell| cell.runs).sum();
     let mut named = Vec::new();
+    let mut all = 0;
     for cell in &view.summary.cells {
-        named.extend(cell.diverged.iter().map(|run| {
-            let samples = count(cell.samples);
-            format!("{} (seed {}, {samples} samples, step {})", cell.method, run.seed, run.step)
-        }));
+        let (samples, n) = (count(cell.samples), cell.diverged.len());
+        all += n;
+        let Some(first) = cell.diverged.first() else {
+            continue;
+        };
+        let (seed, why) = (first.seed, first.divergence);
+        named.push(match n {
+            1 => format!("{} (seed {seed}, {samples} samples, {why})", cell.method),
+            _ => format!(
+                "{} ({n} of {} seeds, {samples} samples; seed {seed}: {why})",
+                cell.method, cell.runs
+            ),
+        });
     }
-    let be = if named.len() == 1 { "It is" } else { "They are" };
-    (!named.is_empty()).then(|| {
-        format!(
-            "{} of {runs} runs diverged: {}. {be} in no mean.",
-            named.len(),
-            list(named.iter().cloned())
-        )
+    let be = if all == 1 { "It is" } else { "They are" };
+    (all > 0).then(|| {
+        format!("{all} of {runs} runs diverged: {}. {be} in no mean.", list(named.into_iter()))
     })
 }
 
@@ -177,7 +188,7 @@ fn untuned(view: View<'_>) -> Option<String> {
     let knowledge = view.summary.base(Metric::Knowledge)?;
     let tasks = view.summary.base(Metric::Tasks)?;
     Some(format!(
-        "Before tuning, the models answer {} of the questions and {} of the tasks.",
+        "Before tuning, knowledge is {} and tasks learned {}.",
         share(knowledge.mean),
         share(tasks.mean)
     ))

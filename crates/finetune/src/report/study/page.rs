@@ -48,7 +48,9 @@ pub(super) fn html(view: View<'_>, figures: &Figures) -> String {
                     mean of knowledge and tasks.</p>\n";
         body.push_str(&section("rates", "Search of learning rates", &table, note));
     }
-    body.push_str(&section("all-methods", "Methods", &tables::methods(view), ""));
+    let note = "<p class=\"note\">\u{394} parameters: against the baseline; faint where the rank was not solved for \
+                equal parameters. Tokens/s and memory: each method by itself on random tokens.</p>\n";
+    body.push_str(&section("all-methods", "Methods", &tables::methods(view), note));
     body.push_str(&section("measured", "What was measured", "", &measured(view)));
     body.push_str(&section("reproduce", "Settings", "", &settings(view)));
     body.push_str(&format!("<script>\n{SCRIPT}</script>\n"));
@@ -73,11 +75,12 @@ fn first(view: View<'_>) -> String {
     };
     let baseline = escape(&view.results.baseline);
     let caption = format!(
-        "<p class=\"note\">After {} tuning samples; {seeds}. Knowledge, tasks: share answered exactly. \u{394}: \
-         difference from {baseline}, paired by seed, with its interval; \u{25b2} and \u{25bc} where the interval leaves \
+        "<p class=\"note\">After {} tuning samples; {seeds}. {} \u{394}: \
+         difference from {baseline}, paired by seed, \u{b1} half of its interval; \u{25b2} and \u{25bc} where the interval leaves \
          out zero. Score: the mean of knowledge and tasks. Front: no method at any amount of data is better in \
          both. Tokens/s: in training. Columns sort by a click on their names.</p>\n",
-        count(view.largest())
+        count(view.largest()),
+        escape(&view.results.about.measures)
     );
     out.push_str(&section("results", "Results", &tables::overview(view), &caption));
     out
@@ -99,17 +102,18 @@ fn shown(figures: &[Named], number: &mut usize) -> String {
 
 fn measured(view: View<'_>) -> String {
     format!(
-        "<p>For each seed a small language model is pre-trained on facts about invented entities until it answers \
-         questions about them without being given the text. Every method then tunes it on the same tasks, which have \
-         nothing to do with the facts. Knowledge kept is the share of questions that the tuned model still answers \
-         exactly, tasks learned the share of new task inputs. A method that learns less also forgets less: knowledge \
-         alone says little, so look at both, or at the comparison at equal tasks learned, for which each run\u{2019}s \
-         curve over the amounts of data is taken as straight from the untuned model on. The setting follows \
-         <a href=\"https://arxiv.org/abs/2312.09979\">LoRAMoE (arXiv 2312.09979)</a> in miniature.</p>\n\
+        "<p>{} {} A method that learns less also forgets less: knowledge alone says little, so look at both, or at \
+         the comparison at equal tasks learned, for which each run\u{2019}s curve over the amounts of data is taken as \
+         straight from the untuned model on.</p>\n\
          <p>Intervals are 95 % confidence intervals of the mean over seeds, after Student\u{2019}s t. Differences from \
-         {} are paired: each seed has its own base model, data and order, which all methods share. Intervals are not \
+         {} are paired: the methods share what a seed decides. Intervals are not \
          corrected for the number of methods: of twenty methods equal to the baseline, one will seem to differ. Runs \
-         that diverged are counted, and means are over the others: n says how many where those are not all.</p>\n",
+         that diverged are counted, and means are over the others: n says how many where those are not all. A run \
+         diverges where its training loss becomes no number, or where it leaves a ruined model: one whose loss on \
+         held-out text is above the base model\u{2019}s by more than the threshold in the settings, and that does the \
+         tasks no better than the base model by 0.05.</p>\n",
+        escape(&view.results.about.setting),
+        escape(&view.results.about.measures),
         escape(&view.results.baseline)
     )
 }

@@ -2,10 +2,10 @@
 
 use super::{
     table::{Cell, Table},
-    view::{View, difference},
+    view::View,
 };
-use crate::report::format::{count, decimal, escape, signed};
-use crate::study::{CellSummary, Estimate, Metric, MetricSummary};
+use crate::report::format::{count, decimal, signed};
+use crate::study::{CellSummary, Estimate, MethodResults, Metric, MetricSummary};
 
 fn decimals(metric: Metric) -> usize {
     match metric {
@@ -56,15 +56,18 @@ fn against(view: View<'_>, cell: &CellSummary, metric: Metric) -> Cell {
     let Some(MetricSummary { difference: Some(estimate), .. }) = cell.get(metric) else {
         return Cell::missing();
     };
-    let text = difference(estimate, decimals(metric));
-    let (value, interval) = text.split_once(' ').unwrap_or((&text, ""));
-    let interval = interval.trim_matches(['(', ')']);
+    let places = decimals(metric);
+    let value = signed(estimate.mean, places);
+    let interval = match estimate.half_width {
+        Some(half) => format!("\u{b1} {}", decimal(half, places)),
+        None => "one seed".to_owned(),
+    };
     let (sign, class) = match estimate.sign() {
         Some(true) => ("\u{25b2} ", "clear"),
         Some(false) => ("\u{25bc} ", "clear"),
         None => ("", "unclear"),
     };
-    let html = format!("{sign}{value} <span class=\"soft\">{}</span>", escape(interval));
+    let html = format!("{sign}{value} <span class=\"soft\">{interval}</span>");
     Cell::html(estimate.mean, html).class(class)
 }
 
@@ -266,6 +269,21 @@ fn chosen_mark(chosen: bool) -> String {
     if chosen { "<span title=\"chosen\">\u{25cf}</span>".to_owned() } else { String::new() }
 }
 
+/// By how much the trainable parameters deviate from the baseline's.
+fn deviation(view: View<'_>, method: &MethodResults) -> Cell {
+    let baseline = view.results.methods.iter().find(|other| other.name == view.results.baseline);
+    let Some(baseline) = baseline.filter(|baseline| baseline.trainable_parameters > 0) else {
+        return Cell::missing();
+    };
+    if method.name == baseline.name {
+        return Cell::absent("baseline");
+    }
+    let ratio = method.trainable_parameters as f64 / baseline.trainable_parameters as f64;
+    let percent = 100.0 * (ratio - 1.0);
+    let class = if method.equal_parameters { "" } else { "absent" };
+    Cell::number(percent, &format!("{} %", signed(percent, 1))).class(class)
+}
+
 /// The methods, their size and their cost.
 pub(super) fn methods(view: View<'_>) -> String {
     let rows = view.results.methods.iter().map(|method| {
@@ -279,6 +297,7 @@ pub(super) fn methods(view: View<'_>) -> String {
             Cell::text(&method.description).class("words"),
             method.rank.map_or_else(Cell::missing, |rank| Cell::number(rank as f64, &count(rank))),
             Cell::number(method.trainable_parameters as f64, &count(method.trainable_parameters)),
+            deviation(view, method),
             Cell::number(method.learning_rate, &format!("{:e}", method.learning_rate)),
             rounded(cost.map(|cost| cost.train_tokens_per_s)),
             rounded(cost.map(|cost| cost.generate_tokens_per_s)),
@@ -293,6 +312,7 @@ pub(super) fn methods(view: View<'_>) -> String {
             "description",
             "rank",
             "parameters",
+            "\u{394} parameters",
             "learning rate",
             "training tokens/s",
             "generation tokens/s",

@@ -4,7 +4,7 @@ use super::{csv::rows, *};
 pub(super) use crate::study::fixture::synthetic;
 use crate::{
     report::tests::assert_well_formed,
-    study::{Metric, StudyResults, StudySummary},
+    study::{Divergence, Metric, StudyResults, StudySummary},
 };
 
 fn sentences(results: &StudyResults) -> Vec<String> {
@@ -99,7 +99,7 @@ fn csv_holds_every_number() {
         match &run.measured {
             Some(measured) => assert_eq!(number(&row[6]), measured.knowledge),
             None => {
-                assert_eq!(row[4], "61");
+                assert_eq!(row[4], "loss no number at step 61");
                 assert!(row[6..].iter().all(String::is_empty), "{row:?}");
             }
         }
@@ -161,7 +161,7 @@ fn page_stands_whatever_was_measured() {
     odd.base[0].knowledge = f64::NAN;
     let mut lost = synthetic();
     for run in &mut lost.runs {
-        (run.diverged_at, run.measured) = (Some(1), None);
+        (run.diverged, run.measured) = (Some(Divergence::Loss { step: 1 }), None);
         run.curve.clear();
     }
     let mut bare = synthetic();
@@ -190,16 +190,17 @@ fn headline_calls_different_only_what_is() {
     let sentences = sentences(&synthetic());
     let all = sentences.join("\n");
     assert!(sentences[0].starts_with("After 4,800 tuning samples, "), "{all}");
-    assert!(sentences[0].contains("more of the facts than LoRA (0."), "{all}");
+    assert!(sentences[0].contains("more knowledge than LoRA (0."), "{all}");
     assert!(sentences[0].contains("full fine-tuning (\u{2212}0.2"), "{all}");
     assert!(sentences[0].contains("not distinguishable from LoRA with 3 seeds"), "{all}");
     assert!(
         all.contains(
-            "1 of 54 runs diverged: AdaMoLE (seed 1, 4,800 samples, step 61). It is in no mean."
+            "1 of 54 runs diverged: AdaMoLE (seed 1, 4,800 samples, loss no number at step 61). \
+             It is in no mean."
         ),
         "{all}"
     );
-    assert!(all.contains("Before tuning, the models answer 0.98 of the questions"), "{all}");
+    assert!(all.contains("Before tuning, knowledge is 0.98 and tasks learned 0.01."), "{all}");
     assert!(all.contains("At equal tasks learned ("), "{all}");
 
     // Every difference the sentence names as one leaves out zero.
@@ -223,7 +224,7 @@ fn one_seed_finds_no_difference() {
         all.contains("not distinguishable from LoRA (0.71) in knowledge kept with 1 seed"),
         "{all}"
     );
-    assert!(!all.contains("more of the facts"), "{all}");
+    assert!(!all.contains("more knowledge"), "{all}");
     assert!(study_html(&results).contains("n = 1"));
 }
 
@@ -231,7 +232,7 @@ fn one_seed_finds_no_difference() {
 fn headline_says_when_there_is_nothing_to_compare_with() {
     let mut results = synthetic();
     for run in results.runs.iter_mut().filter(|run| run.method == "LoRA") {
-        (run.diverged_at, run.measured) = (Some(1), None);
+        (run.diverged, run.measured) = (Some(Divergence::Loss { step: 1 }), None);
     }
     assert!(sentences(&results)[0].contains("nothing could be compared with LoRA"));
     assert!(study_html(&results).contains(">diverged</td>"));

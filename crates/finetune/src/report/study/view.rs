@@ -1,5 +1,5 @@
 use crate::report::{
-    format::{decimal, signed},
+    format::{count, decimal, signed},
     svg::{self, Canvas, Marker},
 };
 use crate::study::{CellSummary, Estimate, Metric, StudyResults, StudySummary};
@@ -41,6 +41,22 @@ impl<'a> View<'a> {
     pub(super) fn curve(&self, method: &str, metric: Metric) -> Vec<(usize, Estimate)> {
         let own = self.summary.cells.iter().filter(|cell| cell.method == method);
         own.filter_map(|cell| Some((cell.samples, cell.get(metric)?.estimate))).collect()
+    }
+
+    /// What a caption says of runs that are in no mean; empty where there are none.
+    pub(super) fn left_out(&self, amount: Option<usize>) -> String {
+        let cells = self.summary.cells.iter().filter(|cell| !cell.diverged.is_empty());
+        let named: Vec<String> = cells
+            .filter(|cell| amount.is_none_or(|amount| cell.samples == amount))
+            .map(|cell| {
+                let (n, all) = (cell.diverged.len(), cell.runs);
+                format!("{} ({n} of {all} at {} samples)", cell.method, count(cell.samples))
+            })
+            .collect();
+        match named.is_empty() {
+            true => String::new(),
+            false => format!(" Without the runs that diverged: {}.", named.join(", ")),
+        }
     }
 
     fn place(&self, method: &str) -> usize {

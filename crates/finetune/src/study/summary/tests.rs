@@ -13,7 +13,12 @@ fn small(methods: &[(&str, [Run; 3])]) -> StudyResults {
     results.base = [0.8, 1.0, 1.0]
         .into_iter()
         .zip(0..)
-        .map(|(knowledge, seed)| BaseResult { seed, knowledge, tasks: 0.0, text_loss: 1.0 })
+        .map(|(knowledge, seed)| BaseResult {
+            seed,
+            knowledge,
+            text_loss: 1.0,
+            ..BaseResult::default()
+        })
         .collect();
     let template = results.methods[0].clone();
     results.methods = methods
@@ -30,12 +35,12 @@ fn small(methods: &[(&str, [Run; 3])]) -> StudyResults {
             method: (*name).to_string(),
             samples: 100,
             seed,
-            diverged_at: value.is_none().then_some(7),
+            diverged: value.is_none().then_some(Divergence::Loss { step: 7 }),
             measured: value.map(|(knowledge, tasks)| RunMeasures {
                 knowledge,
                 tasks,
                 text_loss: 1.5,
-                routing: None,
+                ..RunMeasures::default()
             }),
             ..run.clone()
         })
@@ -84,7 +89,10 @@ fn runs_that_diverged_are_counted_and_in_no_mean() {
     ]);
     let summary = StudySummary::of(&results);
     let cell = summary.cell("MoE", 100).unwrap();
-    assert_eq!((cell.runs, cell.diverged.as_slice()), (3, &[DivergedRun { seed: 2, step: 7 }][..]));
+    assert_eq!(
+        (cell.runs, cell.diverged.as_slice()),
+        (3, &[DivergedRun { seed: 2, divergence: Divergence::Loss { step: 7 } }][..])
+    );
     let knowledge = cell.get(Metric::Knowledge).unwrap();
     assert_eq!(knowledge.estimate.n, 2);
     near(knowledge.estimate.mean, 0.3);
@@ -95,8 +103,9 @@ fn runs_that_diverged_are_counted_and_in_no_mean() {
     let cell = summary.cell("GOAT", 100).unwrap();
     assert_eq!((cell.runs, cell.diverged.len(), cell.metrics.len(), cell.front), (3, 3, 0, false));
 
-    // Not even where a record has measures in spite of it.
-    results.runs[0].diverged_at = Some(3);
+    // Not even where it was measured, as a ruined model is.
+    let ruined = Divergence::Ruined { text_loss: 8.0, base_text_loss: 1.0 };
+    results.runs[0].diverged = Some(ruined);
     let summary = StudySummary::of(&results);
     assert_eq!(summary.cell("LoRA", 100).unwrap().get(Metric::Tasks).unwrap().estimate.n, 1);
 }
@@ -146,7 +155,7 @@ fn numbers_that_json_lacks_come_back_as_nan() {
     let read: StudyResults =
         serde_json::from_str(&serde_json::to_string(&results).unwrap()).unwrap();
     assert!(read.base[0].text_loss.is_nan() && read.methods[0].search[0].tasks.is_nan());
-    let diverged = read.runs.iter().find(|run| run.diverged_at.is_some()).unwrap();
+    let diverged = read.runs.iter().find(|run| run.diverged.is_some()).unwrap();
     assert!(diverged.curve.last().unwrap().1.is_nan());
     assert_eq!(read.runs[0], results.runs[0]);
 }

@@ -72,7 +72,8 @@ fn figure(view: View<'_>, title: &str, caption: &str, metric: Metric, decimals: 
         }
     }
     chart.name_ends(&ends);
-    Figure { title: title.to_owned(), caption: caption.to_owned(), canvas: chart.finish() }
+    let caption = format!("{caption}{}", view.left_out(None));
+    Figure { title: title.to_owned(), caption, canvas: chart.finish() }
 }
 
 /// How far the methods at an amount may stand apart without reaching into the next.

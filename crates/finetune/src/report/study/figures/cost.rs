@@ -55,8 +55,9 @@ fn figure(view: View<'_>, what: &str, speed: fn(&MethodCost) -> f64) -> Option<F
     }
     let caption = format!(
         "Score, the mean of knowledge kept and tasks learned, after {} samples against tokens per second in {what}; up \
-         and to the right is better.",
-        count(view.largest())
+         and to the right is better.{}",
+        count(view.largest()),
+        view.left_out(Some(view.largest()))
     );
     let title = format!("Cost of {what} against quality");
     Some(Figure { title, caption, canvas: chart.finish() })

@@ -51,10 +51,11 @@ pub(super) fn differences(view: View<'_>) -> Option<Figure> {
     }
     let caption = format!(
         "Difference from {} after {} samples, paired by seed, with 95 % intervals. Hollow, faint marks have intervals \
-         that reach over zero or none at all: with these seeds the method cannot be told apart from {}.",
+         that reach over zero or none at all: with these seeds the method cannot be told apart from {}.{}",
         view.results.baseline,
         count(view.largest()),
-        view.results.baseline
+        view.results.baseline,
+        view.left_out(Some(view.largest()))
     );
     Some(Figure { title: format!("Difference from {}", view.results.baseline), caption, canvas })
 }
@@ -81,7 +82,8 @@ fn panel(
         canvas.line((x, TOP), (x, bottom), r#"stroke-opacity="0.13""#);
         let text = if *value > 1e-9 { format!("+{text}") } else { text.replace('-', "\u{2212}") };
         let half = text_width(&text) / 2.0;
-        if x - half > free {
+        // Marks at an end would reach into the other panel or out of the figure.
+        if x - half > free && x + half <= left + width + GAP / 2.0 {
             canvas.text((x, bottom + 18.0), Anchor::Middle, &text, "");
             free = x + half + 5.0;
         }

@@ -15,7 +15,7 @@ pub(super) fn losses(view: View<'_>) -> Option<Figure> {
     let runs = |method: &str, diverged: bool| -> Vec<&RunRecord> {
         let all = view.results.runs.iter();
         let own = all.filter(|run| run.method == method && run.samples == view.largest());
-        own.filter(|run| run.diverged_at.is_some() == diverged).collect()
+        own.filter(|run| run.diverged.is_some() == diverged).collect()
     };
     let means: Vec<_> =
         view.methods().map(|method| (method, thin(&mean(&runs(method, false)), POINTS))).collect();

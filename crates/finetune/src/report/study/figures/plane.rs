@@ -66,8 +66,9 @@ pub(super) fn plane(view: View<'_>) -> Figure {
     let caption = format!(
         "Knowledge kept against tasks learned; up and to the right is better. Named points are the means at {} \
          samples with their 95 % intervals, the others smaller amounts of data. No method at any amount is better in \
-         both directions than the points on the front.",
-        count(view.largest())
+         both directions than the points on the front.{}",
+        count(view.largest()),
+        view.left_out(None)
     );
     Figure { title: "Learning against forgetting".to_owned(), caption, canvas: chart.finish() }
 }

@@ -17,8 +17,7 @@ pub(super) fn routing(view: View<'_>) -> Vec<(&str, Figure)> {
 fn figure(view: View<'_>, method: &str) -> Option<Figure> {
     let runs = view.results.runs.iter().filter(|run| run.method == method);
     let routed: Vec<_> = runs
-        .filter(|run| run.diverged_at.is_none())
-        .filter_map(|run| Some((run.samples, run.measured.as_ref()?.routing.as_ref()?)))
+        .filter_map(|run| Some((run.samples, run.counted()?.routing.as_ref()?)))
         .filter(|(_, routing)| !routing.shares.is_empty())
         .collect();
     let largest = routed.iter().map(|(samples, _)| *samples).max()?;

@@ -1,0 +1,79 @@
+//! A tuning run that is held in memory: no folder, no checkpoints.
+
+use std::path::Path;
+
+use burn::module::Module;
+use model_zoo::{CausalLm, Decoder};
+use moe_adapter::{AdapterConfig, AdapterError, AttachOptions, attach_with, trainable_parameters};
+use svd_init::SvdCache;
+
+use crate::calibrate::calibrate;
+use crate::data::{Collator, Sample};
+use crate::train::{Learner, LearnerConfig, TrainError, TrainingConfig};
+
+/// What a base model is tuned with.
+pub(crate) struct Tuning<'a> {
+    /// The method.
+    pub(crate) adapter: &'a AdapterConfig,
+    /// Learning rate, seed, optimiser and schedule.
+    pub(crate) training: &'a TrainingConfig,
+    /// The samples.
+    pub(crate) samples: &'a [Sample],
+    /// By optimiser step and forward pass, which samples it sees.
+    pub(crate) steps: &'a [Vec<Vec<usize>>],
+    /// A folder that keeps decompositions of the weights from run to run.
+    pub(crate) svd_cache: Option<&'a Path>,
+}
+
+/// A model after tuning, off its autodiff device.
+pub(crate) struct Tuned {
+    pub(crate) model: Decoder,
+    pub(crate) trainable_parameters: usize,
+}
+
+/// Tunes a copy of `base`, and tells `on_step` of each step and its loss.
+///
+/// # Errors
+///
+/// [`TrainError`] when the adapter does not fit, or the loss becomes no number.
+pub(crate) fn tune(
+    base: &Decoder,
+    tuning: &Tuning<'_>,
+    on_step: &mut dyn FnMut(usize, f64),
+) -> Result<Tuned, TrainError> {
+    let Tuning { adapter, training, samples, steps, svd_cache } = *tuning;
+    let mut model = base.clone();
+    let few = &samples[..samples.len().min(training.calibration_samples)];
+    let cache = svd_cache.map(SvdCache::new);
+    let options = AttachOptions {
+        seed: training.seed,
+        statistics: calibrate(&model, adapter, few, training.per_device_train_batch_size)?,
+        svd_cache: cache.as_ref(),
+        progress: None,
+    };
+    attach_with(&mut model, adapter, options)?;
+    let trainable_parameters = trainable_parameters(&model);
+    let balance = match &adapter.balance_loss {
+        Some(loss) => Some(loss.init().map_err(AdapterError::from)?),
+        None => None,
+    };
+    let collator = Collator::new(model.pad_token_id().unwrap_or(0));
+    let mut learner = Learner::new(model, balance, LearnerConfig::new(training, adapter));
+    let schedule = training.schedule(steps.len());
+    let device = learner.model().device();
+    for (at, passes) in (1..).zip(steps) {
+        let batches = passes
+            .iter()
+            .map(|indices| Ok(collator.collate_indices(samples, indices)?.to_device(&device)))
+            .collect::<Result<Vec<_>, TrainError>>()?;
+        let report = learner.step(&batches, schedule.at(at))?;
+        on_step(at, report.loss);
+    }
+    Ok(Tuned { model: learner.model().valid(), trainable_parameters })
+}
+
+/// Steps of one forward pass each, over samples as they come.
+pub(crate) fn in_order(samples: usize, batch_size: usize) -> Vec<Vec<Vec<usize>>> {
+    let all: Vec<usize> = (0..samples).collect();
+    all.chunks(batch_size).map(|chunk| vec![chunk.to_vec()]).collect()
+}
