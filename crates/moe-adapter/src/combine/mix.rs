@@ -53,7 +53,12 @@ pub fn mix_adapters(
     let mut singles = Vec::with_capacity(adapters.len());
     for (index, adapter) in adapters.iter().enumerate() {
         check_single(index, adapter, &first.config.experts)?;
-        let experts = StoredExperts::of(adapter)?;
+        let experts = StoredExperts::of(adapter).map_err(|error| match error {
+            AdapterError::CannotCombine { reason, .. } => {
+                AdapterError::CannotCombine { what: ordinal(index), reason }
+            }
+            error => error,
+        })?;
         singles.push(
             experts
                 .into_iter()
@@ -218,19 +223,21 @@ fn differing_bases(adapters: &[StoredAdapter]) -> Vec<String> {
     vec![format!("the adapters name different base models: {}", bases.join(", "))]
 }
 
-/// What a router that does not start as the mean of all experts makes of the first token.
+/// The weights of a token that does not get the mean of all experts from a router at its start.
 fn uneven(router: &AnyRouter, in_features: usize, device: &Device) -> Option<String> {
-    let token = Tensor::ones([1, in_features], device);
-    let weights = router.route(token, &BatchContext::new(1, 1)).weights;
+    const TOKENS: usize = 8;
+    let tokens = Tensor::ones([TOKENS, in_features], device);
+    let weights = router.route(tokens, &BatchContext::new(1, TOKENS)).weights;
     let weights: Vec<f32> = weights.into_data().iter::<f32>().collect();
-    let mean = 1.0 / weights.len() as f32;
-    let even = weights.iter().all(|weight| (weight - mean).abs() < 1e-6);
-    (!even).then(|| {
-        format!(
-            "the router does not start as the mean of its experts; a token has the weights \
-             {weights:?}"
-        )
-    })
+    let experts = router.num_experts();
+    let mean = 1.0 / experts as f32;
+    let uneven = weights
+        .chunks(experts)
+        .find(|token| token.iter().any(|weight| (weight - mean).abs() > 1e-6))?;
+    Some(format!(
+        "the router does not start as the mean of its experts; it gives a token the weights \
+         {uneven:?}"
+    ))
 }
 
 #[cfg(test)]
