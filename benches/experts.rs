@@ -9,8 +9,9 @@
 
 mod common;
 
-use common::{criterion, device, normal, wait};
-use criterion::{Criterion, Throughput};
+use common::{criterion, device, finish, normal, wait};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use lora_moe::burn::module::Module;
 use lora_moe::burn::nn::{Linear, LinearConfig};
 use lora_moe::burn::tensor::Device;
@@ -41,8 +42,18 @@ fn lora(execution: Execution) -> ExpertsConfig {
 
 fn main() -> Result<(), ExpertError> {
     let mut criterion = criterion();
+    banks(&mut criterion)?;
+    ranks_and_widths(&mut criterion)?;
+    executions(&mut criterion)?;
+    finish(criterion);
+    Ok(())
+}
+
+/// Every bank, and LoRA experts one after the other, as the formula reads.
+fn banks(criterion: &mut Criterion) -> Result<(), ExpertError> {
     let merging = Some(DynamicMergingConfig::new(0.5));
     let merged = ExpertsConfig::Lora { merging, execution: Execution::Dense };
+    let mut group = criterion.benchmark_group("experts/banks");
     for (name, config) in [
         ("lora", ExpertsConfig::default()),
         ("lora-merging", merged),
@@ -50,20 +61,34 @@ fn main() -> Result<(), ExpertError> {
         ("dora", ExpertsConfig::Dora {}),
         ("ia3", ExpertsConfig::Ia3 {}),
     ] {
-        measure(&mut criterion, &format!("banks/{name}"), &config, SIZES)?;
+        measure(&mut group, name, "", &config, SIZES)?;
     }
-    reference(&mut criterion)?;
-    for rank in [1, 8, 32] {
-        let sizes = Sizes { rank, ..SIZES };
-        measure(&mut criterion, &format!("ranks/E8/r{rank}"), &ExpertsConfig::default(), sizes)?;
+    reference(&mut group)?;
+    group.finish();
+    Ok(())
+}
+
+/// LoRA experts by rank and by width, and a single LoRA of the same total rank.
+fn ranks_and_widths(criterion: &mut Criterion) -> Result<(), ExpertError> {
+    let config = ExpertsConfig::default();
+    let mut group = criterion.benchmark_group("experts/ranks");
+    for (experts, rank) in [(8, 1), (8, 4), (8, 8), (8, 32), (1, 32)] {
+        let sizes = Sizes { experts, rank, ..SIZES };
+        measure(&mut group, &format!("E{experts}/r{rank}"), "", &config, sizes)?;
     }
-    let single = Sizes { experts: 1, rank: 32, ..SIZES };
-    measure(&mut criterion, "ranks/E1/r32", &ExpertsConfig::default(), single)?;
+    group.finish();
+    let mut group = criterion.benchmark_group("experts/widths");
     for (in_features, out_features) in [(512, 512), (1024, 1024), (2048, 2048)] {
         let sizes = Sizes { in_features, out_features, ..SIZES };
-        let name = format!("widths/I{in_features}/O{out_features}");
-        measure(&mut criterion, &name, &ExpertsConfig::default(), sizes)?;
+        measure(&mut group, &format!("I{in_features}/O{out_features}"), "", &config, sizes)?;
     }
+    group.finish();
+    Ok(())
+}
+
+/// The dense execution of a top-k routing against the sparse one.
+fn executions(criterion: &mut Criterion) -> Result<(), ExpertError> {
+    let mut group = criterion.benchmark_group("experts/execution");
     for (tokens, experts, top_k, rank) in [
         (1024, 8, 2, 4),
         (1024, 8, 2, 8),
@@ -83,24 +108,24 @@ fn main() -> Result<(), ExpertError> {
         (1, 64, 2, 8),
     ] {
         let sizes = Sizes { tokens, experts, rank, top_k: Some(top_k), ..SIZES };
-        for (name, execution) in [("dense", Execution::Dense), ("sparse", Execution::Sparse)] {
-            let name = format!("execution/T{tokens}/E{experts}/k{top_k}/r{rank}/{name}");
-            measure(&mut criterion, &name, &lora(execution), sizes)?;
+        let name = format!("T{tokens}/E{experts}/k{top_k}/r{rank}");
+        for (variant, execution) in [("dense ", Execution::Dense), ("sparse ", Execution::Sparse)] {
+            measure(&mut group, &name, variant, &lora(execution), sizes)?;
         }
     }
-    criterion.final_summary();
+    group.finish();
     Ok(())
 }
 
 /// Times the forward pass, and the forward and backward pass, of one kind of experts.
 fn measure(
-    criterion: &mut Criterion,
+    group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
+    variant: &str,
     config: &ExpertsConfig,
     sizes: Sizes,
 ) -> Result<(), ExpertError> {
     let device = device();
-    let mut group = criterion.benchmark_group(format!("experts/{name}"));
     group.throughput(Throughput::Elements(sizes.tokens as u64));
     for backward in [false, true] {
         let device = if backward { device.clone().autodiff() } else { device.clone() };
@@ -108,7 +133,7 @@ fn measure(
         let bank = bank(config, sizes, &base)?;
         let mut routing = routing(sizes, &device);
         if !backward {
-            group.bench_function("forward", |bencher| {
+            group.bench_function(BenchmarkId::new(name, format!("{variant}forward")), |bencher| {
                 bencher.iter(|| {
                     let y = bank.forward(&base, x.clone(), Some(&routing), Some(0));
                     wait(&device);
@@ -120,7 +145,8 @@ fn measure(
         // In training the router wants its gradient, so computing it belongs to the time.
         let x = x.require_grad();
         routing.weights = routing.weights.require_grad();
-        group.bench_function("forward+backward", |bencher| {
+        let id = BenchmarkId::new(name, format!("{variant}forward+backward"));
+        group.bench_function(id, |bencher| {
             bencher.iter(|| {
                 let y = bank.forward(&base, x.clone(), Some(&routing), Some(0));
                 let grads = y.sum().backward();
@@ -129,19 +155,18 @@ fn measure(
             });
         });
     }
-    group.finish();
     Ok(())
 }
 
 /// Times LoRA experts computed one after the other, as the formula reads.
-fn reference(criterion: &mut Criterion) -> Result<(), ExpertError> {
+fn reference(group: &mut BenchmarkGroup<'_, WallTime>) -> Result<(), ExpertError> {
     let device = device();
     let (base, x) = (base(SIZES, &device), normal([SIZES.tokens, SIZES.in_features], &device));
     let AnyBank::Lora(bank) = bank(&ExpertsConfig::default(), SIZES, &base)? else {
         return Ok(());
     };
     let routing = routing(SIZES, &device);
-    criterion.bench_function("experts/banks/lora-reference/forward", |bencher| {
+    group.bench_function(BenchmarkId::new("lora-reference", "forward"), |bencher| {
         bencher.iter(|| {
             let y = base.forward(x.clone()) + bank.forward_reference(x.clone(), Some(&routing));
             wait(&device);

@@ -13,8 +13,8 @@ mod common;
 
 use std::time::Instant;
 
-use common::{criterion, normal};
-use criterion::{Criterion, Throughput};
+use common::{criterion, finish, normal};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use lora_moe::burn::tensor::Device;
 use lora_moe::svd_init::{
     BankShape, GoatConfig, InitConfig, InitError, RandomisedSvd, TripletPlan, decompose,
@@ -22,7 +22,7 @@ use lora_moe::svd_init::{
 };
 
 /// `[out, in]`.
-const SMALL: [[usize; 2]; 2] = [[1024, 1024], [2048, 768]];
+const SMALL: [[usize; 2]; 4] = [[256, 256], [512, 512], [1024, 1024], [2048, 768]];
 const LARGE: [[usize; 2]; 2] = [[2048, 8192], [4096, 11008]];
 const RANK: usize = 32;
 /// The feed-forward linears of Llama 3.2 1B.
@@ -31,7 +31,7 @@ const MODEL: (usize, [usize; 2]) = (48, [2048, 8192]);
 fn main() -> Result<(), InitError> {
     let mut criterion = criterion();
     small(&mut criterion);
-    criterion.final_summary();
+    finish(criterion);
     if std::env::var_os("STARTS_LARGE").is_some() {
         large()?;
         model()?;
@@ -53,7 +53,8 @@ fn small(criterion: &mut Criterion) {
     for size in SMALL {
         let weight = normal([size[1], size[0]], &Device::flex());
         for (name, plan) in plans(size) {
-            group.bench_function(format!("{name}/{}x{}", size[0], size[1]), |bencher| {
+            let id = BenchmarkId::new(name, format!("{}x{}", size[0], size[1]));
+            group.bench_function(id, |bencher| {
                 bencher.iter(|| decompose(&weight, &plan, None));
             });
         }
@@ -63,7 +64,9 @@ fn small(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("digest");
     let weight = normal([4096, 4096], &Device::flex());
     group.throughput(Throughput::Bytes(4 * 4096 * 4096));
-    group.bench_function("4096x4096", |bencher| bencher.iter(|| weight_digest(&weight)));
+    group.bench_function(BenchmarkId::new("weight", "4096x4096"), |bencher| {
+        bencher.iter(|| weight_digest(&weight))
+    });
     group.finish();
 }
 

@@ -32,7 +32,7 @@ const SITE: Site = Site::new(0, "linear");
 
 type Layer = AdaptedLinear<DenseRouter, LoraBank>;
 
-fn main() -> anyhow::Result<()> {
+pub(crate) fn main() -> anyhow::Result<()> {
     let device = default_device()?;
     device.seed(0);
     let base = compose(&device)?;

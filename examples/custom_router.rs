@@ -70,7 +70,7 @@ fn unit(x: Tensor<2>) -> Tensor<2> {
 /// The zoo's model with this router in its linears.
 type Model = Decoder<AdaptedLinear<CosineRouter, LoraBank>>;
 
-fn main() -> anyhow::Result<()> {
+pub(crate) fn main() -> anyhow::Result<()> {
     let device = default_device()?;
     let mut model = adapted(&device, 1)?.train();
     let (input, labels) = pattern(&device.clone().autodiff());

@@ -24,14 +24,17 @@ const STEPS: usize = 6;
 const SHAPE: [usize; 2] = [4, 32];
 const VOCABULARY: i64 = 256;
 
-fn main() -> anyhow::Result<()> {
+pub(crate) fn main() -> anyhow::Result<()> {
+    run(std::env::args().nth(1).as_deref())
+}
+
+pub(crate) fn run(name: Option<&str>) -> anyhow::Result<()> {
     println!("compiled in: {}", available().join(", "));
-    let name = std::env::args().nth(1);
-    let device = match &name {
+    let device = match name {
         Some(name) => parse_device(name)?,
         None => default_device()?,
     };
-    let name = name.as_deref().unwrap_or("the default device");
+    let name = name.unwrap_or("the default device");
     let run = train(&device)?;
     run.print(name);
 

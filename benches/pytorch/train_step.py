@@ -1,9 +1,11 @@
-"""The training step of `lora-moe bench train` in PyTorch, for comparison on the same machine.
+"""The training steps of `lora-moe bench train` and `cargo bench --bench training` in PyTorch, for comparison on
+the same machine.
 
     python benches/pytorch/train_step.py --method lora | loramoe | loramoe-loop [--steps N]
+    python benches/pytorch/train_step.py --method lora | loramoe | loramoe-loop --size small --batch-size 4 --seq-len 128
 
-A random Llama (hidden 512, 8 layers, intermediate 1376, vocabulary 4096, 8 heads), frozen; adapters
-on the feed-forward linears with dropout 0.05; AdamW; batch 4 x 256. `loramoe` runs all experts in two matrix products,
+A random Llama, frozen (`base`: hidden 512, 8 layers, intermediate 1376, vocabulary 4096, 8 heads; `small`: 256, 4, 688,
+1024, 4); adapters on the feed-forward linears with dropout 0.05; AdamW. `loramoe` runs all experts in two matrix products,
 `loramoe-loop` one expert after the other, as published code does.
 """
 
@@ -17,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-HIDDEN, LAYERS, INTERMEDIATE, VOCABULARY, HEADS = 512, 8, 1376, 4096, 8
+# Hidden size, layers, intermediate size, vocabulary, heads; heads are of 64.
+SIZES = {"base": (512, 8, 1376, 4096, 8), "small": (256, 4, 688, 1024, 4)}
 
 
 class Adapted(nn.Module):
@@ -51,24 +54,25 @@ class Adapted(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, make):
+    def __init__(self, hidden, intermediate, heads, make):
         super().__init__()
-        self.n1, self.n2 = nn.RMSNorm(HIDDEN, eps=1e-5), nn.RMSNorm(HIDDEN, eps=1e-5)
-        self.q, self.k, self.v, self.o = (nn.Linear(HIDDEN, HIDDEN, bias=False) for _ in range(4))
-        self.gate, self.up = make(HIDDEN, INTERMEDIATE), make(HIDDEN, INTERMEDIATE)
-        self.down = make(INTERMEDIATE, HIDDEN)
+        self.heads = heads
+        self.n1, self.n2 = nn.RMSNorm(hidden, eps=1e-5), nn.RMSNorm(hidden, eps=1e-5)
+        self.q, self.k, self.v, self.o = (nn.Linear(hidden, hidden, bias=False) for _ in range(4))
+        self.gate, self.up = make(hidden, intermediate), make(hidden, intermediate)
+        self.down = make(intermediate, hidden)
         for module in (self.n1, self.n2, self.q, self.k, self.v, self.o):
             module.requires_grad_(False)
 
     def forward(self, x, cos, sin):
-        batch, seq, _ = x.shape
+        batch, seq, hidden = x.shape
         h = self.n1(x)
         q, k, v = (
-            m(h).view(batch, seq, HEADS, -1).transpose(1, 2) for m in (self.q, self.k, self.v)
+            m(h).view(batch, seq, self.heads, -1).transpose(1, 2) for m in (self.q, self.k, self.v)
         )
         q, k = (t * cos + torch.cat((-t[..., 32:], t[..., :32]), -1) * sin for t in (q, k))
         h = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.o(h.transpose(1, 2).reshape(batch, seq, HIDDEN))
+        x = x + self.o(h.transpose(1, 2).reshape(batch, seq, hidden))
         h = self.n2(x)
         return x + self.down(F.silu(self.gate(h)) * self.up(h))
 
@@ -87,6 +91,7 @@ def balance(model, types):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--method", default="loramoe", choices=["lora", "loramoe", "loramoe-loop"])
+    parser.add_argument("--size", default="base", choices=SIZES)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--seq-len", type=int, default=256)
@@ -94,10 +99,11 @@ def main():
     torch.manual_seed(0)
     experts, rank, alpha = (1, 32, 64) if args.method == "lora" else (8, 4, 32)
     make = lambda i, o: Adapted(i, o, args.method, experts, rank, alpha)
-    embedding = nn.Embedding(VOCABULARY, HIDDEN).requires_grad_(False)
-    blocks = nn.ModuleList(Block(make) for _ in range(LAYERS))
-    norm = nn.RMSNorm(HIDDEN, eps=1e-5).requires_grad_(False)
-    head = nn.Linear(HIDDEN, VOCABULARY, bias=False).requires_grad_(False)
+    hidden, layers, intermediate, vocabulary, heads = SIZES[args.size]
+    embedding = nn.Embedding(vocabulary, hidden).requires_grad_(False)
+    blocks = nn.ModuleList(Block(hidden, intermediate, heads, make) for _ in range(layers))
+    norm = nn.RMSNorm(hidden, eps=1e-5).requires_grad_(False)
+    head = nn.Linear(hidden, vocabulary, bias=False).requires_grad_(False)
     trainable = [p for p in blocks.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=1e-4)
     angles = torch.outer(torch.arange(args.seq_len), 10000.0 ** (-torch.arange(0, 64, 2) / 64))
@@ -106,7 +112,7 @@ def main():
 
     times = []
     for step in range(args.steps + 2):
-        ids = torch.randint(0, VOCABULARY, (args.batch_size, args.seq_len))
+        ids = torch.randint(0, vocabulary, (args.batch_size, args.seq_len))
         start = time.perf_counter()
         x = embedding(ids)
         for block in blocks:

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use lora_moe::model_zoo::{HubError, LoadOptions, WeightDType, resolve_model};
+use lora_moe::moe_adapter::AdapterFormat;
 
 /// Fine-tune frozen transformers with mixtures of LoRA experts.
 #[derive(Debug, Parser)]
@@ -43,6 +44,12 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Fold an adapter into the weights of its model.
     Merge(MergeArgs),
+    /// Take a merged adapter out of the weights again.
+    Unmerge(UnmergeArgs),
+    /// Write one expert of a mixture, or a mixture at fixed weights, as a single LoRA.
+    Extract(ExtractArgs),
+    /// Make a mixture of single LoRAs that were trained one by one.
+    Mix(MixArgs),
     /// Write an adapter in the layout of another project.
     Convert(ConvertArgs),
     /// Print a commented configuration to start from.
@@ -250,9 +257,11 @@ pub struct InspectArgs {
 #[command(after_help = "Examples:
   lora-moe merge --model llama --adapter runs/lora --output merged
   lora-moe merge --model llama --adapter runs/slim --prompt 'The capital of France' --output merged
+  lora-moe merge --model llama --adapter runs/mix --weights 0.2,0.8 --output merged
 
-A mixture decides for every token. With --prompt it is merged at the mean weights that the prompt
-routes to; without, it is refused.")]
+A mixture decides for every token, so it is merged at the mean weights that a text routes to
+(--prompt) or at given ones (--weights); without, only a uniform router is merged. What a single
+adapter's folder does not say is written to merged_adapter.safetensors, for `lora-moe unmerge`.")]
 pub struct MergeArgs {
     /// The model.
     #[command(flatten)]
@@ -263,7 +272,81 @@ pub struct MergeArgs {
     /// A text whose routing the mixture is frozen at.
     #[arg(long)]
     pub prompt: Option<String>,
+    /// The weights of the experts, one for each, the same in every layer.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "W,W,…",
+        allow_hyphen_values = true,
+        conflicts_with = "prompt"
+    )]
+    pub weights: Vec<f64>,
     /// Receives the merged model.
+    #[arg(long)]
+    pub output: PathBuf,
+}
+
+/// Arguments of `unmerge`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  lora-moe unmerge --model merged --adapter runs/lora --output base
+
+Where the merged model has a merged_adapter.safetensors, that says what to take out; the adapter's
+folder suffices for a single LoRA, rsLoRA or (IA)^3.")]
+pub struct UnmergeArgs {
+    /// The merged model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The folder of the adapter that was merged.
+    #[arg(long)]
+    pub adapter: PathBuf,
+    /// Receives the base model.
+    #[arg(long)]
+    pub output: PathBuf,
+}
+
+/// Arguments of `extract`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  lora-moe extract --adapter runs/loramoe --expert 3 --output expert-3
+  lora-moe extract --adapter runs/mix --weights 0.2,0.8 --output mean
+
+Without --expert and --weights, the mixture of a uniform router. The folder written is a LoRA as
+PEFT has it.")]
+pub struct ExtractArgs {
+    /// The folder of a mixture.
+    #[arg(long)]
+    pub adapter: PathBuf,
+    /// The expert to write, counted from 0 as the router counts.
+    #[arg(long, conflicts_with = "weights")]
+    pub expert: Option<usize>,
+    /// The weights of the experts, one for each, the same in every layer.
+    #[arg(long, value_delimiter = ',', value_name = "W,W,…", allow_hyphen_values = true)]
+    pub weights: Vec<f64>,
+    /// The folder to write.
+    #[arg(long)]
+    pub output: PathBuf,
+}
+
+/// Arguments of `mix`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  lora-moe mix --adapters runs/code runs/maths runs/law --output runs/mix
+  lora-moe mix --adapters runs/code runs/maths --router loramoe-paper --output runs/mix
+
+The router starts as the mean of the adapters where its type allows; train it alone with
+[adapter] from = \"runs/mix\" and train = \"router\" in the configuration of a run.")]
+pub struct MixArgs {
+    /// The folders of the adapters, of one base model.
+    #[arg(long, required = true, num_args = 2..)]
+    pub adapters: Vec<PathBuf>,
+    /// The router: a type, as in dense, top_k or uniform, or a preset.
+    #[arg(long, default_value = "dense")]
+    pub router: String,
+    /// Start the router at random from this seed, instead of with a gate of zeros.
+    #[arg(long)]
+    pub router_seed: Option<u64>,
+    /// The folder to write.
     #[arg(long)]
     pub output: PathBuf,
 }
@@ -284,10 +367,10 @@ pub struct ConvertArgs {
     pub adapter: PathBuf,
     /// Its layout; found out where absent.
     #[arg(long)]
-    pub from: Option<String>,
+    pub from: Option<AdapterFormat>,
     /// The layout to write.
     #[arg(long)]
-    pub to: String,
+    pub to: AdapterFormat,
     /// The folder to write.
     #[arg(long)]
     pub output: PathBuf,

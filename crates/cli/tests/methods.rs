@@ -1,4 +1,4 @@
-//! Every strategy from the command, merging, and a study in small.
+//! Every strategy from the command, and merging.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -151,40 +151,4 @@ fn a_merged_model_computes_what_the_adapter_did() {
     let at_prompt = place.path("at_prompt");
     assert!(merge(&mixture, &at_prompt, &["--prompt", "the"]).status.success());
     assert_eq!(place.logits(&at_prompt, None).len(), expected.len());
-}
-
-#[test]
-fn a_study_goes_on_where_it_was_and_gives_the_same_table() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("study.toml");
-    let output = folder.path().join("study");
-    let study = "seeds = [0, 1]\nsamples = [32]\nlearning_rates = [1e-3, 1e9]\n\
-        [demo]\nhidden_size = 32\nintermediate_size = 48\nnum_hidden_layers = 1\n\
-        pretraining_steps = 4\npretraining_batch_size = 8\nbatch_size = 16\ninputs_per_task = 2\n\
-        world = { entities = 8 }\n\
-        [[methods]]\nname = \"LoRA\"\npreset = \"lora\"\nlearning_rate = 1e-3\n\
-        [[methods]]\nname = \"SLIM\"\npreset = \"slim\"\nadapter = { num_experts = 2 }\n";
-    std::fs::write(&config, study).unwrap();
-    let run = || succeeds(&["study", "--config", arg(&config), "--output", arg(&output)]);
-    let results = || std::fs::read_to_string(output.join("results.json")).unwrap();
-    let said = run();
-    let first = results();
-    assert!(output.join("report.html").is_file() && said.contains("SLIM"), "{said}");
-    // What is missing is made again, and comes out the same.
-    let made = output.join("runs/SLIM-seed1-32.json");
-    let record = std::fs::read_to_string(&made).unwrap();
-    std::fs::remove_file(&made).unwrap();
-    run();
-    let without_time = |text: &str| -> serde_json::Value {
-        let mut value: serde_json::Value = serde_json::from_str(text).unwrap();
-        value["seconds"].take();
-        value
-    };
-    let again = std::fs::read_to_string(&made).unwrap();
-    assert_eq!(without_time(&again), without_time(&record));
-    assert_eq!(results().len() / 100, first.len() / 100);
-
-    std::fs::write(&config, study.replace("[32]", "[48]")).unwrap();
-    let message = fails(&["study", "--config", arg(&config), "--output", arg(&output)]);
-    assert!(message.contains("another configuration"), "{message}");
 }

@@ -10,8 +10,8 @@ use finetune::train::{Learner, LearnerConfig, TrainingConfig};
 use model_zoo::{CausalLm, Decoder, DecoderConfig, LoadOptions, TokenInput};
 use moe_adapter::{
     Adaptable, AdapterConfig, AdapterError, AttachOptions, FixedRouting, LayersToTransform, Preset,
-    Projection, TargetModules, adapter_state, attach, attach_saved, attach_with, load_adapter,
-    mean_routing, merge_adapters, save_adapter, trainable_parameters,
+    Projection, RouterScope, TargetModules, adapter_state, attach, attach_saved, attach_with,
+    load_adapter, mean_routing, merge_adapters, save_adapter, trainable_parameters,
 };
 use router::{BatchContext, RoutingTape};
 use svd_init::{EvaConfig, InitConfig, LoraGaConfig};
@@ -177,13 +177,19 @@ fn what_is_merged_computes_what_the_adapter_did() {
         let (model, _) = trained(attached(&config), &config);
         let mut merged = model.clone();
         let result = merge_adapters(&mut merged, &FixedRouting::new());
-        if !config.has_experts() {
-            assert!(matches!(result, Err(AdapterError::NoAdapter)), "{preset}");
-        } else if config.is_mixture() {
-            assert!(matches!(result, Err(AdapterError::InputDependent { .. })), "{preset}");
+        if config.is_mixture() {
+            let refused = match config.router_scope {
+                RouterScope::Projection => {
+                    matches!(result, Err(AdapterError::InputDependent { .. }))
+                }
+                RouterScope::FeedForward => matches!(result, Err(AdapterError::BlockRouter { .. })),
+            };
+            assert!(refused, "{preset}");
             assert_eq!(logits(&merged), logits(&model), "{preset}");
         } else {
-            assert!(result.unwrap() > 0);
+            let record = result.unwrap();
+            assert_eq!(record.updates.is_empty(), !config.has_experts(), "{preset}");
+            assert_eq!(record.replaced.is_empty(), config.has_experts(), "{preset}");
             let off = difference(&logits(&merged), &logits(&model));
             assert!(off < 1e-5, "{preset} is {off:.1e} away");
         }

@@ -3,7 +3,7 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use router::Routing;
 
-use crate::{DoraBank, ExpertBank, Ia3Bank, LoraBank};
+use crate::{DoraBank, ExpertBank, Ia3Bank, LinearUpdate, LoraBank};
 
 /// Any bank of this crate, for choosing at run time.
 // A layer has one, and a box would be no module.
@@ -27,6 +27,15 @@ macro_rules! each {
             AnyBank::Ia3($bank) => $result,
         }
     };
+}
+
+impl AnyBank {
+    /// Tells experts that depend on the frozen weight that it is another one, `[I, O]`.
+    pub fn rebase(&mut self, weight: &Tensor<2>) {
+        if let Self::Dora(bank) = self {
+            bank.rebase(weight);
+        }
+    }
 }
 
 impl ExpertBank for AnyBank {
@@ -63,7 +72,7 @@ impl ExpertBank for AnyBank {
         each!(self, bank => bank.parameters())
     }
 
-    fn merged(&self, base: &Linear, weights: Option<Tensor<1>>) -> Option<Linear> {
-        each!(self, bank => bank.merged(base, weights))
+    fn update(&self, base: &Linear, weights: Option<Tensor<1>>) -> Option<LinearUpdate> {
+        each!(self, bank => bank.update(base, weights))
     }
 }

@@ -5,9 +5,9 @@ use fused_ops::{dropout_linear, linear};
 use router::Routing;
 
 use crate::factors::{
-    check_factors, check_numbers, down, expert_scaling, gate, merged_product, up,
+    check_factors, check_numbers, down, expert_scaling, gate, merged_factors, up,
 };
-use crate::{ExpertBank, ExpertError, ExpertSlots, Factors};
+use crate::{ExpertBank, ExpertError, ExpertSlots, Factors, LinearUpdate};
 
 /// Configuration of a [`DoraBank`].
 #[derive(Debug, Clone, PartialEq)]
@@ -47,18 +47,17 @@ impl DoraBankConfig {
         }
         self.slots.check(experts, in_features, out_features)?;
         let device = weight.device();
-        let weight = weight.clone().detach().cast(DType::F32);
         let mut bank = DoraBank {
             lora_a: Param::from_tensor(lora_a),
             lora_b: Param::from_tensor(lora_b),
             lora_magnitude_vector: Param::from_tensor(Tensor::zeros([1, 1], &device)),
             expert_scaling: expert_scaling(factors.as_deref(), experts, &device)?,
             scaling: self.scaling,
-            squares: weight.clone().powi_scalar(2).sum_dim(0),
+            squares: squares(weight),
             lora_dropout: self.lora_dropout,
             slots: self.slots,
         };
-        let magnitude = bank.stack().norms(weight, bank.squares.clone());
+        let magnitude = bank.stack().norms(weight.clone(), bank.squares.clone());
         bank.lora_magnitude_vector = Param::from_tensor(magnitude.detach());
         Ok(bank)
     }
@@ -103,6 +102,11 @@ pub struct DoraBank {
     slots: ExpertSlots,
 }
 
+/// `||W||^2` of each output, `[1, O]`.
+fn squares(weight: &Tensor<2>) -> Tensor<2> {
+    weight.clone().detach().cast(DType::F32).powi_scalar(2).sum_dim(0)
+}
+
 /// The parameters of some experts of a bank.
 struct Stack {
     /// `A`, `[n, r, I]`.
@@ -137,6 +141,11 @@ struct Gained {
 }
 
 impl DoraBank {
+    /// Replaces the frozen weight that the bank runs with, `[I, O]`; its magnitudes stay.
+    pub fn rebase(&mut self, weight: &Tensor<2>) {
+        self.squares = squares(weight);
+    }
+
     /// The parameters of all experts.
     fn stack(&self) -> Stack {
         let [experts, out_features, rank] = self.lora_b.dims();
@@ -250,15 +259,17 @@ impl ExpertBank for DoraBank {
         ]
     }
 
-    fn merged(&self, base: &Linear, weights: Option<Tensor<1>>) -> Option<Linear> {
+    fn update(&self, base: &Linear, weights: Option<Tensor<1>>) -> Option<LinearUpdate> {
         let weights = weights.map(|weights| weights.unsqueeze::<2>());
         let experts = self.lora_b.dims()[0];
         let trained = weights.clone().map(|weights| self.slots.trained(weights));
         let Gained { gain, up } = self.gained(&self.stack(), base, trained.clone());
-        let turned = merged_product(self.lora_a.val(), up, trained, experts);
-        let weight = base.weight.val();
-        let weight = weight.clone() + weight * gain + turned;
-        Some(self.slots.merged(base, weight, weights.as_ref()))
+        Some(LinearUpdate {
+            scale: Some((gain + 1.0).squeeze_dim(0)),
+            bias_scale: None,
+            factors: Some(merged_factors(self.lora_a.val(), up, trained, experts)),
+            identity: self.slots.identity(weights),
+        })
     }
 }
 

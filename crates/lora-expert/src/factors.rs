@@ -148,14 +148,14 @@ pub(crate) fn up(b: Tensor<3>, scaling: f64, expert_scaling: Option<Tensor<1>>) 
     }
 }
 
-/// `sum_e weights_e (s_e B_e A_e)^T`, `[I, O]`, from [`up`]; `weights` is `[1, N]`, all 1 where
-/// absent.
-pub(crate) fn merged_product(
+/// The factors of `sum_e weights_e s_e B_e A_e`, `A` `[R, I]` and `B` `[O, R]`, from [`up`];
+/// `weights` is `[1, N]`, all 1 where absent.
+pub(crate) fn merged_factors(
     a: Tensor<3>,
     up: Tensor<2>,
     weights: Option<Tensor<2>>,
     experts: usize,
-) -> Tensor<2> {
+) -> (Tensor<2>, Tensor<2>) {
     let [of_a, rank, in_features] = a.dims();
     let out_features = up.dims()[1];
     let mut up = up.reshape([experts, rank * out_features]);
@@ -166,5 +166,5 @@ pub(crate) fn merged_product(
         up = up.sum_dim(0);
     }
     let a = a.reshape([of_a * rank, in_features]);
-    a.transpose().matmul(up.reshape([of_a * rank, out_features]))
+    (a, up.reshape([of_a * rank, out_features]).transpose())
 }

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use fused_ops::linear;
 use router::Routing;
 
-use crate::{ExpertBank, ExpertError, ExpertSlots};
+use crate::{ExpertBank, ExpertError, ExpertSlots, LinearUpdate};
 
 /// Configuration of an [`Ia3Bank`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,16 +107,15 @@ impl ExpertBank for Ia3Bank {
         vec![self.ia3_l.val().unsqueeze_dim(2)]
     }
 
-    fn merged(&self, base: &Linear, weights: Option<Tensor<1>>) -> Option<Linear> {
+    fn update(&self, _base: &Linear, weights: Option<Tensor<1>>) -> Option<LinearUpdate> {
         let weights = weights.map(|weights| weights.unsqueeze::<2>());
-        let scale = self.change(weights.as_ref()) + 1.0;
-        let weight = base.weight.val() * scale.clone();
-        let mut merged = self.slots.merged(base, weight, weights.as_ref());
-        merged.bias = base
-            .bias
-            .as_ref()
-            .map(|bias| Param::from_tensor((bias.val() * scale.squeeze_dim(0)).detach()).no_grad());
-        Some(merged)
+        let scale: Tensor<1> = (self.change(weights.as_ref()) + 1.0).squeeze_dim(0);
+        Some(LinearUpdate {
+            scale: Some(scale.clone()),
+            bias_scale: Some(scale),
+            factors: None,
+            identity: self.slots.identity(weights),
+        })
     }
 }
 

@@ -35,6 +35,7 @@ mod merging;
 mod slots;
 #[cfg(test)]
 mod testing;
+mod update;
 
 pub use any::AnyBank;
 pub use config::{BankOptions, ExpertsConfig};
@@ -47,6 +48,7 @@ pub use ia3::{Ia3Bank, Ia3BankConfig};
 pub use lora::{LoraBank, LoraBankConfig};
 pub use merging::{DynamicMergingConfig, MergingMask};
 pub use slots::{ExpertSlots, IdentityMode};
+pub use update::LinearUpdate;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::nn::Linear;
@@ -141,10 +143,10 @@ pub trait ExpertBank: Module + ModuleDisplay {
     /// penalties on them.
     fn parameters(&self) -> Vec<Tensor<3>>;
 
-    /// The frozen linear that is equal to [`forward`](Self::forward) outside of training, where
-    /// every token has the same `weights`, `[E]`, or all 1 where absent. `None` for experts that
-    /// are no linear maps, which is the default.
-    fn merged(&self, base: &Linear, weights: Option<Tensor<1>>) -> Option<Linear> {
+    /// What makes of the frozen linear the one that is equal to [`forward`](Self::forward) outside
+    /// of training, where every token has the same `weights`, `[E]`, or all 1 where absent. `None`
+    /// for experts that are no linear maps, which is the default.
+    fn update(&self, base: &Linear, weights: Option<Tensor<1>>) -> Option<LinearUpdate> {
         let _ = (base, weights);
         None
     }

@@ -5,10 +5,13 @@ use fused_ops::{dropout, linear, linear_add, linear_routed, runs_kernels};
 use router::Routing;
 
 use crate::factors::{
-    check_factors, check_numbers, down, expert_scaling, gate, merged_product, up,
+    check_factors, check_numbers, down, expert_scaling, gate, merged_factors, up,
 };
 use crate::merging::MergingMasks;
-use crate::{DropoutMask, DynamicMergingConfig, Execution, ExpertBank, ExpertError, ExpertSlots};
+use crate::{
+    DropoutMask, DynamicMergingConfig, Execution, ExpertBank, ExpertError, ExpertSlots,
+    LinearUpdate,
+};
 
 /// Configuration of a [`LoraBank`].
 #[derive(Debug, Clone, PartialEq)]
@@ -362,14 +365,18 @@ impl ExpertBank for LoraBank {
         vec![self.lora_a.val(), self.lora_b.val()]
     }
 
-    fn merged(&self, base: &Linear, weights: Option<Tensor<1>>) -> Option<Linear> {
+    fn update(&self, _base: &Linear, weights: Option<Tensor<1>>) -> Option<LinearUpdate> {
         let weights = weights.map(|weights| weights.unsqueeze::<2>());
         let [a, b] = self.factors(None);
         let experts = b.dims()[0];
         let up = up(b, self.scaling, self.factors_of_scaling());
         let trained = weights.clone().map(|weights| self.slots.trained(weights));
-        let weight = base.weight.val() + merged_product(a, up, trained, experts);
-        Some(self.slots.merged(base, weight, weights.as_ref()))
+        Some(LinearUpdate {
+            scale: None,
+            bias_scale: None,
+            factors: Some(merged_factors(a, up, trained, experts)),
+            identity: self.slots.identity(weights),
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use router::stable_hash;
@@ -59,8 +59,26 @@ impl DynamicMergingConfig {
 
     /// The masks of a layer that `layer_seed` tells from others, where they are fixed.
     pub(crate) fn fixed(&self, layer_seed: u64, factors: &[Tensor<3>; 2]) -> Option<MergingMasks> {
-        let seed = stable_hash([self.seed, layer_seed].into_iter().flat_map(u64::to_le_bytes));
+        let seed = self.fixed_seed(layer_seed);
         (self.mask == MergingMask::Fixed).then(|| MergingMasks::draw(self.rate, seed, factors))
+    }
+
+    /// What is kept of the columns of `A`, `[N, I]`, and of the rows of `B`, `[N, O]`, in the layer
+    /// that `layer_seed` tells from others, as 1 and 0; `None` where the masks are fresh.
+    pub fn fixed_masks(
+        &self,
+        layer_seed: u64,
+        experts: usize,
+        in_features: usize,
+        out_features: usize,
+    ) -> Option<[Vec<f32>; 2]> {
+        let lengths = [experts * in_features, experts * out_features];
+        let seed = self.fixed_seed(layer_seed);
+        (self.mask == MergingMask::Fixed).then(|| draw_kept(self.rate, seed, lengths))
+    }
+
+    fn fixed_seed(&self, layer_seed: u64) -> u64 {
+        stable_hash([self.seed, layer_seed].into_iter().flat_map(u64::to_le_bytes))
     }
 
     /// The masks of one pass, where they are fresh and it is a pass of training.
@@ -89,18 +107,14 @@ pub(crate) struct MergingMasks {
 impl MergingMasks {
     /// Masks for `A` `[N, r, I]` and `B` `[N, O, r]`.
     fn draw(rate: f64, seed: u64, [a, b]: &[Tensor<3>; 2]) -> Self {
-        let keep = (1.0 - rate).sqrt();
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut mask = |shape: [usize; 3], device: &Device| -> Tensor<3> {
-            let kept = (0..shape.iter().product())
-                .map(|_| if f64::from(rng.random::<f32>()) < keep { 1.0f32 } else { 0.0 });
-            Tensor::from_data(TensorData::new(kept.collect::<Vec<_>>(), shape), device)
-        };
         let ([experts, _, in_features], out_features) = (a.dims(), b.dims()[1]);
-        Self {
-            cols: mask([experts, 1, in_features], &a.device()).cast(a.dtype()),
-            rows: mask([experts, out_features, 1], &b.device()).cast(b.dtype()),
-        }
+        let shapes = [[experts, 1, in_features], [experts, out_features, 1]];
+        let [cols, rows] = draw_kept(rate, seed, shapes.map(|shape| shape.iter().product()));
+        let mask = |kept: Vec<f32>, shape: [usize; 3], like: &Tensor<3>| -> Tensor<3> {
+            let mask: Tensor<3> = Tensor::from_data(TensorData::new(kept, shape), &like.device());
+            mask.cast(like.dtype())
+        };
+        Self { cols: mask(cols, shapes[0], a), rows: mask(rows, shapes[1], b) }
     }
 
     /// The factors with their masks.
@@ -109,8 +123,20 @@ impl MergingMasks {
     }
 }
 
+/// Columns and rows that are kept, as 1 and 0.
+fn draw_kept(rate: f64, seed: u64, lengths: [usize; 2]) -> [Vec<f32>; 2] {
+    let keep = (1.0 - rate).sqrt();
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    lengths.map(|length| {
+        let kept = |_| if f64::from(rng.random::<f32>()) < keep { 1.0 } else { 0.0 };
+        (0..length).map(kept).collect()
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
 
     const SHAPES: [[usize; 3]; 2] = [[4, 2, 3000], [4, 2500, 2]];

@@ -1,5 +1,3 @@
-use burn::module::{Module, Param};
-use burn::nn::Linear;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -104,23 +102,15 @@ impl ExpertSlots {
         if self.passes_through() { y + x } else { y }
     }
 
-    /// The frozen linear with `weight`, to which the identity experts' part is added; `weights` is
-    /// `[1, E]`.
-    pub(crate) fn merged(
-        &self,
-        base: &Linear,
-        weight: Tensor<2>,
-        weights: Option<&Tensor<2>>,
-    ) -> Linear {
-        let weight = if self.passes_through() {
-            let eye = Tensor::<2>::eye(weight.dims()[0], &weight.device()).cast(weight.dtype());
-            self.add_identity(weight, &eye, weights)
-        } else {
-            weight
-        };
-        let mut merged = base.clone();
-        merged.weight = Param::from_tensor(weight.detach()).no_grad();
-        merged
+    /// The factor of the input that identity experts add at fixed weights, `[1, E]`, or all 1.
+    pub(crate) fn identity(&self, weights: Option<Tensor<2>>) -> f64 {
+        if !self.passes_through() {
+            return 0.0;
+        }
+        match self.through(weights.as_ref()) {
+            Ok(share) => f64::from(share.into_scalar::<f32>()),
+            Err(count) => count,
+        }
     }
 
     /// The identity experts' share of each token `[T, 1]`, or their number.

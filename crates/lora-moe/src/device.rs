@@ -77,6 +77,22 @@ pub fn default_device() -> Result<Device, DeviceError> {
     parse_device(backend)
 }
 
+/// The environment variable that names a device where nothing else does.
+pub const DEVICE_VARIABLE: &str = "LORA_MOE_DEVICE";
+
+/// The device that the environment variable [`DEVICE_VARIABLE`] names, or [`default_device`] where
+/// it is absent. The benchmarks and the golden tests run on it.
+///
+/// # Errors
+///
+/// [`DeviceError`] as of [`parse_device`] and [`default_device`].
+pub fn device_from_environment() -> Result<Device, DeviceError> {
+    match std::env::var_os(DEVICE_VARIABLE) {
+        Some(name) => parse_device(&name.to_string_lossy()),
+        None => default_device(),
+    }
+}
+
 /// The device of a name, as in `cuda:0`, `vulkan` or `flex`.
 ///
 /// The hardware is touched at the first tensor, so that is when a GPU that is not there is

@@ -66,7 +66,13 @@ pub use moe_adapter;
 pub use router;
 pub use svd_init;
 
-/// The example of the README is a test too.
+/// The examples of the README and of the book are tests too.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/src/getting-started.md")]
+    struct GettingStarted;
+    #[doc = include_str!("../../../docs/src/bringing-your-own.md")]
+    struct BringingYourOwn;
+}

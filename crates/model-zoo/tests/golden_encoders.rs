@@ -1,13 +1,15 @@
-//! The results of whole encoders against transformers, and the shapes of published ones.
+//! The results of whole encoders against transformers, on any device, and the shapes of published
+//! ones.
 
 #![allow(clippy::unwrap_used)]
 
+mod device;
 mod encoder;
 
 use std::path::{Path, PathBuf};
 
 use burn::nn::Linear;
-use burn::tensor::Device;
+use device::{device, tolerance};
 use encoder::{Parameters, Reference, golden, logits, relative_error, values};
 use model_zoo::{
     ClassificationTask, Classifier, ClipClassifier, ClipVision, ClipVisionConfig, LoadOptions,
@@ -15,21 +17,18 @@ use model_zoo::{
 };
 use router::RoutingTape;
 
-/// Relative to the largest value of the reference.
-const TOLERANCE: f32 = 1e-4;
-
 fn close(name: &str, error: f32) {
     eprintln!("{name}: relative error {error:e}");
-    assert!(error <= TOLERANCE, "{name}: relative error {error:e}");
+    assert!(error <= tolerance(), "{name}: relative error {error:e}");
 }
 
 #[test]
 fn roberta_with_padding_matches_transformers() {
     let folder = golden("roberta_cls");
     let options = LoadOptions::default();
-    let model = RobertaClassifier::<Linear>::load(folder, &options, &Device::flex()).unwrap();
+    let model = RobertaClassifier::<Linear>::load(folder, &options, &device()).unwrap();
     let reference = Reference::read("roberta_cls");
-    let input = reference.tokens();
+    let input = reference.tokens_on(&device());
     let found = model.logits(&input, &mut RoutingTape::new(model.context(&input)));
     close("roberta_cls logits", reference.error("logits", found));
     assert_eq!(model.task().num_labels(), 3);
@@ -40,9 +39,9 @@ fn roberta_with_padding_matches_transformers() {
 #[test]
 fn vit_matches_transformers() {
     let (folder, options) = (golden("vit_cls"), LoadOptions::default());
-    let model = VitClassifier::<Linear>::load(folder, &options, &Device::flex()).unwrap();
+    let model = VitClassifier::<Linear>::load(folder, &options, &device()).unwrap();
     let reference = Reference::read("vit_cls");
-    let input = reference.images();
+    let input = reference.images_on(&device());
     let found = model.logits(&input, &mut RoutingTape::new(model.context(&input)));
     close("vit_cls logits", reference.error("logits", found));
     assert_eq!(Parameters::of(&model).count(), model.config().parameter_count());
@@ -51,9 +50,9 @@ fn vit_matches_transformers() {
 #[test]
 fn the_vision_tower_of_clip_matches_transformers() {
     let (folder, options) = (golden("clip_vision"), LoadOptions::default());
-    let model = ClipVision::<Linear>::load(folder, &options, &Device::flex()).unwrap();
+    let model = ClipVision::<Linear>::load(folder, &options, &device()).unwrap();
     let reference = Reference::read("clip_vision");
-    let input = reference.images();
+    let input = reference.images_on(&device());
     let found = model.forward(&input, &mut RoutingTape::new(model.context(&input)));
     close("clip_vision image_embeds", reference.error("image_embeds", found.image_embeds));
     let hidden = found.last_hidden_state;
@@ -70,7 +69,7 @@ fn the_head_on_clip_reads_the_mean_of_the_patches() {
         task,
         3,
         &options,
-        &Device::flex(),
+        &device(),
     );
     let model = model.unwrap();
     let reference = Reference::read("clip_vision");
@@ -87,7 +86,7 @@ fn the_head_on_clip_reads_the_mean_of_the_patches() {
             expected.push((0..size).map(|h| mean(h) * weight[h * 5 + label]).sum());
         }
     }
-    let found = logits(&model, &reference.images());
+    let found = logits(&model, &reference.images_on(&device()));
     close("clip classifier", relative_error(&found, &expected));
 }
 

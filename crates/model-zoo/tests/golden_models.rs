@@ -1,35 +1,35 @@
-//! The logits of whole models against transformers.
+//! The logits of whole models against transformers, on any device.
 
 #![allow(clippy::unwrap_used)]
 
 #[path = "adapters/mod.rs"]
 mod adapters;
 mod common;
+mod device;
 
 use std::fs;
 use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use common::{Base, Reference, golden, largest_difference, load, logits, material};
+use common::{Base, Reference, golden, largest_difference, load_on, logits, material};
+use device::{device, tolerance};
 use model_zoo::{
-    CausalLm, GenerationConfig, LoadOptions, TextTokenizer, TokenInput, generate, generate_batch,
+    CausalLm, GenerationConfig, LoadOptions, ModelError, TextTokenizer, TokenInput, WeightDType,
+    WeightError, generate, generate_batch,
 };
 use serde_json::{Value, json};
-
-/// Relative to the largest logit of the reference.
-const TOLERANCE: f32 = 1e-4;
 
 const DECODERS: [&str; 7] = ["llama2", "llama3", "mistral", "qwen2", "qwen3", "gemma2", "phi3"];
 
 /// Compares every position. Padding is on the right and no row is without a visible token, so
 /// that transformers computes something meaningful at padding too.
 fn matches_transformers(folder: &Path) {
-    let model = load(folder);
+    let model = load_on(folder, &device());
     let reference = Reference::read(folder);
-    let found = logits(&model, &reference.input(), None);
+    let found = logits(&model, &reference.input_on(&device()), None);
     let error = largest_difference(&found, &reference.logits) / reference.largest();
     eprintln!("{}: relative error {error:e}", folder.display());
-    assert!(error <= TOLERANCE, "{}: relative error {error:e}", folder.display());
+    assert!(error <= tolerance(), "{}: relative error {error:e}", folder.display());
 }
 
 #[test]
@@ -67,11 +67,11 @@ fn phi3_fused_or_split_matches_transformers() {
     let folder = golden("phi3");
     matches_transformers(&folder);
     let options = LoadOptions { split_fused: true, ..LoadOptions::default() };
-    let split = Base::load(&folder, &options, &Device::flex()).unwrap();
+    let split = Base::load(&folder, &options, &device()).unwrap();
     let reference = Reference::read(&folder);
-    let found = logits(&split, &reference.input(), None);
+    let found = logits(&split, &reference.input_on(&device()), None);
     let error = largest_difference(&found, &reference.logits) / reference.largest();
-    assert!(error <= TOLERANCE, "relative error {error:e}");
+    assert!(error <= tolerance(), "relative error {error:e}");
 }
 
 /// What the references would not notice they could not check.
@@ -99,9 +99,10 @@ fn options_of_families_change_what_is_computed() {
         config[key] = value;
         fs::write(&path, config.to_string()).unwrap();
         let reference = Reference::read(&golden(name));
-        let found = logits(&load(folder.path()), &reference.input(), None);
+        let found =
+            logits(&load_on(folder.path(), &device()), &reference.input_on(&device()), None);
         let error = largest_difference(&found, &reference.logits) / reference.largest();
-        assert!(error > 10.0 * TOLERANCE, "{name}: {key} changes the logits by {error:e} only");
+        assert!(error > 1e-3, "{name}: {key} changes the logits by {error:e} only");
     }
 }
 
@@ -110,7 +111,7 @@ fn options_of_families_change_what_is_computed() {
 fn cached_decoding_matches_transformers_in_every_family() {
     for name in DECODERS {
         let folder = golden(name);
-        let model = load(&folder);
+        let model = load_on(&folder, &device());
         let reference = Reference::read(&folder);
         let [batch, seq, vocab] = reference.shape;
         for part in [1, 5] {
@@ -118,7 +119,7 @@ fn cached_decoding_matches_transformers_in_every_family() {
             let mut largest = 0.0f32;
             for start in (0..seq).step_by(part) {
                 let end = (start + part).min(seq);
-                let input = reference.columns(start, end);
+                let input = reference.columns_on(start, end, &device());
                 let found = logits(&model, &input, Some(&mut cache));
                 for row in 0..batch {
                     let expected = (row * seq + start) * vocab..(row * seq + end) * vocab;
@@ -128,7 +129,7 @@ fn cached_decoding_matches_transformers_in_every_family() {
                 }
             }
             let error = largest / reference.largest();
-            assert!(error <= TOLERANCE, "{name} by {part}: relative error {error:e}");
+            assert!(error <= tolerance(), "{name} by {part}: relative error {error:e}");
         }
     }
 }
@@ -136,7 +137,7 @@ fn cached_decoding_matches_transformers_in_every_family() {
 #[test]
 fn generation_chooses_what_whole_sequences_would_in_every_family() {
     for name in DECODERS {
-        let model = load(&golden(name));
+        let model = load_on(&golden(name), &device());
         let prompts = [vec![1u32, 5, 9, 31, 7, 3, 44, 8, 12, 60], vec![1, 22, 8]];
         let generated = generate_batch(&model, &prompts, 12, &[]).unwrap();
         for (prompt, generated) in prompts.iter().zip(generated) {
@@ -164,12 +165,37 @@ fn sharded_bf16_weights_match_transformers() {
     matches_transformers(&golden("llama2_sharded_bf16"));
 }
 
+/// A device that cannot compute in a half type refuses it: some GPUs would compute nonsense.
+#[test]
+fn half_types_are_computed_in_or_refused_by_name() {
+    let folder = golden("llama2_sharded_bf16");
+    let reference = Reference::read(&folder);
+    for (dtype, name) in [(WeightDType::F16, "F16"), (WeightDType::BF16, "BF16")] {
+        let options = LoadOptions { dtype, ..LoadOptions::default() };
+        match Base::load(&folder, &options, &device()) {
+            Ok(model) => {
+                let found = logits(&model, &reference.input_on(&device()), None);
+                let error = largest_difference(&found, &reference.logits) / reference.largest();
+                eprintln!("{name}: relative error {error:e}");
+                assert!(error <= 5e-2, "{name}: relative error {error:e}");
+            }
+            Err(ModelError::Weights(error @ WeightError::DeviceDtype { .. })) => {
+                let error = error.to_string();
+                eprintln!("{error}");
+                assert_ne!(device(), Device::flex(), "{error}");
+                assert!(error.contains(name) && error.contains("load it as float32"), "{error}");
+            }
+            Err(error) => panic!("{name}: {error}"),
+        }
+    }
+}
+
 #[test]
 fn stories260k_matches_transformers_in_logits_loss_and_text() {
     let Some(folder) = material("stories260K") else { return };
     matches_transformers(&folder);
 
-    let model = load(&folder);
+    let model = load_on(&folder, &device());
     assert_eq!(model.config().parameter_count(), 260_032);
     let tokenizer = TextTokenizer::from_folder(&folder).unwrap();
     let reference: serde_json::Value =

@@ -195,7 +195,12 @@ where
             other_base.get_or_insert_with(|| path.to_owned());
             return;
         }
-        projection.replace_weight(start.residual(base));
+        let residual = start.residual(base);
+        if let Some(mut adapter) = projection.replace_adapter(None) {
+            adapter.experts.rebase(&residual);
+            projection.replace_adapter(Some(adapter));
+        }
+        projection.replace_weight(residual);
     });
     if let Some(path) = other_base {
         return Err(AdapterError::OtherBase { origin: origin.into(), path });

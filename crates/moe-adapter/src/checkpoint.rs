@@ -2,7 +2,6 @@ use std::path::Path;
 
 use crate::{
     Adaptable, AdaptedProjection, AdapterConfig, AdapterError, AdapterState, StoredAdapter,
-    adapter_state,
 };
 
 /// The configuration in an adapter's folder.
@@ -27,7 +26,7 @@ where
     M: Adaptable,
     M::Projection: AdaptedProjection,
 {
-    StoredAdapter::new(config.clone(), adapter_state(model), base_model).write(folder)
+    StoredAdapter::of(model, config, base_model).write(folder)
 }
 
 /// Reads an adapter's folder, in any [`AdapterFormat`](crate::AdapterFormat): its configuration

@@ -22,13 +22,13 @@ mod adapter;
 mod attach;
 mod build;
 mod checkpoint;
+mod combine;
 mod config;
 mod error;
 mod feed_forward;
 mod ids;
 mod interchange;
 mod linear;
-mod merge;
 mod pattern;
 mod preset;
 mod projection;
@@ -46,13 +46,17 @@ pub use adapter::MoeAdapter;
 pub use attach::{AttachOptions, adapt, attach, attach_saved, attach_with, detach};
 pub use build::BuiltAdapter;
 pub use checkpoint::{ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, load_adapter, save_adapter};
+pub use combine::{
+    FixedRouting, MERGE_RECORD_FILE, MergeRecord, MixOptions, Mixed, extract_expert,
+    extract_mixture, fixed_routing, from_burn_lora, mean_routing, merge_adapters, mix_adapters,
+    to_burn_lora, train_router_only, unmerge_adapters,
+};
 pub use config::AdapterConfig;
 pub use error::AdapterError;
 pub use feed_forward::{FeedForwardPaths, GatedFeedForward};
 pub use ids::lora_b_ids;
 pub use interchange::{AdapterFormat, Source, StoredAdapter, WeightsFile, WriteOptions};
 pub use linear::AdaptedLinear;
-pub use merge::{FixedRouting, mean_routing, merge_adapters};
 pub use preset::Preset;
 pub use projection::{Adaptable, AdaptedProjection, BlockVisitor, BlockVisitorMut, Projection};
 pub use scaling::ScalingRule;

@@ -71,6 +71,12 @@ pub trait Adaptable: Module + ModuleDisplay {
     /// As [`visit_projections`](Self::visit_projections), to change them.
     fn visit_projections_mut(&mut self, visit: &mut dyn FnMut(&str, Site, &mut Self::Projection));
 
+    /// PEFT's name of what the model is for, as in `CAUSAL_LM`, which is written into the folders
+    /// of its adapters. Default: it has none.
+    fn task_type(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Visits every feed-forward block that can have one router for all its projections, with its
     /// path, as in `model.layers.0.mlp`. Default: the model has none.
     fn visit_blocks(&self, visit: &mut BlockVisitor<'_, Self::Projection>) {

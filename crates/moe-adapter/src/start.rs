@@ -41,14 +41,28 @@ impl StartFactors {
 
     /// `W_res`, `[I, O]`.
     pub fn residual(&self, base: Tensor<2>) -> Tensor<2> {
+        self.added(base, -1.0)
+    }
+
+    /// `W`, `[I, O]`, from `W_res`, up to rounding.
+    pub fn base(&self, residual: Tensor<2>) -> Tensor<2> {
+        self.added(residual, 1.0)
+    }
+
+    /// The factors of all experts in one, `A` `[E r, I]` and `c s_e B_e` `[O, E r]`, in f32.
+    pub fn stacked(&self) -> (Tensor<2>, Tensor<2>) {
         let [experts, rank, in_features] = self.lora_a.dims();
         let out_features = self.lora_b.dims()[1];
-        let a = self.lora_a.val().reshape([experts * rank, in_features]).transpose();
+        let a = self.lora_a.val().reshape([experts * rank, in_features]);
         let b = self.lora_b.val().swap_dims(1, 2).reshape([experts * rank, out_features]);
-        let dtype = base.dtype();
-        let product = a.cast(DType::F32).matmul(b.cast(DType::F32));
-        let residual: Tensor<2> = base.cast(DType::F32) - product;
-        residual.cast(dtype)
+        (a.cast(DType::F32), b.transpose().cast(DType::F32))
+    }
+
+    fn added(&self, weight: Tensor<2>, sign: f64) -> Tensor<2> {
+        let (a, b) = self.stacked();
+        let dtype = weight.dtype();
+        let product = a.transpose().matmul(b.transpose());
+        (weight.cast(DType::F32) + product * sign).cast(dtype)
     }
 }
 

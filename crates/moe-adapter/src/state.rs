@@ -37,6 +37,13 @@ where
     state
 }
 
+/// The parameters of the module `name` of the projection `path`, by the names they have on disk.
+pub(crate) fn module_state<M: Module>(path: &str, name: &str, module: &M) -> AdapterState {
+    let mut reader = Reader::default();
+    reader.read(path, name, module);
+    reader.state
+}
+
 /// Replaces what makes the adapter of a model. `origin` names the source in errors.
 ///
 /// Where the adapter's start changed the frozen weights, the start in `state` must be the same;

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData};
@@ -136,9 +136,31 @@ pub(crate) fn trainable_state<M: Module>(
     model: &M,
     known: &HashSet<ParamId>,
 ) -> BTreeMap<String, TensorData> {
+    read(model, Wanted::Trainable(known))
+}
+
+/// The parameters of a model with the names that they have on disk, trainable or not; those that
+/// the model lacks are left out.
+pub(crate) fn named_state<M: Module>(
+    model: &M,
+    names: &BTreeSet<String>,
+) -> BTreeMap<String, TensorData> {
+    read(model, Wanted::Named(names))
+}
+
+/// Which parameters of a model are read.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// Trainable ones that are not among these.
+    Trainable(&'a HashSet<ParamId>),
+    /// These.
+    Named(&'a BTreeSet<String>),
+}
+
+fn read<M: Module>(model: &M, wanted: Wanted<'_>) -> BTreeMap<String, TensorData> {
     struct Reader<'a> {
         path: ModelPath,
-        known: &'a HashSet<ParamId>,
+        wanted: Wanted<'a>,
         state: BTreeMap<String, TensorData>,
     }
     impl ModuleVisitor for Reader<'_> {
@@ -149,7 +171,11 @@ pub(crate) fn trainable_state<M: Module>(
             self.path.exit();
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if self.known.contains(&param.id) || !is_trainable(param) {
+            let wanted = match self.wanted {
+                Wanted::Trainable(known) => !known.contains(&param.id) && is_trainable(param),
+                Wanted::Named(names) => names.contains(&self.path.name()),
+            };
+            if !wanted {
                 return;
             }
             let mut value: Tensor<D> = param.val().cast(DType::F32);
@@ -159,7 +185,7 @@ pub(crate) fn trainable_state<M: Module>(
             self.state.insert(self.path.name(), value.into_data());
         }
     }
-    let mut reader = Reader { path: ModelPath::default(), known, state: BTreeMap::new() };
+    let mut reader = Reader { path: ModelPath::default(), wanted, state: BTreeMap::new() };
     model.visit(&mut reader);
     reader.state
 }

@@ -2,7 +2,7 @@ use anyhow::{Context, Result, bail};
 use lora_moe::device::parse_device;
 use lora_moe::finetune::run::load_model;
 use lora_moe::moe_adapter::{
-    ADAPTER_CONFIG_FILE, AdapterFormat, StoredAdapter, WeightsFile, WriteOptions, adapter_state,
+    ADAPTER_CONFIG_FILE, StoredAdapter, WeightsFile, WriteOptions, adapter_state,
 };
 
 use crate::args::ConvertArgs;
@@ -12,8 +12,8 @@ pub fn run(args: &ConvertArgs, device: &str) -> Result<()> {
     if args.output.join(ADAPTER_CONFIG_FILE).exists() {
         bail!("{} already holds an adapter; choose another --output", args.output.display());
     }
-    let format = match &args.from {
-        Some(name) => name.parse()?,
+    let format = match args.from {
+        Some(format) => format,
         None => StoredAdapter::detect(&args.adapter)?,
     };
     let mut adapter = StoredAdapter::read_as(&args.adapter, format)?;
@@ -24,16 +24,16 @@ pub fn run(args: &ConvertArgs, device: &str) -> Result<()> {
             .context("cannot put the adapter on its base model")?;
         adapter.state = adapter_state(&model);
     }
-    let to: AdapterFormat = args.to.parse()?;
     let options = WriteOptions {
-        format: to,
+        format: args.to,
         weights: if args.bin { WeightsFile::PyTorch } else { WeightsFile::Safetensors },
         drop_training: args.drop_training,
     };
     adapter.write_as(&args.output, &options)?;
     eprintln!(
-        "{} tensors, from the layout {format} to {to}, in {}",
+        "{} tensors, from the layout {format} to {}, in {}",
         adapter.state.len(),
+        args.to,
         args.output.display()
     );
     Ok(())

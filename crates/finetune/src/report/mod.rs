@@ -20,7 +20,7 @@ mod table;
 mod tests;
 
 pub use demo::DemoReport;
-pub use figures::{forgetting_svg, loss_svg, plane_svg, routing_svg, text_svg};
+pub use figures::{Series, forgetting_svg, lines_svg, loss_svg, plane_svg, routing_svg, text_svg};
 pub(crate) use files::write_text;
 pub use files::{read_results, write_report, write_results, write_svg};
 pub(crate) use format::count;

@@ -4,6 +4,7 @@ use moe_adapter::{AdapterConfig, Preset};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::AdapterStart;
 use crate::data::{DataFile, HoldOut, PromptTemplate};
 use crate::train::{TrainError, TrainingConfig};
 
@@ -14,6 +15,8 @@ pub struct RunConfig {
     pub model: ModelConfig,
     /// With what.
     pub adapter: AdapterConfig,
+    /// Where the adapter starts, and what of it is trained.
+    pub start: AdapterStart,
     /// On what.
     pub data: DataConfig,
     /// How.
@@ -91,7 +94,7 @@ impl RunConfig {
             None => Err(config(format!("the table `[{name}]` is missing"))),
         };
         let model = parse(section("model")?, "model", origin)?;
-        let adapter = adapter_from_table(section("adapter")?, origin)?;
+        let (start, adapter) = AdapterStart::read(section("adapter")?, origin)?;
         let data = parse(section("data")?, "data", origin)?;
         let mut training = section("training")?;
         let output_dir = match training.remove("output_dir") {
@@ -109,7 +112,7 @@ impl RunConfig {
             )));
         }
         training.check()?;
-        Ok(Self { model, adapter, data, training, output_dir })
+        Ok(Self { model, adapter, start, data, training, output_dir })
     }
 
     /// Reads a run from a file; see [`from_toml`](Self::from_toml).
@@ -129,7 +132,14 @@ impl RunConfig {
 /// # Errors
 ///
 /// [`TrainError`] naming the key that cannot work.
-pub fn adapter_from_table(mut table: Table, origin: &str) -> Result<AdapterConfig, TrainError> {
+pub fn adapter_from_table(table: Table, origin: &str) -> Result<AdapterConfig, TrainError> {
+    let adapter: AdapterConfig = parse(with_preset(table, origin)?, "adapter", origin)?;
+    adapter.check()?;
+    Ok(adapter)
+}
+
+/// The keys of a table over those of its `preset`, where there is one.
+pub(super) fn with_preset(mut table: Table, origin: &str) -> Result<Table, TrainError> {
     let config = |message: String| TrainError::Config { origin: origin.into(), message };
     let mut merged = match table.remove("preset") {
         None => Table::new(),
@@ -150,9 +160,7 @@ pub fn adapter_from_table(mut table: Table, origin: &str) -> Result<AdapterConfi
         merged.remove("balance_loss");
     }
     merge(&mut merged, table);
-    let adapter: AdapterConfig = parse(merged, "adapter", origin)?;
-    adapter.check()?;
-    Ok(adapter)
+    Ok(merged)
 }
 
 /// Reads an adapter from a preset and `adapter.key=value` assignments.
@@ -182,7 +190,7 @@ pub fn adapter_from_assignments(
 /// Puts the values of `changes` into `table`. Tables of the same `type` are merged, others
 /// replaced: the keys of one strategy mean nothing to another. So are tables that name one variant
 /// each, as in `init = { normal = { std = 0.02 } }`.
-fn merge(table: &mut Table, changes: Table) {
+pub(super) fn merge(table: &mut Table, changes: Table) {
     for (key, value) in changes {
         match (table.get_mut(&key), value) {
             (Some(Value::Table(old)), Value::Table(new))

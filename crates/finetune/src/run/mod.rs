@@ -6,6 +6,7 @@
 
 mod config;
 mod prepare;
+mod start;
 mod template;
 
 pub(crate) use config::parse;
@@ -13,4 +14,5 @@ pub use config::{
     DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table,
 };
 pub use prepare::{PreparedRun, load_model, load_samples};
+pub use start::{AdapterStart, TrainedPart};
 pub use template::run_template;

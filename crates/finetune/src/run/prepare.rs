@@ -2,10 +2,10 @@ use std::path::Path;
 
 use burn::tensor::{DType, Device};
 use model_zoo::{CausalLm, Decoder, LoadOptions, ModelError, TextTokenizer, resolve_model};
-use moe_adapter::{AttachOptions, attach_saved, attach_with, load_adapter};
+use moe_adapter::{AttachOptions, attach_saved, attach_with, load_adapter, train_router_only};
 use svd_init::SvdCache;
 
-use super::{DataConfig, RunConfig};
+use super::{DataConfig, RunConfig, TrainedPart};
 use crate::calibrate::calibrate;
 use crate::data::{
     DataFile, EncodeConfig, EncodeReport, Sample, encode_records, read_records, split,
@@ -29,8 +29,9 @@ pub struct PreparedRun {
 }
 
 impl PreparedRun {
-    /// Reads the model and the data of a run, and puts the adapter on the model: a fresh one, or
-    /// with `resume` that of the newest checkpoint, whose start is not repeated. `progress` is told
+    /// Reads the model and the data of a run, and puts the adapter on the model: a fresh one, the
+    /// saved one that the run starts from, or with `resume` that of the newest checkpoint; the start
+    /// of a saved one is not repeated. `progress` is told
     /// how many of the start's decompositions are done.
     ///
     /// # Errors
@@ -60,10 +61,10 @@ impl PreparedRun {
             Vec::new()
         };
         let checkpoint = if resume { latest_checkpoint(&run.output_dir) } else { None };
-        let adapted = match checkpoint {
+        let adapted = match checkpoint.or_else(|| run.start.from.clone()) {
             Some(folder) => {
-                let (config, state) = load_adapter(&folder)?;
-                attach_saved(&mut model, &config, state, &folder.display().to_string())?
+                let (_, state) = load_adapter(&folder)?;
+                attach_saved(&mut model, &run.adapter, state, &folder.display().to_string())?
             }
             None => {
                 let few = &train[..train.len().min(run.training.calibration_samples)];
@@ -78,6 +79,9 @@ impl PreparedRun {
                 attach_with(&mut model, &run.adapter, options)?
             }
         };
+        if run.start.train == TrainedPart::Router {
+            train_router_only(&mut model)?;
+        }
         Ok(Self { model, tokenizer, train, validation, train_report, adapted })
     }
 }

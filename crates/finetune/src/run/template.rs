@@ -38,6 +38,10 @@ split_fused = false
 [adapter]
 # Starts from the values of a preset; the keys below restate them, and can be changed or removed.
 preset = "{preset}"
+# Starts from a saved adapter of any layout instead of a fresh one; the keys below must be its own.
+# from = "runs/mix"
+# "all", or "router": the experts of the saved adapter stay as they are.
+# train = "all"
 {adapter}
 [data]
 # JSON or JSON Lines with instruction/input/output, messages, or prompt/completion.{task_type}

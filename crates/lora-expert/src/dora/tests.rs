@@ -160,7 +160,7 @@ fn a_constant_routing_merges_into_one_linear() {
         let weights: Tensor<1> = random([bank.num_experts()], &device);
         let mut routing = routing(random([T, bank.num_experts()], &device));
         routing.weights = weights.clone().unsqueeze::<2>().repeat_dim(0, T);
-        let merged = bank.merged(&base, Some(weights)).unwrap().forward(x.clone());
+        let merged = bank.update(&base, Some(weights)).unwrap().apply(&base).forward(x.clone());
         let y = bank.forward(&base, x, Some(&routing), None);
         assert_close(&merged.into_data(), &y.into_data());
     }

@@ -225,10 +225,10 @@ fn a_constant_routing_merges_into_one_linear() {
         let weights: Tensor<1> = random([bank.num_experts()], &device);
         let mut routing = routing(random([T, bank.num_experts()], &device));
         routing.weights = weights.clone().unsqueeze::<2>().repeat_dim(0, T);
-        let merged = bank.merged(&base, Some(weights)).unwrap().forward(x.clone());
+        let merged = bank.update(&base, Some(weights)).unwrap().apply(&base).forward(x.clone());
         let y = bank.forward(&base, x.clone(), Some(&routing), None);
         assert_close(&merged.into_data(), &y.into_data());
-        let merged = bank.merged(&base, None).unwrap().forward(x.clone());
+        let merged = bank.update(&base, None).unwrap().apply(&base).forward(x.clone());
         assert_close(&merged.into_data(), &bank.forward(&base, x, None, None).into_data());
     }
 }

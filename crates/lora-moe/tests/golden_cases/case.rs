@@ -11,14 +11,15 @@ use serde_json::{Map, Value};
 /// It remembers what was read, so that a method cannot pass over a part of a case that it does
 /// not know.
 pub struct Case {
+    device: Device,
     description: Map<String, Value>,
     tensors: BTreeMap<String, TensorData>,
     read: RefCell<BTreeSet<String>>,
 }
 
 impl Case {
-    /// Reads the file of a case.
-    pub fn read(path: &Path) -> Result<Self, String> {
+    /// Reads the file of a case, which is computed on `device`.
+    pub fn read(path: &Path, device: &Device) -> Result<Self, String> {
         let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
         let broken = |error| format!("not a safetensors file: {error}");
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
@@ -36,7 +37,12 @@ impl Case {
             };
             tensors.insert(name, data);
         }
-        Ok(Self { description, tensors, read: RefCell::default() })
+        Ok(Self { device: device.clone(), description, tensors, read: RefCell::default() })
+    }
+
+    /// Where it is computed.
+    pub fn device(&self) -> Device {
+        self.device.clone()
     }
 
     /// A text of the description.

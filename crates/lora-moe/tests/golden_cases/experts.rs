@@ -12,7 +12,7 @@ use super::{Case, Results};
 
 /// HydraLoRA: a dense router over LoRA experts that share their `A`.
 pub fn hydralora(case: &Case) -> Result<Results, String> {
-    let device = Device::flex().autodiff();
+    let device = case.device().autodiff();
     let (a, b) = (case.float::<2>("w.A", &device)?, case.float::<3>("w.B", &device)?);
     let bank = LoraBankConfig::new(case.number("scaling")?).init(a.unsqueeze(), b).map_err(text)?;
     mixture(case, &device, bank, |bank, grads| {
@@ -23,7 +23,7 @@ pub fn hydralora(case: &Case) -> Result<Results, String> {
 
 /// MoV: a dense router over (IA)^3 vectors.
 pub fn mov(case: &Case) -> Result<Results, String> {
-    let device = Device::flex().autodiff();
+    let device = case.device().autodiff();
     let l = case.float::<2>("w.l", &device)?;
     let [experts, out_features] = l.dims();
     let mut bank =

@@ -19,7 +19,7 @@ fn pass<C: StrategyConfig>(
     config: &C,
     change: impl FnOnce(&mut Gated<C>, &Device) -> Result<(), String>,
 ) -> Result<Pass<Gated<C>>, String> {
-    let device = Device::flex().autodiff();
+    let device = case.device().autodiff();
     let mut router = router(case, config, 0, &device)?;
     change(&mut router, &device)?;
     let layer = layer(case, router, case.number("scaling")?, &device)?;

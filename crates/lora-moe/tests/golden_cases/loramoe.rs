@@ -1,7 +1,6 @@
 use lora_moe::balance_loss::{
     BalanceLoss, LocalizedBalancing, LocalizedBalancingConfig, VariationForm,
 };
-use lora_moe::burn::tensor::Device;
 use lora_moe::router::DenseRouterConfig;
 
 use super::layer::{Pass, floats, layer, router, task_loss, text};
@@ -11,7 +10,7 @@ use super::{Case, Results};
 ///
 /// `out.loss` is the task's loss plus `beta * out.balance`.
 pub fn compute(case: &Case) -> Result<Results, String> {
-    let device = Device::flex().autodiff();
+    let device = case.device().autodiff();
     let (rank, [experts, found, in_features]) =
         (case.number("rank")?, case.float::<3>("w.A", &device)?.dims());
     if rank != found as f64 {

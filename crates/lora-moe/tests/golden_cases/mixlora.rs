@@ -19,7 +19,7 @@ type Layer = AdaptedLinear<TopKRouter, LoraBank>;
 /// `out.loss` is the mean square over real tokens plus the coefficient times the load balancing
 /// loss, whose shares sum to `k` and whose means leave padding out.
 pub fn compute(case: &Case) -> Result<Results, String> {
-    let device = Device::flex().autodiff();
+    let device = case.device().autodiff();
     for (key, value) in [("activation", "silu"), ("task_loss", "mse over unpadded tokens")] {
         if case.text(key)? != value {
             return Err(format!("unknown `{key}`"));

@@ -17,7 +17,7 @@ type Layer = AdaptedLinear<SlidingClusterRouter, LoraBank>;
 
 /// SLIM: LoRA experts that yield to identity experts far from the clusters, with masked factors.
 pub fn compute(case: &Case) -> Result<Results, String> {
-    let device = Device::flex().autodiff();
+    let device = case.device().autodiff();
     // Says that the first experts are the identity ones, and that masks are of the LoRA experts.
     case.text("note")?;
     let identity = case.number("identity")? as usize;

@@ -1,4 +1,3 @@
-use lora_moe::burn::tensor::Device;
 use lora_moe::router::select;
 
 use super::layer::{floats, gradient};
@@ -6,7 +5,7 @@ use super::{Case, Results};
 
 /// The sparse projection of logits onto the simplex, with a sparsity for each token.
 pub fn compute(case: &Case) -> Result<Results, String> {
-    let device = Device::flex().autodiff();
+    let device = case.device().autodiff();
     let logits = case.float::<2>("in.logits", &device)?.require_grad();
     let lambda = case.float::<2>("in.lambda", &device)?.require_grad();
     // Says that the loss is the product that follows.

@@ -1,4 +1,4 @@
-use lora_moe::burn::tensor::{Device, Tensor};
+use lora_moe::burn::tensor::Tensor;
 use lora_moe::svd_init::{
     BankShape, ExpertInit, GoatConfig, InitConfig, LayerStatistics, PrincipalConfig, SvdMethod,
 };
@@ -10,7 +10,7 @@ use super::{Case, Results};
 /// Starts from singular triplets: `out.product` is `B_e A_e`, without the scaling, and
 /// `out.residual` the frozen weight that is left, both `[out, in]`.
 pub fn compute(case: &Case) -> Result<Results, String> {
-    let device = Device::flex();
+    let device = case.device();
     let weight: Tensor<2> = case.float("w.weight", &device)?;
     let [out_features, in_features] = weight.dims();
     let num_experts = whole(case, "experts")?;

@@ -124,6 +124,10 @@ impl<P: Projection> CausalLm for Decoder<P> {
 impl<P: Projection> Adaptable for Decoder<P> {
     type Projection = P;
 
+    fn task_type(&self) -> Option<&'static str> {
+        Some("CAUSAL_LM")
+    }
+
     fn visit_projections(&self, visit: &mut dyn FnMut(&str, Site, &P)) {
         for (i, layer) in self.model.layers.iter().enumerate() {
             for (path, projection) in layer.projections() {

@@ -29,7 +29,11 @@ pub fn material(name: &str) -> Option<PathBuf> {
 }
 
 pub fn load(folder: &Path) -> Base {
-    Decoder::load(folder, &LoadOptions::default(), &Device::flex()).unwrap()
+    load_on(folder, &Device::flex())
+}
+
+pub fn load_on(folder: &Path, device: &Device) -> Base {
+    Decoder::load(folder, &LoadOptions::default(), device).unwrap()
 }
 
 /// Inputs and expected logits, computed by transformers.
@@ -60,22 +64,25 @@ impl Reference {
     }
 
     pub fn input(&self) -> TokenInput {
+        self.input_on(&Device::flex())
+    }
+
+    pub fn input_on(&self, device: &Device) -> TokenInput {
         let [b, s, _] = self.shape;
-        let device = Device::flex();
         let data = TensorData::new(self.ids.clone(), [b, s]);
-        let input = TokenInput::new(Tensor::<2, Int>::from_data(data, &device));
+        let input = TokenInput::new(Tensor::<2, Int>::from_data(data, device));
         match &self.mask {
             Some(mask) => {
                 let data = TensorData::new(mask.clone(), [b, s]);
-                input.with_attention_mask(Tensor::<2, Bool>::from_data(data, &device))
+                input.with_attention_mask(Tensor::<2, Bool>::from_data(data, device))
             }
             None => input,
         }
     }
 
     /// The input of some positions.
-    pub fn columns(&self, start: usize, end: usize) -> TokenInput {
-        let whole = self.input();
+    pub fn columns_on(&self, start: usize, end: usize, device: &Device) -> TokenInput {
+        let whole = self.input_on(device);
         let mut input = TokenInput::new(whole.input_ids.narrow(1, start, end - start));
         input.attention_mask = whole.attention_mask.map(|mask| mask.narrow(1, start, end - start));
         input

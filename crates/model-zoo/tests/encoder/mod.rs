@@ -68,17 +68,25 @@ impl Reference {
     }
 
     pub fn tokens(&self) -> TokenInput {
-        let (shape, device) = (self.shape::<2>("input_ids"), Device::flex());
+        self.tokens_on(&Device::flex())
+    }
+
+    pub fn tokens_on(&self, device: &Device) -> TokenInput {
+        let shape = self.shape::<2>("input_ids");
         let ids = TensorData::new(self.integers("input_ids"), shape);
         let mask: Vec<bool> = self.integers("attention_mask").iter().map(|m| *m == 1).collect();
         assert!(mask.contains(&false), "the reference has padding");
-        let mask = Tensor::<2, Bool>::from_data(TensorData::new(mask, shape), &device);
-        TokenInput::new(Tensor::<2, Int>::from_data(ids, &device)).with_attention_mask(mask)
+        let mask = Tensor::<2, Bool>::from_data(TensorData::new(mask, shape), device);
+        TokenInput::new(Tensor::<2, Int>::from_data(ids, device)).with_attention_mask(mask)
     }
 
     pub fn images(&self) -> Tensor<4> {
+        self.images_on(&Device::flex())
+    }
+
+    pub fn images_on(&self, device: &Device) -> Tensor<4> {
         let data = TensorData::new(self.floats("pixel_values"), self.shape::<4>("pixel_values"));
-        Tensor::from_data(data, &Device::flex())
+        Tensor::from_data(data, device)
     }
 
     /// The largest difference of `found` from `name`, relative to the largest value.

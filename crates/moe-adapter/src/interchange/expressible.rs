@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use router::RouterConfig;
 use serde_json::{Value, json};
+use svd_init::{InitConfig, PrincipalConfig, SvdMethod};
 
 use super::common::num_layers;
 use super::{StoredAdapter, WriteOptions};
@@ -48,6 +49,9 @@ pub(super) fn check(
     }
     if lost.is_empty() {
         let repeated = options.format.repeats_start();
+        if started && repeated && is_random(&adapter.config.init) {
+            lost.push("its start, a random decomposition, would not be repeated exactly".into());
+        }
         for (name, data) in &adapter.state {
             if !(repeated && name.contains(START)) && again.state.get(name) != Some(data) {
                 lost.push(format!("the tensor `{name}` has no place"));
@@ -65,7 +69,14 @@ pub(super) fn check(
     if more > 0 {
         what.push_str(&format!("; and {more} more"));
     }
+    if started && !adapter.config.is_mixture() {
+        what.push_str("; a LoRA with the start in its factors can be written: lora-moe extract");
+    }
     Err(AdapterError::CannotExpress { format: options.format.name(), what, only_training })
+}
+
+fn is_random(init: &InitConfig) -> bool {
+    matches!(init, InitConfig::Pissa(PrincipalConfig { svd: SvdMethod::Randomised, .. }))
 }
 
 /// A key that would not come back as it was.

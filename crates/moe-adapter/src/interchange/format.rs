@@ -74,6 +74,11 @@ impl AdapterFormat {
         matches!(self, Self::Peft | Self::Goat)
     }
 
+    /// Whether it has no place for a single adapter.
+    pub const fn only_mixtures(self) -> bool {
+        !matches!(self, Self::Native | Self::Peft)
+    }
+
     pub(super) fn decode(self, raw: &RawAdapter) -> Result<StoredAdapter, AdapterError> {
         match self {
             Self::Native => native::decode(raw),

@@ -64,6 +64,9 @@ pub(super) struct Layout {
 /// A tensor's place: its linear, what it is, and of which expert.
 type Place = (String, Slot, Option<usize>);
 
+/// The tensors of one kind of a linear, with their names, by expert.
+type ByExpert<'a> = BTreeMap<Option<usize>, (&'a str, &'a StoredTensor)>;
+
 impl Layout {
     fn parse(&self, name: &str, slots: &[(&'static str, Slot)]) -> Option<Place> {
         let rest = name.strip_prefix(self.prefix)?;
@@ -98,8 +101,7 @@ impl Layout {
         experts: &dyn Fn(&str) -> usize,
     ) -> Result<AdapterState, AdapterError> {
         let origin = || raw.weights.display().to_string();
-        let mut places: BTreeMap<(String, Slot), BTreeMap<Option<usize>, (&str, &StoredTensor)>> =
-            BTreeMap::new();
+        let mut places: BTreeMap<(String, Slot), ByExpert<'_>> = BTreeMap::new();
         let mut copies = Vec::new();
         let mut state = AdapterState::new();
         let mut unknown = Vec::new();
@@ -162,7 +164,7 @@ impl Layout {
         raw: &RawAdapter,
         path: &str,
         slot: Slot,
-        found: &BTreeMap<Option<usize>, (&str, &StoredTensor)>,
+        found: &ByExpert<'_>,
         experts: usize,
     ) -> Result<TensorData, AdapterError> {
         if let Some((name, tensor)) = found.get(&None) {

@@ -24,3 +24,4 @@ mod values;
 
 pub use format::AdapterFormat;
 pub use stored::{Source, StoredAdapter, WeightsFile, WriteOptions};
+pub(crate) use values::{to_data, to_stored};

@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 
 use super::raw::RawAdapter;
 use super::{AdapterFormat, detect, expressible};
-use crate::{AdapterConfig, AdapterError, AdapterState};
+use crate::{
+    Adaptable, AdaptedProjection, AdapterConfig, AdapterError, AdapterState, adapter_state,
+};
 
 /// An adapter as a folder holds it.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,13 +82,17 @@ impl WriteOptions {
 }
 
 impl StoredAdapter {
-    /// An adapter for a model that generates text.
-    pub fn new(config: AdapterConfig, state: AdapterState, base_model: Option<&str>) -> Self {
+    /// The adapters that a model carries, attached by `config`.
+    pub fn of<M>(model: &M, config: &AdapterConfig, base_model: Option<&str>) -> Self
+    where
+        M: Adaptable,
+        M::Projection: AdaptedProjection,
+    {
         Self {
-            config,
-            state,
+            config: config.clone(),
+            state: adapter_state(model),
             base_model_name_or_path: base_model.map(str::to_owned),
-            task_type: Some("CAUSAL_LM".into()),
+            task_type: model.task_type().map(str::to_owned),
             source: None,
         }
     }
@@ -140,12 +146,17 @@ impl StoredAdapter {
         if self.state.is_empty() {
             return Err(AdapterError::NoAdapter);
         }
+        let refused = |what: String| {
+            let format = options.format.name();
+            AdapterError::CannotExpress { format, what, only_training: false }
+        };
+        if options.format.only_mixtures() && !self.config.is_mixture() {
+            return Err(refused("it has no router, because `num_experts` is 1".into()));
+        }
         let raw = options.format.encode(self)?;
         if options.format != AdapterFormat::Native {
-            let again = options.format.decode(&raw).map_err(|error| {
-                let (format, what) = (options.format.name(), format!("read back, {error}"));
-                AdapterError::CannotExpress { format, what, only_training: false }
-            })?;
+            let unread = |error| refused(format!("what would be written cannot be read: {error}"));
+            let again = options.format.decode(&raw).map_err(unread)?;
             expressible::check(self, &again, options)?;
         }
         let end = if options.format == AdapterFormat::Native { "\n" } else { "" };

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tensor_files::StoredTensor;
 
 /// A tensor of a file in memory, with floats as f32; `Err` says what cannot be read.
-pub(super) fn to_data(tensor: &StoredTensor) -> Result<TensorData, String> {
+pub(crate) fn to_data(tensor: &StoredTensor) -> Result<TensorData, String> {
     let shape = tensor.shape.clone();
     let halves = || tensor.bytes.as_chunks::<2>().0.iter();
     let words = || tensor.bytes.as_chunks::<4>().0.iter();
@@ -28,7 +28,7 @@ pub(super) fn to_data(tensor: &StoredTensor) -> Result<TensorData, String> {
 }
 
 /// A tensor as files hold it.
-pub(super) fn to_stored(data: &TensorData) -> StoredTensor {
+pub(crate) fn to_stored(data: &TensorData) -> StoredTensor {
     let dtype = if data.dtype() == DType::I32 { Dtype::I32 } else { Dtype::F32 };
     let shape = data.shape().as_slice().to_vec();
     StoredTensor { dtype, shape, bytes: data.as_bytes().to_vec() }

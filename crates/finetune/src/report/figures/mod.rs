@@ -3,6 +3,7 @@
 mod amounts;
 mod curves;
 mod heat;
+mod lines;
 mod plane;
 mod routing;
 
@@ -14,6 +15,7 @@ use super::{
 pub(super) use amounts::{forgetting, text};
 pub(super) use curves::{losses, thin};
 pub(super) use heat::{Panel, heat};
+pub use lines::{Series, lines_svg};
 pub(super) use plane::plane;
 pub(super) use routing::routing;
 

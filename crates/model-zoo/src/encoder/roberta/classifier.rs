@@ -167,6 +167,10 @@ impl<P: Projection> SequenceClassifier for RobertaClassifier<P> {
 impl<P: Projection> Adaptable for RobertaClassifier<P> {
     type Projection = P;
 
+    fn task_type(&self) -> Option<&'static str> {
+        Some("SEQ_CLS")
+    }
+
     fn visit_projections(&self, visit: &mut dyn FnMut(&str, Site, &P)) {
         let layers = self.roberta.encoder.layer.iter();
         visit_layers(&PATHS, layers.map(|l| (&l.attention.attention, &l.mlp)), visit);

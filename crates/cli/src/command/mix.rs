@@ -1,0 +1,35 @@
+use anyhow::{Context, Result, bail};
+use lora_moe::device::parse_device;
+use lora_moe::moe_adapter::{ADAPTER_CONFIG_FILE, MixOptions, Mixed, StoredAdapter, mix_adapters};
+
+use crate::args::MixArgs;
+
+/// Runs `lora-moe mix`.
+pub fn run(args: &MixArgs, device: &str) -> Result<()> {
+    let device = parse_device(device)?;
+    if args.output.join(ADAPTER_CONFIG_FILE).exists() {
+        bail!("{} already holds an adapter; choose another --output", args.output.display());
+    }
+    let options = MixOptions { router_seed: args.router_seed, ..MixOptions::named(&args.router)? };
+    let mut adapters = Vec::with_capacity(args.adapters.len());
+    for folder in &args.adapters {
+        adapters.push(StoredAdapter::read(folder)?);
+    }
+    let Mixed { adapter, notes } =
+        mix_adapters(&adapters, &options, &device).with_context(|| {
+            let folders: Vec<_> = args.adapters.iter().map(|f| f.display().to_string()).collect();
+            format!("cannot mix {}", folders.join(", "))
+        })?;
+    for note in notes {
+        eprintln!("note: {note}");
+    }
+    adapter.write(&args.output)?;
+    eprintln!(
+        "a mixture of {} experts is in {}; train its router with [adapter] from = {:?}, train = \
+         \"router\"",
+        adapters.len(),
+        args.output.display(),
+        args.output.display().to_string()
+    );
+    Ok(())
+}
