@@ -233,6 +233,10 @@ fn set(table: &mut Table, assignment: &str) -> Result<(), TrainError> {
         let next = at.entry(key.to_owned()).or_insert_with(|| Value::Table(Table::new()));
         at = next.as_table_mut().ok_or_else(|| wrong("the path leads through a plain value"))?;
     }
+    // The keys of one strategy mean nothing to another.
+    if last == "type" && at.get(last).is_some_and(|kind| *kind != value) {
+        at.clear();
+    }
     at.insert(last.to_owned(), value);
     Ok(())
 }
@@ -302,6 +306,19 @@ mod tests {
         let json = serde_json::to_string(&run.adapter).unwrap();
         assert!(json.contains(r#""blc_weight":0.5,"blc_alpha":0.1"#), "{json}");
         assert!(json.contains(r#""target_modules":"all-linear""#), "{json}");
+    }
+
+    #[test]
+    fn another_type_leaves_the_keys_of_the_one_before_behind() {
+        let text = RUN.replace("r = 2", "r = 2\nrouter = { type = \"top_k\", k = 3 }");
+        let read = |assignment: &str| {
+            let assignments = [assignment.to_owned(), "adapter.router.gate.bias=true".to_owned()];
+            RunConfig::from_toml(&text, "run.toml", &assignments).unwrap().adapter.router
+        };
+        let json = serde_json::to_string(&read("adapter.router.type=dense")).unwrap();
+        assert!(json.contains("\"dense\"") && json.contains("\"bias\":true"), "{json}");
+        let json = serde_json::to_string(&read("adapter.router.type=top_k")).unwrap();
+        assert!(json.contains("\"k\":3") && json.contains("\"bias\":true"), "{json}");
     }
 
     #[test]
