@@ -38,7 +38,7 @@ pub enum Command {
     Eval(EvalArgs),
     /// Continue a text.
     Generate(GenerateArgs),
-    /// Compute logits for token ids, for comparison with another implementation.
+    /// Compute logits for tokens or images, for comparison with another implementation.
     Logits(LogitsArgs),
     /// Describe a model folder or an adapter folder.
     Inspect(InspectArgs),
@@ -197,7 +197,9 @@ pub struct GenerateArgs {
   lora-moe logits --model llama --inputs in.safetensors --output out.safetensors
 
 IN holds `input_ids`, and optionally `attention_mask` (1 for a token, 0 for padding), as int64
-[batch, seq]; OUT receives `logits`, f32 [batch, seq, vocab].")]
+[batch, seq], or for models of images `pixel_values`, f32 [batch, channels, height, width]. OUT
+receives f32: `logits`, [batch, seq, vocab] of a decoder and [batch, labels] of a classifier; of
+CLIP's vision tower `image_embeds` and `last_hidden_state`.")]
 pub struct LogitsArgs {
     /// The model.
     #[command(flatten)]

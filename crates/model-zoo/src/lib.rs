@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod any_model;
 mod cache;
 mod causal_lm;
 mod config;
@@ -39,6 +40,7 @@ mod tokenizer;
 mod vision;
 mod weights;
 
+pub use any_model::AnyModel;
 pub use cache::KvCache;
 pub use causal_lm::CausalLm;
 pub use config::{

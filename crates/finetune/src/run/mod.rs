@@ -13,6 +13,6 @@ pub(crate) use config::parse;
 pub use config::{
     DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table,
 };
-pub use prepare::{PreparedRun, load_model, load_samples};
+pub use prepare::{PreparedRun, load_any_model, load_model, load_samples};
 pub use start::{AdapterStart, TrainedPart};
 pub use template::run_template;

@@ -1,8 +1,14 @@
 use std::path::Path;
 
 use burn::tensor::{DType, Device};
-use model_zoo::{CausalLm, Decoder, LoadOptions, ModelError, TextTokenizer, resolve_model};
-use moe_adapter::{AttachOptions, attach_saved, attach_with, load_adapter, train_router_only};
+use model_zoo::{
+    AnyModel, CausalLm, Decoder, LoadOptions, ModelError, TextTokenizer, resolve_model,
+    with_any_model,
+};
+use moe_adapter::{
+    Adaptable, AdaptedLinear, AttachOptions, Projection, attach_saved, attach_with, load_adapter,
+    train_router_only,
+};
 use svd_init::SvdCache;
 
 use super::{DataConfig, RunConfig, TrainedPart};
@@ -120,17 +126,47 @@ pub fn load_model(
 ) -> Result<Decoder, TrainError> {
     let mut model = Decoder::load(folder, options, device)?;
     if let Some(adapter) = adapter {
-        // Experts are f32, and there are no products of two element types.
-        let dtype = model.model.embed_tokens.weight.val().dtype();
-        if dtype != DType::F32 {
-            return Err(TrainError::Value {
-                key: "dtype".to_owned(),
-                value: options.dtype.to_string(),
-                allowed: "float32 where there is an adapter".to_owned(),
-            });
-        }
-        let (config, state) = load_adapter(adapter)?;
-        attach_saved(&mut model, &config, state, &adapter.display().to_string())?;
+        put_adapter(&mut model, adapter, options)?;
     }
     Ok(model)
+}
+
+/// As [`load_model`], for a model of any family.
+///
+/// # Errors
+///
+/// As [`load_model`].
+pub fn load_any_model(
+    folder: &Path,
+    adapter: Option<&Path>,
+    options: &LoadOptions,
+    device: &Device,
+) -> Result<AnyModel, TrainError> {
+    let mut model = AnyModel::load(folder, options, device)?;
+    if let Some(adapter) = adapter {
+        with_any_model!(&mut model, model => put_adapter(model, adapter, options))?;
+    }
+    Ok(model)
+}
+
+/// Puts the adapter of a folder on a model that was loaded with `options`.
+fn put_adapter<M>(model: &mut M, adapter: &Path, options: &LoadOptions) -> Result<(), TrainError>
+where
+    M: Adaptable<Projection = AdaptedLinear>,
+{
+    // Experts are f32, and there are no products of two element types.
+    let mut all_f32 = true;
+    model.visit_projections(&mut |_, _, projection| {
+        all_f32 &= projection.linear().weight.val().dtype() == DType::F32;
+    });
+    if !all_f32 {
+        return Err(TrainError::Value {
+            key: "dtype".to_owned(),
+            value: options.dtype.to_string(),
+            allowed: "float32 where there is an adapter".to_owned(),
+        });
+    }
+    let (config, state) = load_adapter(adapter)?;
+    attach_saved(model, &config, state, &adapter.display().to_string())?;
+    Ok(())
 }
