@@ -262,7 +262,7 @@ impl Ground for DataGround {
         let DataGroundConfig { model, data, training, .. } = &self.config;
         let mut settings = vec![
             Setting::new("model", model.path.display()),
-            Setting::new("training data", &self.train_report),
+            Setting::new("training data", self.train_report),
             Setting::new("longest sample", format!("{} tokens", data.max_length)),
             Setting::new(
                 "tuning",
