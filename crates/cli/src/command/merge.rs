@@ -1,13 +1,14 @@
-use anyhow::{Context, Result, bail};
-use lora_moe::burn::tensor::Tensor;
+use anyhow::{Result, bail};
+use lora_moe::burn::tensor::{Int, Tensor};
 use lora_moe::device::parse_device;
-use lora_moe::finetune::run::load_model;
-use lora_moe::model_zoo::{CausalLm, TextTokenizer, TokenInput};
+use lora_moe::finetune::run::load_any_model;
+use lora_moe::model_zoo::{AnyModel, CausalLm, Decoder, TextTokenizer, TokenInput, with_any_model};
 use lora_moe::moe_adapter::{
     FixedRouting, MERGE_RECORD_FILE, fixed_routing, mean_routing, merge_adapters,
 };
 use lora_moe::router::RoutingTape;
 
+use super::besides::copy_besides;
 use crate::args::MergeArgs;
 
 /// Runs `lora-moe merge`.
@@ -16,28 +17,23 @@ pub fn run(args: &MergeArgs, device: &str) -> Result<()> {
     if args.output.join("config.json").exists() {
         bail!("{} already holds a model; choose another --output", args.output.display());
     }
-    let folder = args.model.folder()?;
-    let tokenizer = TextTokenizer::from_folder(&folder)?;
-    let mut model = load_model(&folder, Some(&args.adapter), &args.model.options(), &device)?;
-    let routing = match &args.prompt {
-        None if args.weights.is_empty() => FixedRouting::new(),
-        None => fixed_routing(&model, &args.weights)?,
-        Some(prompt) => {
-            let ids: Vec<i64> =
-                tokenizer.encode(prompt, true)?.into_iter().map(i64::from).collect();
-            let ids = Tensor::<1, lora_moe::burn::tensor::Int>::from_data(ids.as_slice(), &device);
-            let input = TokenInput::new(ids.unsqueeze());
-            let mut tape = RoutingTape::recording(input.context());
-            model.hidden_states(&input, None, &mut tape);
-            mean_routing(&tape)
+    let (folder, options) = (args.model.folder()?, args.model.options());
+    let mut model = load_any_model(&folder, Some(&args.adapter), &options, &device)?;
+    let routing = match (&model, &args.prompt) {
+        (AnyModel::Decoder(decoder), Some(prompt)) => {
+            routing_of(decoder, &TextTokenizer::from_folder(&folder)?, prompt)?
         }
+        (_, Some(_)) => bail!("--prompt is for models that generate text; use --weights"),
+        (_, None) if args.weights.is_empty() => FixedRouting::new(),
+        (model, None) => with_any_model!(model, model => fixed_routing(model, &args.weights))?,
     };
-    let mut record = merge_adapters(&mut model, &routing)?;
+    let mut record = with_any_model!(&mut model, model => merge_adapters(model, &routing))?;
     if !record.replaced.is_empty() {
-        record.complete(&load_model(&folder, None, &args.model.options(), &device)?);
+        let base = load_any_model(&folder, None, &options, &device)?;
+        with_any_model!(&base, base => record.complete(base));
     }
     model.save(&args.output)?;
-    tokenizer.save(&args.output).context("cannot write the tokenizer")?;
+    copy_besides(&folder, &args.output)?;
     let changed = if record.updates.is_empty() {
         format!("{} parameters replaced", record.replaced.len())
     } else {
@@ -49,4 +45,15 @@ pub fn run(args: &MergeArgs, device: &str) -> Result<()> {
         eprintln!("{MERGE_RECORD_FILE} says what was changed, for `lora-moe unmerge`");
     }
     Ok(())
+}
+
+/// What a text routes to.
+fn routing_of(model: &Decoder, tokenizer: &TextTokenizer, prompt: &str) -> Result<FixedRouting> {
+    let ids: Vec<i64> = tokenizer.encode(prompt, true)?.into_iter().map(i64::from).collect();
+    let device = model.model.embed_tokens.weight.val().device();
+    let ids = Tensor::<1, Int>::from_data(ids.as_slice(), &device);
+    let input = TokenInput::new(ids.unsqueeze());
+    let mut tape = RoutingTape::recording(input.context());
+    model.hidden_states(&input, None, &mut tape);
+    Ok(mean_routing(&tape))
 }

@@ -1,4 +1,5 @@
 pub mod bench;
+pub mod besides;
 pub mod config;
 pub mod convert;
 pub mod demo;

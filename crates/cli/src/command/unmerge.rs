@@ -1,9 +1,10 @@
 use anyhow::{Context, Result, bail};
 use lora_moe::device::parse_device;
-use lora_moe::finetune::run::load_model;
-use lora_moe::model_zoo::TextTokenizer;
+use lora_moe::finetune::run::load_any_model;
+use lora_moe::model_zoo::with_any_model;
 use lora_moe::moe_adapter::{MERGE_RECORD_FILE, MergeRecord, StoredAdapter, unmerge_adapters};
 
+use super::besides::copy_besides;
 use crate::args::UnmergeArgs;
 
 /// Runs `lora-moe unmerge`.
@@ -13,8 +14,7 @@ pub fn run(args: &UnmergeArgs, device: &str) -> Result<()> {
         bail!("{} already holds a model; choose another --output", args.output.display());
     }
     let folder = args.model.folder()?;
-    let tokenizer = TextTokenizer::from_folder(&folder)?;
-    let mut model = load_model(&folder, None, &args.model.options(), &device)?;
+    let mut model = load_any_model(&folder, None, &args.model.options(), &device)?;
     let StoredAdapter { config, state, .. } = StoredAdapter::read(&args.adapter)?;
     let (record, source) = match MergeRecord::read(&folder, &device)? {
         Some(record) => {
@@ -25,12 +25,15 @@ pub fn run(args: &UnmergeArgs, device: &str) -> Result<()> {
         }
         None => {
             let origin = args.adapter.display().to_string();
-            (MergeRecord::of_adapter(&model, &config, state, &origin)?, "the adapter's folder")
+            let record = with_any_model!(&model, model => {
+                MergeRecord::of_adapter(model, &config, state, &origin)
+            })?;
+            (record, "the adapter's folder")
         }
     };
-    unmerge_adapters(&mut model, &record)?;
+    with_any_model!(&mut model, model => unmerge_adapters(model, &record))?;
     model.save(&args.output)?;
-    tokenizer.save(&args.output).context("cannot write the tokenizer")?;
+    copy_besides(&folder, &args.output)?;
     eprintln!(
         "{} linears and {} whole parameters as they were, by {source}; the model is in {}",
         record.updates.len(),
