@@ -69,6 +69,17 @@ impl Matcher {
         self.is_match(path)
     }
 
+    /// Whether a module or one that it is in matches, which is remembered.
+    pub(crate) fn matches_within(&mut self, path: &str) -> bool {
+        // All of them, so that each name that matches counts as used.
+        enclosing(path).fold(false, |found, module| self.matches(module) || found)
+    }
+
+    /// As [`matches_within`](Self::matches_within), and not remembered.
+    pub(crate) fn is_match_within(&self, path: &str) -> bool {
+        enclosing(path).any(|module| self.is_match(module))
+    }
+
     /// Whether a path matches.
     pub(crate) fn is_match(&self, path: &str) -> bool {
         match self {
@@ -87,6 +98,12 @@ impl Matcher {
             _ => Vec::new(),
         }
     }
+}
+
+/// A path and those of the modules that it is in.
+fn enclosing(path: &str) -> impl Iterator<Item = &str> {
+    let ends = path.match_indices('.').map(|(end, _)| end).chain([path.len()]);
+    ends.map(move |end| &path[..end])
 }
 
 fn ends_with(path: &str, name: &str) -> bool {
@@ -126,6 +143,15 @@ mod tests {
         assert!(matcher.matches(PATH));
         assert!(!matcher.matches("model.layers.0.mlp.aggregate_proj"));
         assert_eq!(matcher.unused(), ["proj"]);
+    }
+
+    #[test]
+    fn a_module_is_within_those_around_it() {
+        let mut matcher =
+            TargetModules::Names(vec!["layers.0".into(), "mlp".into()]).matcher().unwrap();
+        assert!(!matcher.matches(PATH) && matcher.matches_within(PATH));
+        assert!(!matcher.is_match_within("model.layers.1.self_attn.q_proj"));
+        assert_eq!(matcher.unused(), [""; 0]);
     }
 
     #[test]

@@ -106,7 +106,7 @@ pub(crate) fn unfreeze<M: Module>(
                     BiasTraining::All => true,
                     BiasTraining::LoraOnly => (self.adapted)(&module),
                 };
-            let whole = self.matcher.as_mut().is_some_and(|matcher| matcher.matches(&module));
+            let whole = self.matcher.as_mut().is_some_and(|m| m.matches_within(&module));
             if !self.available.contains(&module) {
                 self.available.push(module);
             }

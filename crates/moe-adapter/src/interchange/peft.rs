@@ -159,8 +159,8 @@ pub(super) fn other_tensors(
     };
     let biases = config.bias != BiasTraining::None;
     Ok(move |name: &str| {
-        let (path, parameter) = name.rsplit_once('.').unwrap_or(("", name));
-        let saved = matcher.as_ref().is_some_and(|matcher| matcher.is_match(path));
+        let (module, parameter) = name.rsplit_once('.').unwrap_or(("", name));
+        let saved = matcher.as_ref().is_some_and(|matcher| matcher.is_match_within(module));
         saved || (biases && parameter == "bias")
     })
 }

@@ -46,7 +46,9 @@ pub(super) fn write(config: &DecoderConfig) -> Value {
         json["attn_logit_softcapping"] = json!(config.attn_logit_softcapping);
         json["final_logit_softcapping"] = json!(config.final_logit_softcapping);
         let scalar = config.query_pre_attn_scalar.unwrap_or(config.head_dim as f64);
-        json["query_pre_attn_scalar"] = json!(scalar);
+        // transformers takes no other number than an integer.
+        json["query_pre_attn_scalar"] =
+            if scalar.fract() == 0.0 { json!(scalar as i64) } else { json!(scalar) };
     }
     write_windows(config, &mut json);
     json
