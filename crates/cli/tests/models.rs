@@ -115,11 +115,19 @@ fn inspect_counts_the_parameters_of_published_configurations() {
     let Some(folder) = material("material/configs/hf") else { return };
     for (file, family, parameters) in [
         ("llama-2-7b-hf.json", "llama", "6,738,415,616"),
+        ("llama-3-8b.json", "llama", "8,030,261,248"),
+        ("llama-3.1-8b-instruct.json", "llama", "8,030,261,248"),
         ("llama-3.2-1b-instruct.json", "llama", "1,235,814,400"),
+        ("tinyllama-1.1b-chat.json", "llama", "1,100,048,384"),
+        ("smollm2-135m.json", "llama", "134,515,008"),
         ("qwen2.5-0.5b.json", "qwen2", "494,032,768"),
+        ("qwen2.5-7b-instruct.json", "qwen2", "7,615,616,512"),
+        ("qwen3-0.6b.json", "qwen3", "596,049,920"),
         ("mistral-7b-instruct-v0.3.json", "mistral", "7,248,023,552"),
         ("gemma-2-2b.json", "gemma2", "2,614,341,888"),
         ("phi-3-mini-4k.json", "phi3", "3,821,079,552"),
+        ("roberta-large.json", "roberta", "355,361,794"),
+        ("clip-vit-base-patch32.json", "clip_vision_model", "87,849,216"),
     ] {
         let text = succeeds(&["inspect", arg(&folder.join(file))]);
         assert!(text.contains(parameters), "{file}: {text}");

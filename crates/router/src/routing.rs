@@ -15,7 +15,8 @@ pub struct Routing {
     pub weights: Tensor<2>,
     /// Which experts were selected; `None` when every expert always is.
     pub selection: Option<Tensor<2, Bool>>,
-    /// How many experts every token selects, where that is the same for all; `None` otherwise.
+    /// The most experts that a token selects, where the strategy says so; `None` otherwise. What
+    /// computes by slots, one for each of them, need not visit all experts.
     pub top_k: Option<usize>,
     /// What only some strategies know.
     pub extras: RoutingExtras,
@@ -50,7 +51,7 @@ impl Routing {
         }
     }
 
-    /// Says which experts were selected.
+    /// Says which experts were selected, and at most how many by a token.
     pub fn with_selection(mut self, selection: Tensor<2, Bool>, top_k: Option<usize>) -> Self {
         self.selection = Some(selection);
         self.top_k = top_k;

@@ -35,7 +35,9 @@ fn weights_are_f32_not_negative_and_zero_where_not_selected() {
             let consistent = row.iter().zip(&selected).all(|(w, s)| *s || *w == 0.0);
             assert!(consistent, "{name} {row:?} {selected:?}");
             if let Some(k) = routing.top_k {
-                assert_eq!(selected.iter().filter(|s| **s).count(), k, "{name}");
+                let count = selected.iter().filter(|s| **s).count();
+                // A token may find no room.
+                assert!(count == k || (name == "switch" && count < k), "{name}");
             }
         }
     }
