@@ -176,3 +176,61 @@ fn inputs_that_cannot_be_used_are_refused() {
         fails(&["generate", "--model", arg(&model), "--prompt", "x", "--temperature", "-1"]);
     assert!(error.contains("temperature"), "{error}");
 }
+
+/// A copy of a golden folder.
+fn copy(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(golden(name)).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn folders_at_fault_are_named_with_what_was_expected_and_found() {
+    let inputs = golden("llama2").join("reference.safetensors");
+    let refused = |folder: &Path, expected: &[&str]| {
+        let output = folder.join("out.safetensors");
+        let (model, inputs) = (["--model", arg(folder)], ["--inputs", arg(&inputs)]);
+        let error =
+            fails(&[&["logits"], &model[..], &inputs[..], &["--output", arg(&output)]].concat());
+        for part in expected {
+            assert!(error.contains(part), "{part:?} is not in: {error}");
+        }
+    };
+    // Another key of the configuration makes tensors missing, left over, or of another shape.
+    let with_key = |key: &str, value: Value, expected: &[&str]| {
+        let folder = copy("llama2");
+        let path = folder.path().join("config.json");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        config[key] = value;
+        std::fs::write(&path, config.to_string()).unwrap();
+        refused(folder.path(), expected);
+    };
+    with_key("model_type", "mamba".into(), &["config.json", "`model_type` is mamba", "mistral"]);
+    let layers = json_of(&golden("llama2"))["num_hidden_layers"].as_u64().unwrap();
+    let missing = format!("model.layers.{layers}.");
+    with_key("num_hidden_layers", (layers + 1).into(), &["model.safetensors", &missing, "missing"]);
+    let left = format!("model.layers.{}.", layers - 1);
+    with_key("num_hidden_layers", (layers - 1).into(), &["model.safetensors", &left]);
+    with_key("vocab_size", 95.into(), &["model.safetensors", "embed_tokens.weight", "95", "96"]);
+
+    let cut = |name: &str, file: &str| {
+        let folder = copy(name);
+        let path = folder.path().join(file);
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        refused(folder.path(), &[file]);
+    };
+    cut("llama2", "model.safetensors");
+    cut("llama2_pytorch", "pytorch_model-00002-of-00002.bin");
+    let folder = copy("llama2_sharded_bf16");
+    let shard = "model-00002-of-00003.safetensors";
+    std::fs::remove_file(folder.path().join(shard)).unwrap();
+    refused(folder.path(), &[shard]);
+}
+
+fn json_of(folder: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap()
+}

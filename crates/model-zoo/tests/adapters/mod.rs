@@ -208,6 +208,23 @@ fn keys_that_are_not_understood_are_refused_by_name() {
 }
 
 #[test]
+fn experts_of_mixlora_may_have_sizes_of_their_own() {
+    let alpha = json!(keys(&folder("mixlora"))["lora_alpha"].as_f64().unwrap() * 2.0);
+    let copy = with_keys("mixlora", |config| config["expert_lora"] = json!({"lora_alpha": alpha}));
+    let adapter = StoredAdapter::read(copy.path()).unwrap();
+    assert_eq!(json!(adapter.config.alpha_pattern), json!({ r"mlp\..+": alpha }));
+    let reference = Reference::read(&folder("mixlora"));
+    assert!(error_of(&adapter, &reference) > 100.0 * TOLERANCE);
+    comes_back(copy.path(), AdapterFormat::Mixlora);
+    let fresh = tempfile::tempdir().unwrap();
+    let adapter = StoredAdapter { source: None, ..adapter };
+    let options = WriteOptions { drop_training: true, ..WriteOptions::new(AdapterFormat::Mixlora) };
+    adapter.write_as(fresh.path(), &options).unwrap();
+    let written = &keys(fresh.path())["expert_lora"]["lora_alpha"];
+    assert_eq!(written.as_f64(), alpha.as_f64());
+}
+
+#[test]
 fn a_tensor_that_is_missing_or_left_over_is_named() {
     use tensor_files::TensorTable;
     let changed = |name: &str, change: &dyn Fn(&mut TensorTable)| {

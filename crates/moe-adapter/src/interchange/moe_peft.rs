@@ -49,6 +49,16 @@ const TRAINING: [&str; 8] = [
     "lora_init",
 ];
 
+/// The linears of feed-forward blocks, as a pattern of sizes.
+const EXPERT_LINEARS: &str = r"mlp\..+";
+
+/// The LoRA of experts; its other keys matter in training only.
+#[derive(Deserialize)]
+struct ExpertLora {
+    r: Option<usize>,
+    lora_alpha: Option<f64>,
+}
+
 /// Names, or names that are switched on.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -148,25 +158,37 @@ pub(super) fn decode_mixlora(raw: &RawAdapter) -> Result<StoredAdapter, AdapterE
             return Err(keys.refuse("routing_strategy", &name, allowed));
         }
     };
-    expert_lora(&mut keys, &config)?;
+    expert_lora(&mut keys, &mut config)?;
     let experts = config.num_experts;
     let of_path = move |path: &str| if path.contains(".mlp.") { experts } else { 1 };
     decoded(raw, keys, config, &MIXLORA, AdapterFormat::Mixlora, &of_path)
 }
 
-/// Experts may have a LoRA of other sizes than attention has; here they have the same.
-fn expert_lora(keys: &mut Keys, config: &AdapterConfig) -> Result<(), AdapterError> {
-    let Some(expert) = keys.optional::<serde_json::Map<String, Value>>("expert_lora")? else {
-        return Ok(());
-    };
-    let same = [("r", config.r as f64), ("lora_alpha", config.lora_alpha)]
-        .iter()
-        .all(|(key, value)| expert.get(*key).is_none_or(|v| v.as_f64() == Some(*value)));
-    if same {
-        return Ok(());
+/// Experts may have a LoRA of other sizes than attention has: a pattern on their linears.
+fn expert_lora(keys: &mut Keys, config: &mut AdapterConfig) -> Result<(), AdapterError> {
+    let Some(expert) = keys.optional::<ExpertLora>("expert_lora")? else { return Ok(()) };
+    if let Some(r) = expert.r.filter(|r| *r != config.r) {
+        config.rank_pattern.insert(EXPERT_LINEARS.into(), r);
     }
-    let allowed = "absent, or with the `r` and `lora_alpha` of attention";
-    Err(keys.refuse("expert_lora", &Value::Object(expert).to_string(), allowed))
+    if let Some(alpha) = expert.lora_alpha.filter(|alpha| *alpha != config.lora_alpha) {
+        config.alpha_pattern.insert(EXPERT_LINEARS.into(), alpha);
+    }
+    Ok(())
+}
+
+fn write_expert_lora(keys: &mut Overlay, config: &AdapterConfig) {
+    let (r, alpha) =
+        (config.rank_pattern.get(EXPERT_LINEARS), config.alpha_pattern.get(EXPERT_LINEARS));
+    if r.is_none() && alpha.is_none() {
+        return;
+    }
+    let mut expert = keys.found("expert_lora").cloned().unwrap_or_else(|| json!({}));
+    for (key, value) in [("r", r.map(|r| json!(r))), ("lora_alpha", alpha.map(|a| number(*a)))] {
+        if let Some(value) = value.filter(|value| expert.get(key) != Some(value)) {
+            expert[key] = value;
+        }
+    }
+    keys.set("expert_lora", expert);
 }
 
 pub(super) fn encode_mixlora(adapter: &StoredAdapter) -> Result<RawAdapter, AdapterError> {
@@ -186,6 +208,7 @@ pub(super) fn encode_mixlora(adapter: &StoredAdapter) -> Result<RawAdapter, Adap
             }
         }
     }
+    write_expert_lora(&mut keys, &adapter.config);
     Ok(encoded(adapter, keys, &MIXLORA, AdapterFormat::Mixlora))
 }
 
