@@ -1,5 +1,6 @@
 //! Every example runs to its end.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::duplicate_mod)] // Each example has what they share as a module of its own.
 #![allow(dead_code)] // of each example its `main`, where a test calls what it calls
 
 #[path = "../compose_by_hand.rs"]

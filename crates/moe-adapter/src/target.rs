@@ -72,7 +72,7 @@ impl Matcher {
     /// Whether a module or one that it is in matches, which is remembered.
     pub(crate) fn matches_within(&mut self, path: &str) -> bool {
         // All of them, so that each name that matches counts as used.
-        enclosing(path).fold(false, |found, module| self.matches(module) || found)
+        enclosing(path).filter(|module| self.matches(module)).count() > 0
     }
 
     /// As [`matches_within`](Self::matches_within), and not remembered.

@@ -214,7 +214,7 @@ fn experts_of_mixlora_may_have_sizes_of_their_own() {
     let adapter = StoredAdapter::read(copy.path()).unwrap();
     assert_eq!(json!(adapter.config.alpha_pattern), json!({ r"mlp\..+": alpha }));
     let reference = Reference::read(&folder("mixlora"));
-    assert!(error_of(&adapter, &reference) > 100.0 * TOLERANCE);
+    assert!(error_of(&adapter, &reference) > 100.0 * tolerance());
     comes_back(copy.path(), AdapterFormat::Mixlora);
     let fresh = tempfile::tempdir().unwrap();
     let adapter = StoredAdapter { source: None, ..adapter };

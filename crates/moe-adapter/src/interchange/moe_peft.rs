@@ -183,9 +183,10 @@ fn write_expert_lora(keys: &mut Overlay, config: &AdapterConfig) {
         return;
     }
     let mut expert = keys.found("expert_lora").cloned().unwrap_or_else(|| json!({}));
-    for (key, value) in [("r", r.map(|r| json!(r))), ("lora_alpha", alpha.map(|a| number(*a)))] {
-        if let Some(value) = value.filter(|value| expert.get(key) != Some(value)) {
-            expert[key] = value;
+    for (key, value) in [("r", r.map(|r| *r as f64)), ("lora_alpha", alpha.copied())] {
+        let found = expert.get(key).and_then(Value::as_f64);
+        if let Some(value) = value.filter(|value| found != Some(*value)) {
+            expert[key] = number(value);
         }
     }
     keys.set("expert_lora", expert);
