@@ -1,6 +1,7 @@
 use anyhow::{Context, Result, bail};
 use lora_moe::device::parse_device;
-use lora_moe::finetune::run::load_model;
+use lora_moe::finetune::run::load_any_model;
+use lora_moe::model_zoo::with_any_model;
 use lora_moe::moe_adapter::{
     ADAPTER_CONFIG_FILE, StoredAdapter, WeightsFile, WriteOptions, adapter_state,
 };
@@ -20,9 +21,9 @@ pub fn run(args: &ConvertArgs, device: &str) -> Result<()> {
     if let Some(folder) = &args.model {
         // What the start took out of the weights is then stored, so that no one has to repeat it.
         let device = parse_device(device)?;
-        let model = load_model(folder, Some(&args.adapter), &Default::default(), &device)
+        let model = load_any_model(folder, Some(&args.adapter), &Default::default(), &device)
             .context("cannot put the adapter on its base model")?;
-        adapter.state = adapter_state(&model);
+        adapter.state = with_any_model!(&model, model => adapter_state(model));
     }
     let options = WriteOptions {
         format: args.to,

@@ -182,14 +182,15 @@ fn write_expert_lora(keys: &mut Overlay, config: &AdapterConfig) {
     if r.is_none() && alpha.is_none() {
         return;
     }
-    let mut expert = keys.found("expert_lora").cloned().unwrap_or_else(|| json!({}));
+    let found = keys.found("expert_lora").and_then(Value::as_object);
+    let mut expert = found.cloned().unwrap_or_default();
     for (key, value) in [("r", r.map(|r| *r as f64)), ("lora_alpha", alpha.copied())] {
         let found = expert.get(key).and_then(Value::as_f64);
         if let Some(value) = value.filter(|value| found != Some(*value)) {
-            expert[key] = number(value);
+            expert.insert(key.into(), number(value));
         }
     }
-    keys.set("expert_lora", expert);
+    keys.set("expert_lora", Value::Object(expert));
 }
 
 pub(super) fn encode_mixlora(adapter: &StoredAdapter) -> Result<RawAdapter, AdapterError> {
