@@ -15,7 +15,7 @@ use common::{certain, criterion, device, finish, wait};
 use criterion::{BenchmarkId, Throughput};
 use lora_moe::burn::module::Module;
 use lora_moe::burn::tensor::Device;
-use lora_moe::finetune::data::{Collator, DeviceBatch, Sample};
+use lora_moe::data::{Collator, DeviceBatch, Sample};
 use lora_moe::finetune::train::{Learner, LearnerConfig, TrainError, TrainingConfig};
 use lora_moe::model_zoo::{CausalLm, Decoder, DecoderConfig};
 use lora_moe::moe_adapter::{AdapterConfig, AdapterError, Preset, attach};

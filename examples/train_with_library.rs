@@ -13,9 +13,9 @@
 use std::path::{Path, PathBuf};
 
 use lora_moe::device::default_device;
-use lora_moe::finetune::data::{EncodeConfig, encode_records, read_records};
+use lora_moe::data::{EncodeConfig, encode_records, read_records};
 use lora_moe::finetune::train::{Silent, Trainer, TrainingConfig};
-use lora_moe::finetune::world::{ALPHABET, BOS, EOS, PAD, World, WorldConfig};
+use lora_moe::study::world::{ALPHABET, BOS, EOS, PAD, World, WorldConfig};
 use lora_moe::model_zoo::{
     Decoder, DecoderConfig, GenerationConfig, LoadOptions, TextTokenizer, generate,
 };

@@ -1,7 +1,7 @@
 //! A task that a tiny random model learns in seconds: each token decides the next.
 
 use lora_moe::burn::tensor::Device;
-use lora_moe::finetune::data::{Collator, DeviceBatch, Sample};
+use lora_moe::data::{Collator, DeviceBatch, Sample};
 use lora_moe::model_zoo::DecoderConfig;
 
 /// A decoder for the 32 tokens of the task.

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use lora_moe::finetune::demo::DemoObserver;
+use lora_moe::study::demo::DemoObserver;
 
 /// A bar on standard error, invisible where that is no terminal.
 pub fn bar(steps: usize, name: &str) -> ProgressBar {

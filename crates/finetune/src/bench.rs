@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::data::{Collator, Sample};
+use data::{Collator, Sample};
 use crate::train::{Learner, LearnerConfig, TrainError, TrainingConfig};
 
 /// What a training benchmark runs.

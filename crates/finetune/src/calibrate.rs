@@ -10,8 +10,9 @@ use moe_adapter::{
 use router::{RoutingTape, Site};
 use svd_init::{ExpertInit, LayerStatistics};
 
-use crate::data::{BatchPlan, Collator, DeviceBatch, Sample};
-use crate::train::{Head, TrainError, cross_entropy};
+use data::{BatchPlan, Collator, DeviceBatch, Sample};
+use evaluation::{Head, cross_entropy};
+use crate::train::{TrainError};
 
 /// Measures the statistics that the start of `adapter` needs over samples: the gradient of the mean cross-entropy with respect to every targeted weight, and the mean of
 /// `x x^T` of its inputs. Empty where the start needs none.

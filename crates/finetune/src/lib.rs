@@ -8,14 +8,8 @@
 //! carry adapters. [`demo`] is a complete experiment that needs no files: a small world of facts, a
 //! small model that knows it, and methods that must teach it other tasks without forgetting.
 
-pub mod analytics;
 pub mod bench;
 pub mod calibrate;
-pub mod data;
-pub mod demo;
-pub mod report;
 pub mod run;
-pub mod study;
 pub mod train;
-pub(crate) mod tune;
-pub mod world;
+pub mod tune;

@@ -8,7 +8,7 @@ use moe_adapter::{AdapterConfig, AdapterError, AttachOptions, attach_with, train
 use svd_init::SvdCache;
 
 use crate::calibrate::calibrate;
-use crate::data::{Collator, Sample};
+use data::{Collator, Sample};
 use crate::train::{Learner, LearnerConfig, TrainError, TrainingConfig};
 
 /// What a base model is tuned with.

@@ -5,7 +5,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use finetune::calibrate::calibrate;
-use finetune::data::{Collator, Sample};
+use data::{Collator, Sample};
 use finetune::train::{Learner, LearnerConfig, TrainingConfig};
 use model_zoo::{CausalLm, Decoder, DecoderConfig, LoadOptions, TokenInput};
 use moe_adapter::{

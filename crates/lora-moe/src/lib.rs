@@ -11,7 +11,10 @@
 //! | [`lora_expert`] | what experts compute | [`ExpertBank`](lora_expert::ExpertBank) |
 //! | [`moe_adapter`] | how the four make one layer; presets, checkpoints | [`Projection`](moe_adapter::Projection) |
 //! | [`model_zoo`] | which models they adapt | [`CausalLm`](model_zoo::CausalLm) |
-//! | [`finetune`] | data, training, evaluation, reports | |
+//! | [`data`] | what a file of records says to a model | |
+//! | [`evaluation`] | how well a model does | |
+//! | [`finetune`] | how it is trained | |
+//! | [`study`] | how methods compare | |
 //! | [`device`] | where it runs | |
 //!
 //! # Features
@@ -59,11 +62,14 @@ pub mod device;
 
 pub use balance_loss;
 pub use burn;
+pub use data;
+pub use evaluation;
 pub use finetune;
 pub use lora_expert;
 pub use model_zoo;
 pub use moe_adapter;
 pub use router;
+pub use study;
 pub use svd_init;
 
 /// The examples of the README and of the book are tests too.

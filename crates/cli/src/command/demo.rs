@@ -3,8 +3,8 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
 use lora_moe::device::parse_device;
-use lora_moe::finetune::demo::{DemoConfig, SearchRow, run_demo, search};
-use lora_moe::finetune::report::{
+use lora_moe::study::demo::{DemoConfig, SearchRow, run_demo, search};
+use lora_moe::study::report::{
     headline, plane_svg, terminal_table, write_report, write_results, write_svg,
 };
 

@@ -1,4 +1,4 @@
-use lora_moe::finetune::data::PromptTemplate;
+use lora_moe::data::PromptTemplate;
 
 /// The template of a name, or a text of the user's own.
 pub fn template(name: &str) -> PromptTemplate {

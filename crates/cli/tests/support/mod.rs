@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use lora_moe::burn::tensor::Device;
-use lora_moe::finetune::world::{BOS, EOS, PAD, World, WorldConfig};
+use lora_moe::study::world::{BOS, EOS, PAD, World, WorldConfig};
 use lora_moe::model_zoo::{Decoder, DecoderConfig, TextTokenizer};
 
 /// Runs `lora-moe` with arguments.

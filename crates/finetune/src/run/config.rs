@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::AdapterStart;
-use crate::data::{DataFile, HoldOut, PromptTemplate};
+use data::{DataFile, HoldOut, PromptTemplate};
 use crate::train::{TrainError, TrainingConfig};
 
 /// A whole run.

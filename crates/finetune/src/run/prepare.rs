@@ -13,7 +13,7 @@ use svd_init::SvdCache;
 
 use super::{DataConfig, RunConfig, TrainedPart};
 use crate::calibrate::calibrate;
-use crate::data::{
+use data::{
     DataFile, EncodeConfig, EncodeReport, Sample, encode_records, read_records, split,
 };
 use crate::train::{TrainError, latest_checkpoint};

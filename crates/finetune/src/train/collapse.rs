@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use router::Site;
 
-use super::TrainingConfig;
-use crate::analytics::SiteShare;
+use super::{TrainingConfig};
+use evaluation::routing::SiteShare;
 
 /// A projection whose routing has collapsed onto one expert.
 #[derive(Debug, Clone, Copy, PartialEq)]

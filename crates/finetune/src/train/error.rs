@@ -26,7 +26,7 @@ pub enum TrainError {
     },
     /// Data that cannot be used.
     #[error(transparent)]
-    Data(#[from] crate::data::DataError),
+    Data(#[from] data::DataError),
     /// A model that cannot be read or written.
     #[error(transparent)]
     Model(#[from] model_zoo::ModelError),
@@ -44,7 +44,6 @@ pub enum TrainError {
     Balance(#[from] balance_loss::BalanceLossError),
     /// Routings that cannot be summed up.
     #[error(transparent)]
-    Analytics(#[from] crate::analytics::AnalyticsError),
     /// The demo's world cannot be made.
     #[error(transparent)]
     World(#[from] crate::world::WorldError),
@@ -93,7 +92,8 @@ pub enum TrainError {
 }
 
 impl TrainError {
-    pub(crate) fn value(
+    /// `key` is `value`, but must be `allowed`.
+    pub fn value(
         key: impl Into<String>,
         value: impl ToString,
         allowed: impl Into<String>,
@@ -101,7 +101,8 @@ impl TrainError {
         Self::Value { key: key.into(), value: value.to_string(), allowed: allowed.into() }
     }
 
-    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+    /// The file at `path` cannot be read or written.
+    pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.into(), source }
     }
 }

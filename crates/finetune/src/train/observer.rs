@@ -1,4 +1,5 @@
-use super::{Evaluation, RoutingCollapse, StepReport};
+use evaluation::{Evaluation};
+use super::{RoutingCollapse, StepReport};
 
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,13 +7,10 @@ use router::RoutingTape;
 use serde_json::json;
 
 use super::checkpoint::{load_checkpoint, rotate_checkpoints, save_checkpoint};
-use super::{
-    CollapseMonitor, Evaluation, Learner, LearnerConfig, MetricsLog, Progress, RoutingCollapse,
-    StepReport, TrainError, TrainObserver, TrainerState, TrainingConfig, evaluate,
-    latest_checkpoint,
-};
-use crate::analytics::{ExpertUse, SiteShare};
-use crate::data::{BatchPlan, Collator, Sample};
+use evaluation::{Evaluation, evaluate};
+use super::{CollapseMonitor, Learner, LearnerConfig, MetricsLog, Progress, RoutingCollapse, StepReport, TrainError, TrainObserver, TrainerState, TrainingConfig, latest_checkpoint};
+use evaluation::routing::{ExpertUse, SiteShare};
+use data::{BatchPlan, Collator, Sample};
 
 const METRICS_FILE: &str = "metrics.jsonl";
 

@@ -1,0 +1,20 @@
+//! How well a model does, and how its routers use their experts.
+//!
+//! ```text
+//! samples -> evaluate -> Evaluation (loss, perplexity)
+//! records -> ExactMatch -> share of right answers
+//! samples -> routing_statistics -> RoutingReport
+//! ```
+//!
+//! Everything here takes a model that is not on an autodiff device (`model.valid()`).
+
+mod error;
+mod evaluate;
+mod exact_match;
+mod loss;
+pub mod routing;
+
+pub use error::EvaluationError;
+pub use evaluate::{Evaluation, evaluate};
+pub use exact_match::ExactMatch;
+pub use loss::{Head, cross_entropy};
