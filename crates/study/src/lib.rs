@@ -9,8 +9,8 @@
 
 mod config;
 mod cost;
-mod divergence;
 pub mod demo;
+mod divergence;
 mod equal;
 mod error;
 mod estimate;
@@ -26,6 +26,7 @@ mod run;
 mod solve;
 mod store;
 mod summary;
+mod tune;
 pub mod world;
 
 pub use config::{StudyConfig, StudyMethod};

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::AdapterStart;
-use data::{DataFile, HoldOut, PromptTemplate};
 use crate::train::{TrainError, TrainingConfig};
+use data::{DataFile, HoldOut, PromptTemplate};
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq)]
@@ -241,8 +241,11 @@ fn set(table: &mut Table, assignment: &str) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Reads a section of a configuration.
-pub(crate) fn parse<T: serde::de::DeserializeOwned>(
+/// Reads the section `name` of the configuration at `origin`.
+///
+/// # Errors
+/// [`TrainError::Config`] naming the section and the key.
+pub fn parse<T: serde::de::DeserializeOwned>(
     table: Table,
     section: &str,
     origin: &str,

@@ -42,11 +42,9 @@ pub enum TrainError {
     /// A balance loss that lacks what it needs.
     #[error(transparent)]
     Balance(#[from] balance_loss::BalanceLossError),
-    /// Routings that cannot be summed up.
+    /// Scores that cannot be measured.
     #[error(transparent)]
-    /// The demo's world cannot be made.
-    #[error(transparent)]
-    World(#[from] crate::world::WorldError),
+    Evaluation(#[from] evaluation::EvaluationError),
     /// A file that cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -93,11 +91,7 @@ pub enum TrainError {
 
 impl TrainError {
     /// `key` is `value`, but must be `allowed`.
-    pub fn value(
-        key: impl Into<String>,
-        value: impl ToString,
-        allowed: impl Into<String>,
-    ) -> Self {
+    pub fn value(key: impl Into<String>, value: impl ToString, allowed: impl Into<String>) -> Self {
         Self::Value { key: key.into(), value: value.to_string(), allowed: allowed.into() }
     }
 

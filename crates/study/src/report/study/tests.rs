@@ -4,7 +4,7 @@ use super::{csv::rows, *};
 pub(super) use crate::fixture::synthetic;
 use crate::{
     report::tests::assert_well_formed,
-    study::{Divergence, Metric, StudyResults, StudySummary},
+    Divergence, Metric, StudyResults, StudySummary,
 };
 
 fn sentences(results: &StudyResults) -> Vec<String> {
