@@ -14,10 +14,10 @@ use super::{
 };
 use crate::StudyError;
 use crate::report::{BASE, DemoReport, LossCurve, ResultRow, RoutingShares, Setting};
+use crate::tune::{Tuned, Tuning, in_order, tune};
 use crate::world::Exchange;
 use data::Sample;
 use finetune::train::TrainingConfig;
-use crate::tune::{Tuned, Tuning, in_order, tune};
 
 /// Watches the demo; several runs may go on at once.
 pub trait DemoObserver: Send {
