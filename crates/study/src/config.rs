@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::GroundConfig;
 use super::store::file_name;
 use crate::StudyError;
-use crate::report::BASE;
+use crate::BASE;
 use finetune::run::adapter_from_table;
 
 /// A comparison of methods under equal conditions.

@@ -18,7 +18,7 @@ use crate::StudyError;
 use crate::demo::experiment::{SharedObserver, watched};
 use crate::demo::jobs::run_jobs;
 use crate::demo::{DemoMethod, DemoObserver, Half};
-use crate::report::Setting;
+use crate::Setting;
 use evaluation::EvaluationError;
 use finetune::train::TrainError;
 

@@ -103,8 +103,10 @@ pub enum Rule {
 /// Series over two axes, with labels that keep out of each other's way.
 #[derive(Clone, Debug)]
 pub struct Chart {
-    x: Axis,
-    y: Axis,
+    /// The horizontal axis.
+    pub x: Axis,
+    /// The upright axis.
+    pub y: Axis,
     /// The series; later ones are drawn over earlier ones.
     pub series: Vec<Series>,
     /// What they are compared with.

@@ -13,7 +13,8 @@ use super::{
     Base, DemoConfig, DemoMethod, EvaluationSets, Half, Measured, measure, pretrained, samples,
 };
 use crate::StudyError;
-use crate::report::{BASE, DemoReport, LossCurve, ResultRow, RoutingShares, Setting};
+use super::{DemoReport, LossCurve, RoutingShares};
+use crate::{BASE, ResultRow, Setting};
 use crate::tune::{Tuned, Tuning, in_order, tune};
 use crate::world::Exchange;
 use data::Sample;

@@ -11,7 +11,7 @@ use super::sets::{Cut, Set, Sets, check_room, windows};
 use super::{DataGroundConfig, Ground, Kind, Role};
 use crate::StudyError;
 use crate::demo::{DemoMethod, Half};
-use crate::report::Setting;
+use crate::Setting;
 use crate::tune::{Tuning, tune};
 use crate::{RunMeasures, StudyAbout, StudyMethod};
 use data::{

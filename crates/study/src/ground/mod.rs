@@ -10,7 +10,7 @@ use model_zoo::Decoder;
 use super::{RunMeasures, StudyAbout};
 use crate::StudyError;
 use crate::demo::{DemoMethod, Half};
-use crate::report::Setting;
+use crate::Setting;
 use ::data::Sample;
 
 pub use config::{DataGroundConfig, DataMeasures, GroundConfig};

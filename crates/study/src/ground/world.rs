@@ -9,7 +9,7 @@ use crate::demo::experiment::{base, encode, tune_base};
 use crate::demo::{
     Base, DemoConfig, DemoMethod, DemoObserver, EvaluationSets, Half, measure, samples,
 };
-use crate::report::Setting;
+use crate::Setting;
 use crate::{RunMeasures, StudyAbout};
 use data::Sample;
 
