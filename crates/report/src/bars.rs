@@ -38,7 +38,7 @@ impl Bars {
         Surface::draw(WIDTH, HEIGHT, |surface| {
             let plot = Plot::new(&x, &y, rect);
             self.halves(surface, &plot);
-            plot.draw_axes(surface);
+            plot.draw_axes(surface, 40.0);
             for (at, (kind, values)) in self.kinds.iter().enumerate() {
                 let finite = values.iter().enumerate().filter(|(_, value)| value.is_finite());
                 for (place, value) in finite {

@@ -213,13 +213,19 @@ impl<'a> Plot<'a> {
 
     /// Where a pair of values lies.
     pub(crate) fn at(&self, values: At) -> At {
-        let (x, y) = self.axes;
-        let (x, y) = self.coordinates.translate(&(x.place(values.0), y.place(values.1)));
+        // Far outside of the plot, plotters' whole numbers would overflow.
+        let near = |axis: &Axis, value: f64| {
+            let (range, value) = (axis.range(), axis.place(value));
+            let far = 9.0 * (range.end - range.start);
+            value.clamp(range.start - far, range.end + far)
+        };
+        let (x, y) = (near(self.axes.0, values.0), near(self.axes.1, values.1));
+        let (x, y) = self.coordinates.translate(&(x, y));
         (f64::from(x) / 10.0, f64::from(y) / 10.0)
     }
 
-    /// Draws marks, grid and names: that of the upright axis above it, as long as it need be.
-    pub(crate) fn draw_axes(&self, surface: &Surface<'_>) {
+    /// Draws marks, grid and names: that of the upright axis so far above it.
+    pub(crate) fn draw_axes(&self, surface: &Surface<'_>, above: f64) {
         let Rect { left, top, right, bottom } = self.rect;
         let (x, y) = self.axes;
         for (value, text) in &y.ticks {
@@ -240,6 +246,6 @@ impl<'a> Plot<'a> {
         }
         surface.line(&[(left, bottom), (right, bottom)], ink(1.0, 0.6));
         surface.text(((left + right) / 2.0, bottom + 34.0), HPos::Center, &x.name);
-        surface.text((4.0, top - 18.0), HPos::Left, &y.name);
+        surface.text((4.0, top - above), HPos::Left, &y.name);
     }
 }

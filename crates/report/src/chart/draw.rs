@@ -25,7 +25,7 @@ impl Chart {
         let rect = Rect { left: 46.0, top: 54.0, right, bottom: height - 46.0 };
         Surface::draw(WIDTH, height, |surface| {
             let plot = Plot::new(&self.x, &self.y, rect);
-            plot.draw_axes(surface);
+            plot.draw_axes(surface, 18.0);
             let placer = Placer::new(Rect { top: rect.top - 8.0, ..rect });
             let mut painter = Painter { surface, plot, placer, labels: Vec::new(), legend: 6.0 };
             let (rings, lines): (Vec<_>, Vec<_>) =
@@ -35,6 +35,7 @@ impl Chart {
                 painter.series(series, self.shift(&painter.plot, at));
             }
             rings.into_iter().for_each(|ring| painter.rule(ring));
+            self.rules.iter().for_each(|rule| painter.rule_name(rule));
             painter.name_ends(self);
             // Now everything that labels must avoid is known.
             for (at, text, color) in std::mem::take(&mut painter.labels) {
@@ -74,33 +75,44 @@ impl Painter<'_, '_, '_> {
 
     fn rule(&mut self, rule: &Rule) {
         let Rect { left, top, right, bottom } = self.plot.rect;
-        let (points, name) = match rule {
-            Rule::Level(value, name) if value.is_finite() => {
+        match rule {
+            Rule::Level(value, _) if value.is_finite() => {
                 let y = self.plot.at((f64::NAN, *value)).1;
-                (vec![(left, y), (right, y)], name.as_str())
+                self.line(&[(left, y), (right, y)], dashes());
             }
-            Rule::Upright(value) => {
+            Rule::Upright(value) if value.is_finite() => {
                 let x = self.plot.at((*value, f64::NAN)).0;
-                (vec![(x, bottom), (x, top)], "")
+                self.line(&[(x, bottom), (x, top)], dashes());
             }
-            Rule::Through(values, name) if !values.is_empty() => {
-                (values.iter().map(|pair| self.plot.at(*pair)).collect(), name.as_str())
+            Rule::Through(values, _) => {
+                let points: Vec<At> = values.iter().map(|pair| self.plot.at(*pair)).collect();
+                self.line(&points, dashes());
             }
-            Rule::Ring(values, tip, name) if finite(*values) => {
+            Rule::Ring(values, tip, _) if finite(*values) => {
                 let at = self.plot.at(*values);
                 self.placer.block_point(at);
                 self.surface.marker(Look::reference(), at);
                 self.surface.tip(Rect::around(at, 7.0), tip);
-                let x = self.legend_entry(name, false);
-                return self.surface.marker(Look::reference(), (x + 10.0, LEGEND));
             }
-            _ => return,
-        };
-        self.line(&points, dashes());
-        if !name.is_empty() {
-            let x = self.legend_entry(name, false);
-            self.surface.line(&[(x, LEGEND), (x + 20.0, LEGEND)], dashes());
+            _ => {}
         }
+    }
+
+    fn rule_name(&mut self, rule: &Rule) {
+        match rule {
+            Rule::Ring(values, _, name) if finite(*values) => {
+                let x = self.legend_entry(name, false);
+                self.surface.marker(Look::reference(), (x + 10.0, LEGEND));
+            }
+            Rule::Level(value, name) if value.is_finite() => self.dashes_name(name),
+            Rule::Through(values, name) if !values.is_empty() => self.dashes_name(name),
+            _ => {}
+        }
+    }
+
+    fn dashes_name(&mut self, name: &str) {
+        let x = self.legend_entry(name, false);
+        self.surface.line(&[(x, LEGEND), (x + 20.0, LEGEND)], dashes());
     }
 
     fn series(&mut self, series: &Series, shift: f64) {

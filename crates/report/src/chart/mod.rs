@@ -87,7 +87,8 @@ pub struct Series {
     pub named: Named,
 }
 
-/// A dashed line or a ring in the colour of text, to compare with. An empty name is not shown.
+/// A dashed line or a ring in the colour of text, to compare with, named above the
+/// plot.
 #[derive(Clone, Debug)]
 pub enum Rule {
     /// Across the plot at a height.
