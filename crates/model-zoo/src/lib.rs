@@ -60,7 +60,7 @@ pub use error::ModelError;
 pub use generation::{
     FinishReason, Generation, GenerationConfig, GenerationError, generate, generate_batch,
 };
-pub use hub::{HubError, HubModel, resolve_model};
+pub use hub::{HubDataset, HubError, HubModel, resolve_model};
 pub use input::{PaddingSide, TokenInput};
 pub use tokenizer::{ChatMessage, TextTokenizer, TokenizerError};
 pub use vision::{
