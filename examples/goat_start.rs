@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use lora_moe::burn::tensor::{Device, Distribution, Tensor};
 use lora_moe::device::default_device;
-use lora_moe::study::report::{Series, lines_svg, write_svg};
 use lora_moe::model_zoo::{Decoder, LoadOptions};
 use lora_moe::moe_adapter::{Adaptable, AdaptedLinear, Projection};
+use lora_moe::study::report::{Series, lines_svg, write_svg};
 use lora_moe::svd_init::{
     BankShape, ExpertInit, GoatConfig, LayerStatistics, SpectrumSlice, TripletPlan, decompose,
     theoretical_scaling,

@@ -12,16 +12,16 @@
 
 use std::path::{Path, PathBuf};
 
-use lora_moe::device::default_device;
 use lora_moe::data::{EncodeConfig, encode_records, read_records};
+use lora_moe::device::default_device;
 use lora_moe::finetune::train::{Silent, Trainer, TrainingConfig};
-use lora_moe::study::world::{ALPHABET, BOS, EOS, PAD, World, WorldConfig};
 use lora_moe::model_zoo::{
     Decoder, DecoderConfig, GenerationConfig, LoadOptions, TextTokenizer, generate,
 };
 use lora_moe::moe_adapter::{
     AdaptedLinear, Preset, TargetModules, attach, attach_saved, load_adapter,
 };
+use lora_moe::study::world::{ALPHABET, BOS, EOS, PAD, World, WorldConfig};
 
 pub(crate) fn main() -> anyhow::Result<()> {
     let folder = std::env::args().nth(1).map_or_else(|| "examples-out".into(), PathBuf::from);

@@ -11,8 +11,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use data::{Collator, Sample};
 use crate::train::{Learner, LearnerConfig, TrainError, TrainingConfig};
+use data::{Collator, Sample};
 
 /// What a training benchmark runs.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,9 +10,9 @@ use moe_adapter::{
 use router::{RoutingTape, Site};
 use svd_init::{ExpertInit, LayerStatistics};
 
+use crate::train::TrainError;
 use data::{BatchPlan, Collator, DeviceBatch, Sample};
 use evaluation::{Head, cross_entropy};
-use crate::train::{TrainError};
 
 /// Measures the statistics that the start of `adapter` needs over samples: the gradient of the mean cross-entropy with respect to every targeted weight, and the mean of
 /// `x x^T` of its inputs. Empty where the start needs none.

@@ -8,8 +8,8 @@ use moe_adapter::{AdapterConfig, AdapterError, AttachOptions, attach_with, train
 use svd_init::SvdCache;
 
 use crate::calibrate::calibrate;
-use data::{Collator, Sample};
 use crate::train::{Learner, LearnerConfig, TrainError, TrainingConfig};
+use data::{Collator, Sample};
 
 /// What a base model is tuned with.
 pub(crate) struct Tuning<'a> {

@@ -4,8 +4,8 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use finetune::calibrate::calibrate;
 use data::{Collator, Sample};
+use finetune::calibrate::calibrate;
 use finetune::train::{Learner, LearnerConfig, TrainingConfig};
 use model_zoo::{CausalLm, Decoder, DecoderConfig, LoadOptions, TokenInput};
 use moe_adapter::{

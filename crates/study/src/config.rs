@@ -6,9 +6,9 @@ use toml::{Table, Value};
 
 use super::GroundConfig;
 use super::store::file_name;
+use crate::StudyError;
 use crate::report::BASE;
 use finetune::run::adapter_from_table;
-use crate::StudyError;
 
 /// A comparison of methods under equal conditions.
 ///

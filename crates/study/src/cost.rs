@@ -3,9 +3,9 @@ use std::time::Instant;
 use model_zoo::{CausalLm, Decoder, generate_batch};
 
 use super::MethodCost;
-use finetune::bench::{TrainBench, bench_train, reset_peak_rss};
-use crate::demo::DemoMethod;
 use crate::StudyError;
+use crate::demo::DemoMethod;
+use finetune::bench::{TrainBench, bench_train, reset_peak_rss};
 use moe_adapter::attach;
 
 /// The tokens generated for each prompt.

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use finetune::train::{TrainError};
+use finetune::train::TrainError;
 use thiserror::Error;
 
 use crate::world::WorldError;

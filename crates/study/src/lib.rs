@@ -9,8 +9,8 @@
 
 mod config;
 mod cost;
-mod divergence;
 pub mod demo;
+mod divergence;
 mod equal;
 mod error;
 mod estimate;

@@ -2,9 +2,9 @@ use model_zoo::Decoder;
 
 use super::ground::{Kind, Role};
 use super::{ExpertShares, RoutingMeasures};
-use evaluation::routing::{DEAD_SHARE, GroupReport, SiteReport, routing_statistics};
-use ::data::Sample;
 use crate::StudyError;
+use ::data::Sample;
+use evaluation::routing::{DEAD_SHARE, GroupReport, SiteReport, routing_statistics};
 
 /// How a tuned mixture routes the kinds of text; in the sums they stand as task types.
 pub(super) fn measure_routing(

@@ -14,11 +14,11 @@ use super::{
     BaseResult, Divergence, GroundConfig, MethodCost, MethodResults, RunMeasures, RunRecord,
     SearchPoint, StudyConfig, StudyResults,
 };
+use crate::StudyError;
 use crate::demo::experiment::{SharedObserver, watched};
 use crate::demo::jobs::run_jobs;
 use crate::demo::{DemoMethod, DemoObserver, Half};
 use crate::report::Setting;
-use crate::StudyError;
 use evaluation::EvaluationError;
 use finetune::train::TrainError;
 
@@ -358,7 +358,9 @@ impl<G: Ground> Study<'_, G> {
             Err(step) => return Ok((None, Some(Divergence::Loss { step: *step }))),
         };
         let measured = match ground.measure(seed, model, half) {
-            Err(StudyError::Evaluation(EvaluationError::Generation(GenerationError::NotFinite { .. }))) => RunMeasures {
+            Err(StudyError::Evaluation(EvaluationError::Generation(
+                GenerationError::NotFinite { .. },
+            ))) => RunMeasures {
                 knowledge: f64::NAN,
                 tasks: f64::NAN,
                 text_loss: f64::NAN,

@@ -106,7 +106,8 @@ impl Store {
         value: &T,
     ) -> Result<(), StudyError> {
         let path = self.path(kind, name);
-        let text = serde_json::to_string(value).map_err(|error| StudyError::state(&path, error.to_string()))?;
+        let text = serde_json::to_string(value)
+            .map_err(|error| StudyError::state(&path, error.to_string()))?;
         write_atomically(&path, text.as_bytes()).map_err(StudyError::io(&path))
     }
 

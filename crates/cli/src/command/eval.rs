@@ -1,8 +1,8 @@
 use anyhow::Result;
-use lora_moe::device::parse_device;
 use lora_moe::data::{DataFile, read_records};
-use lora_moe::finetune::run::{DataConfig, load_model, load_samples};
+use lora_moe::device::parse_device;
 use lora_moe::evaluation::{ExactMatch, evaluate};
+use lora_moe::finetune::run::{DataConfig, load_model, load_samples};
 use lora_moe::model_zoo::{CausalLm, TextTokenizer};
 use serde_json::json;
 

@@ -3,8 +3,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use lora_moe::device::parse_device;
 use lora_moe::data::{Origin, Record, RecordContent, encode_prompt};
+use lora_moe::device::parse_device;
 use lora_moe::finetune::run::load_model;
 use lora_moe::model_zoo::{GenerationConfig, TextTokenizer, generate};
 

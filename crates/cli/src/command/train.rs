@@ -3,8 +3,8 @@ use std::path::Path;
 use anyhow::Result;
 use indicatif::ProgressBar;
 use lora_moe::device::parse_device;
+use lora_moe::evaluation::Evaluation;
 use lora_moe::finetune::run::{PreparedRun, RunConfig};
-use lora_moe::evaluation::{Evaluation};
 use lora_moe::finetune::train::{Progress, RoutingCollapse, StepReport, TrainObserver, Trainer};
 use lora_moe::moe_adapter::trainable_parameters;
 

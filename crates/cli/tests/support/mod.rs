@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use lora_moe::burn::tensor::Device;
-use lora_moe::study::world::{BOS, EOS, PAD, World, WorldConfig};
 use lora_moe::model_zoo::{Decoder, DecoderConfig, TextTokenizer};
+use lora_moe::study::world::{BOS, EOS, PAD, World, WorldConfig};
 
 /// Runs `lora-moe` with arguments.
 pub fn lora_moe(arguments: &[&str]) -> Output {

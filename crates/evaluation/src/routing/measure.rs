@@ -2,8 +2,8 @@ use model_zoo::{CausalLm, TokenInput};
 use router::RoutingTape;
 
 use super::{AnalyticsError, RoutingStatistics};
-use data::{BatchPlan, Collator, Sample};
 use crate::EvaluationError;
+use data::{BatchPlan, Collator, Sample};
 
 /// Passes samples through a model that is not on an autodiff device (`model.valid()`), and sums up
 /// how they are routed.

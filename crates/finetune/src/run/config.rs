@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::AdapterStart;
-use data::{DataFile, HoldOut, PromptTemplate};
 use crate::train::{TrainError, TrainingConfig};
+use data::{DataFile, HoldOut, PromptTemplate};
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq)]

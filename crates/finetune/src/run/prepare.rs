@@ -13,10 +13,8 @@ use svd_init::SvdCache;
 
 use super::{DataConfig, RunConfig, TrainedPart};
 use crate::calibrate::calibrate;
-use data::{
-    DataFile, EncodeConfig, EncodeReport, Sample, encode_records, read_records, split,
-};
 use crate::train::{TrainError, latest_checkpoint};
+use data::{DataFile, EncodeConfig, EncodeReport, Sample, encode_records, read_records, split};
 
 /// A model with its adapters attached, and the samples of a run.
 pub struct PreparedRun {

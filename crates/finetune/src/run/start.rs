@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::config::{merge, parse, with_preset};
-use crate::train::{TrainError};
+use crate::train::TrainError;
 
 /// Keys of an adapter that may differ from those of the saved one: they matter in training only.
 const MAY_DIFFER: [&str; 4] = ["lora_dropout", "dropout_mask", "loraplus_lr_ratio", "balance_loss"];

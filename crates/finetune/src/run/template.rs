@@ -1,7 +1,7 @@
 use moe_adapter::{AdapterConfig, Preset, TargetModules};
 use serde_json::Value;
 
-use crate::train::{TrainingConfig};
+use crate::train::TrainingConfig;
 
 /// A commented file to start from: a run with the values of a preset.
 ///

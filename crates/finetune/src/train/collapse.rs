@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use router::Site;
 
-use super::{TrainingConfig};
+use super::TrainingConfig;
 use evaluation::routing::SiteShare;
 
 /// A projection whose routing has collapsed onto one expert.

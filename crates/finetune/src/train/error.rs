@@ -93,11 +93,7 @@ pub enum TrainError {
 
 impl TrainError {
     /// `key` is `value`, but must be `allowed`.
-    pub fn value(
-        key: impl Into<String>,
-        value: impl ToString,
-        allowed: impl Into<String>,
-    ) -> Self {
+    pub fn value(key: impl Into<String>, value: impl ToString, allowed: impl Into<String>) -> Self {
         Self::Value { key: key.into(), value: value.to_string(), allowed: allowed.into() }
     }
 

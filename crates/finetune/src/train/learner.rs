@@ -4,9 +4,9 @@ use model_zoo::{CausalLm, TokenInput};
 use moe_adapter::{AdapterConfig, lora_b_ids};
 use router::RoutingTape;
 
-use evaluation::{Head, cross_entropy};
 use super::{TrainError, TrainingConfig, clip_grad_norm, split_gradients};
 use data::DeviceBatch;
+use evaluation::{Head, cross_entropy};
 
 /// What a [`Learner`] needs to know.
 #[derive(Debug, Clone, PartialEq)]

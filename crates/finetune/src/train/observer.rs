@@ -1,5 +1,5 @@
-use evaluation::{Evaluation};
 use super::{RoutingCollapse, StepReport};
+use evaluation::Evaluation;
 
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,10 +7,13 @@ use router::RoutingTape;
 use serde_json::json;
 
 use super::checkpoint::{load_checkpoint, rotate_checkpoints, save_checkpoint};
-use evaluation::{Evaluation, evaluate};
-use super::{CollapseMonitor, Learner, LearnerConfig, MetricsLog, Progress, RoutingCollapse, StepReport, TrainError, TrainObserver, TrainerState, TrainingConfig, latest_checkpoint};
-use evaluation::routing::{ExpertUse, SiteShare};
+use super::{
+    CollapseMonitor, Learner, LearnerConfig, MetricsLog, Progress, RoutingCollapse, StepReport,
+    TrainError, TrainObserver, TrainerState, TrainingConfig, latest_checkpoint,
+};
 use data::{BatchPlan, Collator, Sample};
+use evaluation::routing::{ExpertUse, SiteShare};
+use evaluation::{Evaluation, evaluate};
 
 const METRICS_FILE: &str = "metrics.jsonl";
 

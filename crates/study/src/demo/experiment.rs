@@ -12,12 +12,12 @@ use super::measure::routing_shares;
 use super::{
     Base, DemoConfig, DemoMethod, EvaluationSets, Half, Measured, measure, pretrained, samples,
 };
-use ::data::Sample;
-use crate::report::{BASE, DemoReport, LossCurve, ResultRow, RoutingShares, Setting};
 use crate::StudyError;
-use finetune::train::{TrainingConfig};
-use finetune::tune::{Tuned, Tuning, in_order, tune};
+use crate::report::{BASE, DemoReport, LossCurve, ResultRow, RoutingShares, Setting};
 use crate::world::Exchange;
+use ::data::Sample;
+use finetune::train::TrainingConfig;
+use finetune::tune::{Tuned, Tuning, in_order, tune};
 
 /// Watches the demo; several runs may go on at once.
 pub trait DemoObserver: Send {

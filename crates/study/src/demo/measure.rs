@@ -1,12 +1,12 @@
 use model_zoo::{CausalLm, TextTokenizer, generate_batch};
 
 use super::samples;
-use evaluation::EvaluationError;
-use evaluation::routing::{AnalyticsError, DEAD_SHARE, routing_statistics};
-use ::data::Sample;
-use evaluation::{evaluate};
 use crate::StudyError;
 use crate::world::{EOS, Exchange, World};
+use ::data::Sample;
+use evaluation::EvaluationError;
+use evaluation::evaluate;
+use evaluation::routing::{AnalyticsError, DEAD_SHARE, routing_statistics};
 
 /// Which half of the evaluation sets: methods are chosen on one and compared on the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

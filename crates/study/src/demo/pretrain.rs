@@ -8,11 +8,11 @@ use router::stable_hash;
 use serde_json::json;
 
 use super::{DemoConfig, samples};
-use ::data::Collator;
-use evaluation::{Head};
 use crate::StudyError;
-use finetune::train::{Learner, LearnerConfig, LrSchedulerType, Schedule};
 use crate::world::{BOS, EOS, PAD, World};
+use ::data::Collator;
+use evaluation::Head;
+use finetune::train::{Learner, LearnerConfig, LrSchedulerType, Schedule};
 
 /// The pre-trained model of the demo, frozen, with its world.
 #[derive(Clone)]
@@ -64,7 +64,10 @@ pub fn pretrained(
     // Read back even when just trained, so that every run starts from the same file.
     let text = std::fs::read_to_string(&curve_path).map_err(StudyError::io(&curve_path))?;
     let curve = serde_json::from_str(&text).map_err(|error| {
-        StudyError::state(&curve_path, format!("{error}; delete the folder to train the model again"))
+        StudyError::state(
+            &curve_path,
+            format!("{error}; delete the folder to train the model again"),
+        )
     })?;
     Ok(Base {
         tokenizer: TextTokenizer::from_folder(&folder)?,

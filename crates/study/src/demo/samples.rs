@@ -1,8 +1,8 @@
 use model_zoo::TextTokenizer;
 
-use ::data::Sample;
 use crate::StudyError;
 use crate::world::{EOS, Exchange};
+use ::data::Sample;
 
 /// A sentence of which every token is learned.
 pub(crate) fn sentence(tokenizer: &TextTokenizer, text: &str) -> Result<Sample, StudyError> {

@@ -3,11 +3,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use ::data::DataFile;
-use crate::demo::DemoConfig;
-use finetune::run::{DataConfig, ModelConfig, parse};
 use crate::StudyError;
-use finetune::train::{TrainingConfig};
+use crate::demo::DemoConfig;
+use ::data::DataFile;
+use finetune::run::{DataConfig, ModelConfig, parse};
+use finetune::train::TrainingConfig;
 
 /// What the methods of a study are tuned from, tuned on and measured on.
 #[derive(Debug, Clone, PartialEq, Serialize)]

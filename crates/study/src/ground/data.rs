@@ -9,15 +9,15 @@ use router::stable_hash;
 
 use super::sets::{Cut, Set, Sets, check_room, windows};
 use super::{DataGroundConfig, Ground, Kind, Role};
-use ::data::{
-    BatchPlan, DataFile, EncodeConfig, EncodeReport, Sample, encode_records, read_records, split,
-};
+use crate::StudyError;
 use crate::demo::{DemoMethod, Half};
 use crate::report::Setting;
 use crate::{RunMeasures, StudyAbout, StudyMethod};
+use ::data::{
+    BatchPlan, DataFile, EncodeConfig, EncodeReport, Sample, encode_records, read_records, split,
+};
 use evaluation::{ExactMatch, evaluate};
-use crate::StudyError;
-use finetune::train::{TrainingConfig};
+use finetune::train::TrainingConfig;
 use finetune::tune::{Tuning, tune};
 
 /// The seed of what is held out, which is the same for all runs.

@@ -8,10 +8,10 @@ mod world;
 use model_zoo::Decoder;
 
 use super::{RunMeasures, StudyAbout};
-use ::data::Sample;
+use crate::StudyError;
 use crate::demo::{DemoMethod, Half};
 use crate::report::Setting;
-use crate::StudyError;
+use ::data::Sample;
 
 pub use config::{DataGroundConfig, DataMeasures, GroundConfig};
 pub(super) use data::DataGround;

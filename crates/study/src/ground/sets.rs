@@ -3,8 +3,8 @@ use std::path::PathBuf;
 use model_zoo::TextTokenizer;
 
 use super::{DataGroundConfig, DataMeasures};
-use ::data::{EncodeConfig, Record, Sample, encode_prompt, encode_records};
 use crate::StudyError;
+use ::data::{EncodeConfig, Record, Sample, encode_prompt, encode_records};
 
 /// What a model is measured on.
 #[derive(Clone)]

@@ -4,14 +4,14 @@ use burn::tensor::Device;
 use model_zoo::Decoder;
 
 use super::{Ground, Kind, Role};
-use ::data::Sample;
+use crate::StudyError;
 use crate::demo::experiment::{base, encode, tune_base};
 use crate::demo::{
     Base, DemoConfig, DemoMethod, DemoObserver, EvaluationSets, Half, measure, samples,
 };
 use crate::report::Setting;
 use crate::{RunMeasures, StudyAbout};
-use crate::StudyError;
+use ::data::Sample;
 
 /// The demo's world: each seed has a world, a model that was pre-trained on it, and an endless
 /// stream of tuning samples, of its own.

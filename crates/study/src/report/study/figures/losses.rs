@@ -1,10 +1,10 @@
 use super::View;
+use crate::RunRecord;
 use crate::report::{
     figures::{Figure, thin},
     format::count,
     svg::{Anchor, Axis, Chart, End, Point},
 };
-use crate::RunRecord;
 
 /// Points drawn of a curve at most.
 const POINTS: usize = 60;

@@ -1,9 +1,9 @@
 use super::View;
+use crate::ExpertShares;
 use crate::report::{
     figures::{Figure, Panel, heat},
     format::count,
 };
-use crate::ExpertShares;
 
 /// The kinds of text in the order of the panels; others follow.
 const KINDS: [&str; 3] = ["knowledge", "tasks", "text"];
