@@ -14,10 +14,11 @@ use lora_moe::burn::module::Module;
 use lora_moe::data::{Collator, Sample};
 use lora_moe::device::default_device;
 use lora_moe::evaluation::evaluate;
-use lora_moe::evaluation::routing::{DEAD_SHARE, routing_statistics, write_routing};
+use lora_moe::evaluation::routing::{DEAD_SHARE, routing_statistics};
 use lora_moe::finetune::train::{Learner, LearnerConfig, TrainingConfig};
 use lora_moe::model_zoo::{Decoder, DecoderConfig};
 use lora_moe::moe_adapter::{Preset, attach};
+use lora_moe::study::report::write_routing;
 use lora_moe::study::report::{Series, lines_svg, write_svg};
 
 pub(crate) fn main() -> anyhow::Result<()> {

@@ -12,6 +12,8 @@ mod error;
 mod evaluate;
 mod exact_match;
 mod loss;
+pub mod results;
+pub mod retention;
 pub mod routing;
 
 pub use error::EvaluationError;

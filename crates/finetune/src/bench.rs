@@ -101,7 +101,7 @@ where
 }
 
 /// Forgets the high-water mark of resident memory, where the system can.
-pub(crate) fn reset_peak_rss() {
+pub fn reset_peak_rss() {
     // Where it cannot, the mark stays that of the whole process, which is what it says elsewhere.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

@@ -12,4 +12,3 @@ pub mod bench;
 pub mod calibrate;
 pub mod run;
 pub mod train;
-pub mod tune;

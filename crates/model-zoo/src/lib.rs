@@ -62,7 +62,7 @@ pub use error::ModelError;
 pub use generation::{
     FinishReason, Generation, GenerationConfig, GenerationError, generate, generate_batch,
 };
-pub use hub::{HubError, HubModel, resolve_model};
+pub use hub::{HubDataset, HubError, HubModel, resolve_model};
 pub use input::{PaddingSide, TokenInput};
 pub use token_tree::TokenTree;
 pub use tokenizer::{ChatMessage, TextTokenizer, TokenizerError};

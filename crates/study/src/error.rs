@@ -20,13 +20,16 @@ pub enum StudyError {
     Evaluation(#[from] evaluation::EvaluationError),
     /// Data that cannot be used.
     #[error(transparent)]
-    Data(#[from] ::data::DataError),
+    Data(#[from] data::DataError),
     /// A model that cannot be read or written.
     #[error(transparent)]
     Model(#[from] model_zoo::ModelError),
     /// A tokenizer that cannot be read or used.
     #[error(transparent)]
     Tokenizer(#[from] model_zoo::TokenizerError),
+    /// Generation that failed.
+    #[error(transparent)]
+    Generation(#[from] model_zoo::GenerationError),
     /// An adapter that cannot be made, saved or loaded.
     #[error(transparent)]
     Adapter(#[from] moe_adapter::AdapterError),

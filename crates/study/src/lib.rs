@@ -26,6 +26,7 @@ mod run;
 mod solve;
 mod store;
 mod summary;
+mod tune;
 pub mod world;
 
 pub use config::{StudyConfig, StudyMethod};

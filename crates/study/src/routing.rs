@@ -3,7 +3,7 @@ use model_zoo::Decoder;
 use super::ground::{Kind, Role};
 use super::{ExpertShares, RoutingMeasures};
 use crate::StudyError;
-use ::data::Sample;
+use data::Sample;
 use evaluation::routing::{DEAD_SHARE, GroupReport, SiteReport, routing_statistics};
 
 /// How a tuned mixture routes the kinds of text; in the sums they stand as task types.

@@ -241,8 +241,11 @@ fn set(table: &mut Table, assignment: &str) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Reads a section of a configuration.
-pub(crate) fn parse<T: serde::de::DeserializeOwned>(
+/// Reads the section `name` of the configuration at `origin`.
+///
+/// # Errors
+/// [`TrainError::Config`] naming the section and the key.
+pub fn parse<T: serde::de::DeserializeOwned>(
     table: Table,
     section: &str,
     origin: &str,

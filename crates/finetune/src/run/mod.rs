@@ -9,9 +9,8 @@ mod prepare;
 mod start;
 mod template;
 
-pub(crate) use config::parse;
 pub use config::{
-    DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table,
+    DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table, parse,
 };
 pub use prepare::{PreparedRun, load_any_model, load_model, load_samples};
 pub use start::{AdapterStart, TrainedPart};

@@ -42,11 +42,9 @@ pub enum TrainError {
     /// A balance loss that lacks what it needs.
     #[error(transparent)]
     Balance(#[from] balance_loss::BalanceLossError),
-    /// Routings that cannot be summed up.
+    /// Scores that cannot be measured.
     #[error(transparent)]
-    /// The demo's world cannot be made.
-    #[error(transparent)]
-    World(#[from] crate::world::WorldError),
+    Evaluation(#[from] evaluation::EvaluationError),
     /// A file that cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {

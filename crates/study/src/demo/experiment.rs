@@ -14,10 +14,10 @@ use super::{
 };
 use crate::StudyError;
 use crate::report::{BASE, DemoReport, LossCurve, ResultRow, RoutingShares, Setting};
+use crate::tune::{Tuned, Tuning, in_order, tune};
 use crate::world::Exchange;
-use ::data::Sample;
+use data::Sample;
 use finetune::train::TrainingConfig;
-use finetune::tune::{Tuned, Tuning, in_order, tune};
 
 /// Watches the demo; several runs may go on at once.
 pub trait DemoObserver: Send {
@@ -179,7 +179,7 @@ pub(crate) fn tune_base(
         steps: &in_order(samples.len(), config.batch_size),
         svd_cache: None,
     };
-    tune(&base.model, &tuning, on_step)
+    Ok(tune(&base.model, &tuning, on_step)?)
 }
 
 pub(crate) fn encode(base: &Base, exchanges: &[Exchange]) -> Result<Vec<Sample>, StudyError> {

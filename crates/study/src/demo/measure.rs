@@ -3,7 +3,7 @@ use model_zoo::{CausalLm, TextTokenizer, generate_batch};
 use super::samples;
 use crate::StudyError;
 use crate::world::{EOS, Exchange, World};
-use ::data::Sample;
+use data::Sample;
 use evaluation::EvaluationError;
 use evaluation::evaluate;
 use evaluation::routing::{AnalyticsError, DEAD_SHARE, routing_statistics};

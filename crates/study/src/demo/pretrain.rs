@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{DemoConfig, samples};
 use crate::StudyError;
 use crate::world::{BOS, EOS, PAD, World};
-use ::data::Collator;
+use data::Collator;
 use evaluation::Head;
 use finetune::train::{Learner, LearnerConfig, LrSchedulerType, Schedule};
 

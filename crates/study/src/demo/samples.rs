@@ -2,7 +2,7 @@ use model_zoo::TextTokenizer;
 
 use crate::StudyError;
 use crate::world::{EOS, Exchange};
-use ::data::Sample;
+use data::Sample;
 
 /// A sentence of which every token is learned.
 pub(crate) fn sentence(tokenizer: &TextTokenizer, text: &str) -> Result<Sample, StudyError> {

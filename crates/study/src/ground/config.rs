@@ -5,7 +5,7 @@ use toml::{Table, Value};
 
 use crate::StudyError;
 use crate::demo::DemoConfig;
-use ::data::DataFile;
+use data::DataFile;
 use finetune::run::{DataConfig, ModelConfig, parse};
 use finetune::train::TrainingConfig;
 

@@ -12,13 +12,13 @@ use super::{DataGroundConfig, Ground, Kind, Role};
 use crate::StudyError;
 use crate::demo::{DemoMethod, Half};
 use crate::report::Setting;
+use crate::tune::{Tuning, tune};
 use crate::{RunMeasures, StudyAbout, StudyMethod};
-use ::data::{
+use data::{
     BatchPlan, DataFile, EncodeConfig, EncodeReport, Sample, encode_records, read_records, split,
 };
 use evaluation::{ExactMatch, evaluate};
 use finetune::train::TrainingConfig;
-use finetune::tune::{Tuning, tune};
 
 /// The seed of what is held out, which is the same for all runs.
 const HOLD_OUT_SEED: u64 = 42;

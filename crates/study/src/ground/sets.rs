@@ -4,7 +4,7 @@ use model_zoo::TextTokenizer;
 
 use super::{DataGroundConfig, DataMeasures};
 use crate::StudyError;
-use ::data::{EncodeConfig, Record, Sample, encode_prompt, encode_records};
+use data::{EncodeConfig, Record, Sample, encode_prompt, encode_records};
 
 /// What a model is measured on.
 #[derive(Clone)]

@@ -11,7 +11,7 @@ use crate::demo::{
 };
 use crate::report::Setting;
 use crate::{RunMeasures, StudyAbout};
-use ::data::Sample;
+use data::Sample;
 
 /// The demo's world: each seed has a world, a model that was pre-trained on it, and an endless
 /// stream of tuning samples, of its own.

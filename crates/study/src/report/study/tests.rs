@@ -2,10 +2,7 @@ use std::fs;
 
 use super::{csv::rows, *};
 pub(super) use crate::fixture::synthetic;
-use crate::{
-    report::tests::assert_well_formed,
-    study::{Divergence, Metric, StudyResults, StudySummary},
-};
+use crate::{Divergence, Metric, StudyResults, StudySummary, report::tests::assert_well_formed};
 
 fn sentences(results: &StudyResults) -> Vec<String> {
     study_headline(results, &StudySummary::of(results))

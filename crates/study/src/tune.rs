@@ -7,9 +7,9 @@ use model_zoo::{CausalLm, Decoder};
 use moe_adapter::{AdapterConfig, AdapterError, AttachOptions, attach_with, trainable_parameters};
 use svd_init::SvdCache;
 
-use crate::calibrate::calibrate;
-use crate::train::{Learner, LearnerConfig, TrainError, TrainingConfig};
 use data::{Collator, Sample};
+use finetune::calibrate::calibrate;
+use finetune::train::{Learner, LearnerConfig, TrainError, TrainingConfig};
 
 /// What a base model is tuned with.
 pub(crate) struct Tuning<'a> {
