@@ -36,6 +36,8 @@ mod generation;
 mod hub;
 mod input;
 mod parameters;
+mod placement;
+mod token_tree;
 mod tokenizer;
 mod vision;
 mod weights;
@@ -62,6 +64,7 @@ pub use generation::{
 };
 pub use hub::{HubDataset, HubError, HubModel, resolve_model};
 pub use input::{PaddingSide, TokenInput};
+pub use token_tree::TokenTree;
 pub use tokenizer::{ChatMessage, TextTokenizer, TokenizerError};
 pub use vision::{
     ClipClassifier, ClipVision, ClipVisionConfig, ClipVisionEmbeddings, ClipVisionEncoder,
