@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::TokenInput;
@@ -96,6 +98,60 @@ impl KvCache {
             self.places.take().map(|all| rows.iter().map(|row| all[*row].clone()).collect());
     }
 
+    /// The rows of several caches in one, in the order given, without the padding between their
+    /// tokens and with room for so many more.
+    ///
+    /// # Panics
+    ///
+    /// When the host does not know the places of one.
+    pub(crate) fn join(parts: Vec<(Self, Vec<usize>)>, room: usize) -> Self {
+        // Of each row its part, its number there, and the ranges of its tokens.
+        let mut rows = Vec::new();
+        for (part, (cache, kept)) in parts.iter().enumerate() {
+            let places = cache.places.as_ref().expect("a cache whose places are known");
+            rows.extend(kept.iter().map(|row| (part, *row, ranges(&places[*row]))));
+        }
+        let len_of = |ranges: &[Range<usize>]| ranges.iter().map(Range::len).sum::<usize>();
+        let lens: Vec<usize> = rows.iter().map(|(.., ranges)| len_of(ranges)).collect();
+        let len = lens.iter().copied().max().unwrap_or(0);
+        let capacity = (len + room).next_multiple_of(STEP);
+        let place = |len_of: &usize| {
+            let padding = std::iter::repeat_n(None, len - len_of);
+            padding.chain((0..*len_of).map(Some)).collect()
+        };
+        let places = lens.iter().map(place).collect();
+        let mut parts: Vec<_> = parts.into_iter().map(|(cache, _)| cache.layers).collect();
+        let layers = (0..parts[0].len()).map(|layer| {
+            let sources: Vec<_> = parts
+                .iter_mut()
+                .map(|layers| layers[layer].buffers.take().expect("a cache that saw tokens"))
+                .collect();
+            let buffers = [0, 1].map(|which| {
+                let [_, heads, _, head_dim] = sources[0][which].dims();
+                let like = (&sources[0][which].device(), sources[0][which].dtype());
+                let mut buffer = Tensor::zeros([rows.len(), heads, capacity, head_dim], like);
+                for (i, (part, row, ranges)) in rows.iter().enumerate() {
+                    let mut at = len - lens[i];
+                    for range in ranges {
+                        let tokens = sources[*part][which].clone().slice([
+                            *row..row + 1,
+                            0..heads,
+                            range.clone(),
+                            0..head_dim,
+                        ]);
+                        let end = at + range.len();
+                        buffer = buffer.slice_assign([i..i + 1, 0..heads, at..end], tokens);
+                        at = end;
+                    }
+                }
+                buffer
+            });
+            LayerCache { buffers: Some(buffers), len, reserved: capacity, shared: false }
+        });
+        let layers = layers.collect();
+        Self { layers, len, padding: None, places: Some(places), shared: false }
+    }
+
     /// The placement of a pass that adds `input`; `None` where positions are counted along the
     /// rows.
     pub(crate) fn place(&mut self, input: &TokenInput) -> Option<Placement> {
@@ -150,6 +206,18 @@ impl KvCache {
             self.len += new_len;
         }
     }
+}
+
+/// The ranges of positions that are not padding.
+fn ranges(places: &[Option<usize>]) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for (i, _) in places.iter().enumerate().filter(|(_, place)| place.is_some()) {
+        match ranges.last_mut() {
+            Some(range) if range.end == i => range.end = i + 1,
+            _ => ranges.push(i..i + 1),
+        }
+    }
+    ranges
 }
 
 /// The keys and values of one layer, `[B, heads, capacity, head_dim]`.

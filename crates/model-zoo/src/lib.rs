@@ -60,7 +60,8 @@ pub use encoder::{
 };
 pub use error::ModelError;
 pub use generation::{
-    FinishReason, Generation, GenerationConfig, GenerationError, generate, generate_batch,
+    BatchGenerator, BatchPrompt, FinishReason, Generation, GenerationConfig, GenerationError,
+    generate, generate_batch,
 };
 pub use hub::{HubDataset, HubError, HubModel, resolve_model};
 pub use input::{PaddingSide, TokenInput};
