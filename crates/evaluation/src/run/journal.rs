@@ -68,15 +68,7 @@ impl Journal {
         };
         let (header, entries) = text.split_once('\n').unwrap_or((&text, ""));
         let found: Value = serde_json::from_str(header).unwrap_or_default();
-        if let Some(key) = differing_key(&found, about) {
-            let value = |of: &Value| of.get(&key).cloned().unwrap_or_default().to_string();
-            return Err(RunError::Other {
-                path,
-                found: value(&found),
-                wanted: value(about),
-                key,
-            });
-        }
+        check_same(&path, &found, about)?;
         // What follows a cut line was never written, and the line itself is not to be added to.
         let mut kept = format!("{header}\n");
         for line in entries.lines() {
@@ -110,6 +102,14 @@ impl Journal {
     pub(super) fn remove(self) -> Result<(), RunError> {
         std::fs::remove_file(&self.path).map_err(RunError::io(&self.path))
     }
+}
+
+/// Refuses what is of another evaluation.
+pub(super) fn check_same(path: &Path, found: &Value, wanted: &Value) -> Result<(), RunError> {
+    let Some(key) = differing_key(found, wanted) else { return Ok(()) };
+    let value = |of: &Value| of.get(&key).cloned().unwrap_or_default().to_string();
+    let (found, wanted) = (value(found), value(wanted));
+    Err(RunError::Other { path: path.into(), found, wanted, key })
 }
 
 /// The first key whose values differ.
