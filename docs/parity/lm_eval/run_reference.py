@@ -79,7 +79,7 @@ def main():
         cases = json.load(file)
     folder = os.path.basename(os.path.normpath(options.model))
     wanted = set(options.only.split(",")) if options.only else None
-    cases = [c for c in cases if (c["name"] in wanted if wanted else folder in c.get("models", [folder]))]
+    cases = [c for c in cases if (not wanted or c["name"] in wanted) and folder in c.get("models", [folder])]
     arguments = {"peft": options.peft} if options.peft else {}
     model = HFLM(pretrained=options.model, dtype="float32", device="cpu", batch_size=options.batch_size, **arguments)
     tasks = TaskManager(include_path=options.include_path)
