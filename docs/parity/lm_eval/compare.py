@@ -85,7 +85,7 @@ def compare(case, task, reference, ours, results, notes, gap):
     if set(theirs) != set(mine):
         fail(f"samples only in the reference: {sorted(set(theirs) - set(mine))[:5]}, only in ours: {sorted(set(mine) - set(theirs))[:5]}")
     shared = [key for key in theirs if key in mine]
-    same, worst, answers, answered, ties, texts, generated, metrics = 0, 0.0, 0, 0, 0, 0, 0, 0
+    same, worst, answers, answered, ties, texts, generated, chance = 0, 0.0, 0, 0, 0, 0, 0, 0.0
     for key in shared:
         a, b = theirs[key], mine[key]
         equal = prompts(a) == prompts(b)
@@ -118,7 +118,7 @@ def compare(case, task, reference, ours, results, notes, gap):
                 if bool(x[1]) != bool(y[1]):
                     notes.append(f"{case} {task}: document {key[1]}: greedy {x[1]} against {y[1]}")
         if len(scores) > 1:
-            answered += 1
+            answered, chance = answered + 1, chance + 1 / len(scores)
             first = max(range(len(scores)), key=lambda i: scores[i][0])
             second = max(range(len(scores)), key=lambda i: scores[i][1])
             agrees = first == second
@@ -138,11 +138,11 @@ def compare(case, task, reference, ours, results, notes, gap):
     row["text"] = f"{texts}/{generated}" if generated else ""
     if generated and texts < TEXT_SHARE * generated:
         fail(f"only {texts} of {generated} texts are the same")
-    values(case, task, results, row, fail)
+    values(case, task, results, row, fail, chance / answered if answered else None)
     return row
 
 
-def values(case, task, results, row, fail):
+def values(case, task, results, row, fail, chance=None):
     theirs, mine = (side.get("results", {}).get(task, {}) for side in results)
     keys = [key for key in theirs if "," in key]
     good = [key for key in keys if key in mine and digits(theirs[key], mine[key])]
@@ -154,6 +154,8 @@ def values(case, task, results, row, fail):
     if shown:
         error = theirs.get(shown.replace(",", "_stderr,", 1))
         row["value"] = f"{shown.split(',')[0]} {theirs[shown]:.4f}" + (f" ± {error:.4f}" if isinstance(error, float) else "")
+        if chance and shown.startswith("acc") and isinstance(error, float) and abs(theirs[shown] - chance) <= 2 * error:
+            row["value"] += f" (chance level, {chance:.2f})"
 
 
 def main():
