@@ -6,16 +6,17 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 /// [`rope_heads`] turns.
 #[derive(Debug, Clone)]
 pub struct RotaryTables {
-    /// `[S, d]`.
+    /// `[S, d]` or `[B * S, d]`.
     cos: Tensor<2>,
-    /// `[S, d]`.
+    /// As `cos`.
     sin: Tensor<2>,
     /// `R`, `[d, d]`: maps a pair `(a, b)` to `(-b, a)`.
     quarter_turn: Tensor<2>,
 }
 
 impl RotaryTables {
-    /// Tables `[S, d]`; `d` must be even. A factor in both scales what is turned.
+    /// Tables `[S, d]` for all rows of a batch, or `[B * S, d]` where rows have positions of their
+    /// own; `d` must be even. A factor in both scales what is turned.
     pub fn new(cos: Tensor<2>, sin: Tensor<2>) -> Self {
         let quarter_turn = quarter_turn(cos.dims()[1], &cos.device(), cos.dtype());
         Self { cos, sin, quarter_turn }
@@ -31,8 +32,10 @@ pub fn rope_heads(x: Tensor<4>, tables: &RotaryTables) -> Tensor<4> {
     #[cfg(feature = "flex")]
     {
         use crate::flex::{FusedOps, applies};
-        let [_, s, _, d] = x.dims();
-        let fits = tables.cos.dims() == [s, d] && tables.sin.dims() == [s, d] && d % 2 == 0;
+        let [b, s, _, d] = x.dims();
+        let table = tables.cos.dims();
+        let fits =
+            (table == [s, d] || table == [b * s, d]) && tables.sin.dims() == table && d % 2 == 0;
         let x = x.into_dispatch();
         let cos = tables.cos.clone().into_dispatch();
         let sin = tables.sin.clone().into_dispatch();
@@ -52,7 +55,8 @@ pub fn rope_heads(x: Tensor<4>, tables: &RotaryTables) -> Tensor<4> {
 pub fn rope_heads_composed(x: Tensor<4>, tables: &RotaryTables) -> Tensor<4> {
     let [b, s, heads, d] = x.dims();
     let turned = x.clone().reshape([b * s * heads, d]).matmul(tables.quarter_turn.clone());
-    let table = |t: &Tensor<2>| t.clone().reshape([1, s, 1, d]);
+    let rows = tables.cos.dims()[0] / s.max(1);
+    let table = |t: &Tensor<2>| t.clone().reshape([rows, s, 1, d]);
     let y = x * table(&tables.cos) + turned.reshape([b, s, heads, d]) * table(&tables.sin);
     y.swap_dims(1, 2)
 }

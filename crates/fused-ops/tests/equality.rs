@@ -194,12 +194,15 @@ fn rms_norm_has_the_gradient_of_its_weight() {
 #[test]
 fn rope_is_the_composed_formula() {
     for (s, d) in [(1, 2), (7, 6), (40, 64)] {
-        // Without the symmetry of real tables.
-        let tables = RotaryTables::new(random([s, d]), random([s, d]));
-        let fused = |[x]: [Tensor<4>; 1]| rope_heads(x, &tables);
-        let composed = |[x]: [Tensor<4>; 1]| rope_heads_composed(x, &tables);
-        same([random([3, s, 5, d])], fused, composed);
-        same([random([3, s, d, 5]).swap_dims(2, 3)], fused, composed);
+        // One table for all rows, and one for each.
+        for rows in [1, 3] {
+            // Without the symmetry of real tables.
+            let tables = RotaryTables::new(random([rows * s, d]), random([rows * s, d]));
+            let fused = |[x]: [Tensor<4>; 1]| rope_heads(x, &tables);
+            let composed = |[x]: [Tensor<4>; 1]| rope_heads_composed(x, &tables);
+            same([random([3, s, 5, d])], fused, composed);
+            same([random([3, s, d, 5]).swap_dims(2, 3)], fused, composed);
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use router::BatchContext;
 
+use crate::TokenTree;
+use crate::placement::Link;
+
 /// Where shorter sequences of a batch are filled up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaddingSide {
@@ -17,12 +20,14 @@ pub struct TokenInput {
     pub input_ids: Tensor<2, Int>,
     /// `[B, S]`, true for a real token; `None` when no position is padding, which is faster.
     pub attention_mask: Option<Tensor<2, Bool>>,
+    /// `[B, S]`, which token each one follows, where that is not the one before it.
+    pub(crate) links: Option<Vec<Link>>,
 }
 
 impl TokenInput {
     /// A batch `[B, S]` without padding.
     pub fn new(input_ids: Tensor<2, Int>) -> Self {
-        Self { input_ids, attention_mask: None }
+        Self { input_ids, attention_mask: None, links: None }
     }
 
     /// Marks padding: `mask` is `[B, S]`, true for a real token.
@@ -60,6 +65,31 @@ impl TokenInput {
         } else {
             input
         }
+    }
+
+    /// A batch of rows that are trees, padded to the size of the largest.
+    ///
+    /// Places count along each sequence, from what a cache holds on, and never padding. With a
+    /// cache that has padding of its own, all of it must be of such rows.
+    pub fn from_trees(
+        trees: &[TokenTree],
+        pad_token_id: u32,
+        side: PaddingSide,
+        device: &Device,
+    ) -> Self {
+        let rows: Vec<&[u32]> = trees.iter().map(TokenTree::tokens).collect();
+        let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+        let mut links = Vec::with_capacity(rows.len() * longest);
+        for tree in trees {
+            let padding = longest - tree.tokens().len();
+            let before = if side == PaddingSide::Left { padding } else { 0 };
+            links.extend(std::iter::repeat_n(Link::Padding, before));
+            let shifted = |parent: &usize| Link::After(before + parent);
+            links.extend(tree.parents().iter().map(|p| p.as_ref().map_or(Link::Start, shifted)));
+            links.extend(std::iter::repeat_n(Link::Padding, padding - before));
+        }
+        let input = Self::from_sequences(&rows, pad_token_id, side, device);
+        Self { links: Some(links), ..input }
     }
 
     /// What routers and losses may know of this batch; task types and training are left to the

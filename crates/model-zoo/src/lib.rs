@@ -36,6 +36,8 @@ mod generation;
 mod hub;
 mod input;
 mod parameters;
+mod placement;
+mod token_tree;
 mod tokenizer;
 mod vision;
 mod weights;
@@ -58,10 +60,12 @@ pub use encoder::{
 };
 pub use error::ModelError;
 pub use generation::{
-    FinishReason, Generation, GenerationConfig, GenerationError, generate, generate_batch,
+    BatchGenerator, BatchPrompt, FinishReason, Generation, GenerationConfig, GenerationError,
+    generate, generate_batch,
 };
-pub use hub::{HubError, HubModel, resolve_model};
+pub use hub::{HubDataset, HubError, HubModel, resolve_model};
 pub use input::{PaddingSide, TokenInput};
+pub use token_tree::TokenTree;
 pub use tokenizer::{ChatMessage, TextTokenizer, TokenizerError};
 pub use vision::{
     ClipClassifier, ClipVision, ClipVisionConfig, ClipVisionEmbeddings, ClipVisionEncoder,

@@ -150,7 +150,7 @@ fn what_the_hub_does_not_have_is_named() {
     let hub = Hub::start(files());
     let cache = tempfile::tempdir().unwrap();
     let error = HubModel { revision: Some("old".to_owned()), ..hub.model(cache.path()) }.fetch();
-    assert!(matches!(&error, Err(HubError::NoModel { revision, .. }) if revision == "old"));
+    assert!(matches!(&error, Err(HubError::NothingUsable { revision, .. }) if revision == "old"));
     let error = HubModel { name: "org/other".to_owned(), ..hub.model(cache.path()) }.fetch();
     let text = error.unwrap_err().to_string();
     assert!(text.contains("`org/other`") && text.contains("no such model"), "{text}");

@@ -3,7 +3,7 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use fused_ops::linear;
 use lora_expert::{AnyBank, ExpertBank};
-use router::{AnyRouter, Router, RoutingTape, Site};
+use router::{AnyRouter, Reach, Router, RoutingTape, Site};
 
 use crate::{AdaptedProjection, MoeAdapter, Projection};
 
@@ -30,6 +30,11 @@ impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
 
     fn experts(&self) -> Option<&E> {
         self.adapter.as_ref().map(|adapter| &adapter.experts)
+    }
+
+    fn reach(&self) -> Reach {
+        let router = self.adapter.as_ref().and_then(|adapter| adapter.router.as_ref());
+        router.map_or(Reach::Token, Router::reach)
     }
 
     fn forward(&self, x: Tensor<3>, site: Site, tape: &mut RoutingTape) -> Tensor<3> {

@@ -2,7 +2,7 @@ use burn::module::{Module, ModuleDisplay};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use lora_expert::{AnyBank, ExpertBank};
-use router::{AnyRouter, Router, RoutingTape, Site};
+use router::{AnyRouter, Reach, Router, RoutingTape, Site};
 
 use crate::GatedFeedForward;
 
@@ -26,6 +26,11 @@ pub trait Projection: Module + ModuleDisplay {
     /// Its experts, where it has any.
     fn experts(&self) -> Option<&Self::Experts> {
         None
+    }
+
+    /// What its routing of a token depends on. Default: it routes nothing.
+    fn reach(&self) -> Reach {
+        Reach::Token
     }
 
     /// Projects the activations of a batch.
@@ -70,6 +75,16 @@ pub trait Adaptable: Module + ModuleDisplay {
 
     /// As [`visit_projections`](Self::visit_projections), to change them.
     fn visit_projections_mut(&mut self, visit: &mut dyn FnMut(&str, Site, &mut Self::Projection));
+
+    /// What the routings of a token depend on, outside of training: the widest of all routers.
+    fn reach(&self) -> Reach {
+        let mut reach = Reach::Token;
+        self.visit_projections(&mut |_, _, projection| reach = reach.max(projection.reach()));
+        self.visit_blocks(&mut |_, _, block| {
+            reach = reach.max(block.router.as_ref().map_or(Reach::Token, Router::reach));
+        });
+        reach
+    }
 
     /// PEFT's name of what the model is for, as in `CAUSAL_LM`, which is written into the folders
     /// of its adapters. Default: it has none.

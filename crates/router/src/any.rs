@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AdamoleRouter, AdamoleRouterConfig, BatchContext, DenseRouter, DenseRouterConfig,
     DynmoleRouter, DynmoleRouterConfig, ExpertChoiceRouter, ExpertChoiceRouterConfig, GateConfig,
-    NoisyTopKRouter, NoisyTopKRouterConfig, Router, RouterError, RouterShape, Routing,
+    NoisyTopKRouter, NoisyTopKRouterConfig, Reach, Router, RouterError, RouterShape, Routing,
     SigmoidRouter, SigmoidRouterConfig, SlidingClusterRouter, SlidingClusterRouterConfig,
     SparsegenRouter, SparsegenRouterConfig, StrategyConfig, SwitchRouter, SwitchRouterConfig,
     TopKRouter, TopKRouterConfig, TopPRouter, TopPRouterConfig, UniformRouter,
@@ -175,6 +175,10 @@ impl AnyRouter {
 impl Router for AnyRouter {
     fn num_experts(&self) -> usize {
         match_gated!(self, router => router.num_experts(), uniform => uniform.num_experts())
+    }
+
+    fn reach(&self) -> Reach {
+        match_gated!(self, router => router.reach(), uniform => uniform.reach())
     }
 
     fn route(&self, x: Tensor<2>, context: &BatchContext) -> Routing {

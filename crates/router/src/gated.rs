@@ -4,12 +4,17 @@ use rand::Rng;
 
 use crate::affine::affine;
 use crate::gate::Read;
-use crate::{BatchContext, GateConfig, Router, RouterError, RouterShape, Routing};
+use crate::{BatchContext, GateConfig, Reach, Router, RouterError, RouterShape, Routing, Scope};
 
 /// What a gated router makes of its logits: scoring, selection and weights.
 ///
 /// It is a Burn module, so a strategy may have parameters and running state of its own.
 pub trait Strategy: Module + ModuleDisplay {
+    /// What its decision for a token depends on, outside of training. Default: on the token alone.
+    fn reach(&self) -> Reach {
+        Reach::Token
+    }
+
     /// Decides the routing of all tokens.
     ///
     /// # Shapes
@@ -99,6 +104,14 @@ impl<S: Strategy> GatedRouter<S> {
 impl<S: Strategy> Router for GatedRouter<S> {
     fn num_experts(&self) -> usize {
         self.weight.dims()[0]
+    }
+
+    fn reach(&self) -> Reach {
+        let gate = match self.gate.scope {
+            Scope::Sequence => Reach::Sample,
+            Scope::Token | Scope::Task { .. } => Reach::Token,
+        };
+        gate.max(self.strategy.reach())
     }
 
     fn route(&self, x: Tensor<2>, context: &BatchContext) -> Routing {

@@ -39,6 +39,7 @@ mod gated;
 mod hash;
 mod padding;
 mod random;
+mod reach;
 mod routing;
 pub mod select;
 mod shape;
@@ -57,6 +58,7 @@ pub use error::RouterError;
 pub use gate::{GateConfig, GateInit, Read, Scope};
 pub use gated::{GatedRouter, Strategy, StrategyConfig};
 pub use hash::stable_hash;
+pub use reach::Reach;
 pub use routing::{Routing, RoutingExtras};
 pub use shape::RouterShape;
 pub use strategy::*;
@@ -72,6 +74,11 @@ use burn::tensor::Tensor;
 pub trait Router: Module + ModuleDisplay {
     /// The number of experts that the router chooses from.
     fn num_experts(&self) -> usize;
+
+    /// What the routing of a token depends on, outside of training. Default: on the token alone.
+    fn reach(&self) -> Reach {
+        Reach::Token
+    }
 
     /// Routes every token of a batch.
     ///

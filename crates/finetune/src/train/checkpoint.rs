@@ -22,10 +22,20 @@ pub struct TrainerState {
     pub step: usize,
     /// The optimiser steps of the whole run.
     pub total_steps: usize,
-    /// The lowest validation loss so far, and the step at which it was measured.
+    /// The best value of `metric_for_best_model` so far, and the step at which it was measured.
     pub best: Option<(usize, f64)>,
+    /// The evaluations in a row that brought no sufficient gain.
+    #[serde(default)]
+    pub evaluations_without_gain: usize,
     /// How the run is trained; a run that resumes must be trained the same way.
     pub training: TrainingConfig,
+}
+
+impl TrainerState {
+    /// The start of a run.
+    pub fn new(training: TrainingConfig) -> Self {
+        Self { step: 0, total_steps: 0, best: None, evaluations_without_gain: 0, training }
+    }
 }
 
 /// The folder of the checkpoint of a step.

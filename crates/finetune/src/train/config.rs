@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{LrSchedulerType, Schedule, TrainError};
+use super::{EVAL_LOSS, LrSchedulerType, Schedule, TrainError};
 
 /// How to train; keys are those of transformers' `TrainingArguments`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,9 +49,20 @@ pub struct TrainingConfig {
     pub save_steps: usize,
     /// The training samples that a start looks at, where it looks at data. Default 64.
     pub calibration_samples: usize,
-    /// How many checkpoints are kept, the newest; the best by validation loss is kept besides.
-    /// Default 2.
+    /// How many checkpoints are kept, the newest; the best by
+    /// `metric_for_best_model` is kept besides. Default 2.
     pub save_total_limit: usize,
+    /// What decides which checkpoint is the best: `eval_loss`, or a metric of `[[evaluation]]` as
+    /// `task/metric`, with `,filter` where the task has filters. Default `eval_loss`.
+    pub metric_for_best_model: String,
+    /// How many evaluations in a row may pass without a better one before training stops early; 0
+    /// does not stop. Default 0.
+    pub early_stopping_patience: usize,
+    /// By how much an evaluation must be better to count for that. Default 0.
+    pub early_stopping_threshold: f64,
+    /// Whether the adapter that a run leaves is the best checkpoint's, not the last one. Default
+    /// false.
+    pub load_best_model_at_end: bool,
     /// A warning when one expert of a projection keeps more than this share of the routing weight,
     /// which is looked at in the steps that are logged; 0 does not look. Default 0.9.
     pub routing_collapse_threshold: f64,
@@ -84,6 +95,10 @@ impl Default for TrainingConfig {
             save_steps: 0,
             calibration_samples: 64,
             save_total_limit: 2,
+            metric_for_best_model: EVAL_LOSS.to_owned(),
+            early_stopping_patience: 0,
+            early_stopping_threshold: 0.0,
+            load_best_model_at_end: false,
             routing_collapse_threshold: 0.9,
             routing_collapse_steps: 20,
         }
@@ -92,12 +107,16 @@ impl Default for TrainingConfig {
 
 impl TrainingConfig {
     /// Keys that may differ when a run is resumed: they do not change what is learned.
-    pub(super) const FREE_ON_RESUME: [&'static str; 8] = [
+    pub(super) const FREE_ON_RESUME: [&'static str; 12] = [
         "eval_on_start",
         "logging_steps",
         "eval_steps",
         "save_steps",
         "save_total_limit",
+        "metric_for_best_model",
+        "early_stopping_patience",
+        "early_stopping_threshold",
+        "load_best_model_at_end",
         "per_device_eval_batch_size",
         "routing_collapse_threshold",
         "routing_collapse_steps",
@@ -122,6 +141,7 @@ impl TrainingConfig {
         let from_zero = [
             ("training.max_grad_norm", self.max_grad_norm),
             ("training.weight_decay", self.weight_decay),
+            ("training.early_stopping_threshold", self.early_stopping_threshold),
         ];
         for (key, value) in from_zero {
             if !(value.is_finite() && value >= 0.0) {
@@ -138,6 +158,10 @@ impl TrainingConfig {
             if !(0.0..1.0).contains(&value) {
                 return Err(TrainError::value(key, value, "at least 0 and below 1"));
             }
+        }
+        if self.load_best_model_at_end && self.save_steps == 0 {
+            let allowed = "above 0 where `training.load_best_model_at_end` is set";
+            return Err(TrainError::value("training.save_steps", 0, allowed));
         }
         let counts = [
             ("training.per_device_train_batch_size", self.per_device_train_batch_size),
@@ -197,6 +221,7 @@ mod tests {
         };
         assert!(refused(|c| c.learning_rate = -1.0).contains("training.learning_rate"));
         assert!(refused(|c| c.max_grad_norm = f64::NAN).contains("training.max_grad_norm"));
+        assert!(refused(|c| c.load_best_model_at_end = true).contains("training.save_steps"));
         assert!(refused(|c| c.warmup_ratio = 1.0).contains("training.warmup_ratio"));
         assert!(refused(|c| c.gradient_accumulation_steps = 0).contains("accumulation"));
         let threshold = refused(|c| c.routing_collapse_threshold = 1.0);

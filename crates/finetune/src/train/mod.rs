@@ -1,5 +1,6 @@
 //! The training loop, from one optimiser step to a resumable run.
 
+mod best;
 mod checkpoint;
 mod clip;
 mod collapse;
@@ -7,6 +8,8 @@ mod config;
 mod error;
 mod learner;
 mod metrics;
+mod periodic;
+
 mod observer;
 mod schedule;
 mod split;
@@ -20,6 +23,7 @@ pub use error::TrainError;
 pub use learner::{Learner, LearnerConfig, StepReport};
 pub use metrics::MetricsLog;
 pub use observer::{Progress, Silent, TrainObserver};
+pub use periodic::{EVAL_LOSS, Measurement, PeriodicEvaluation};
 pub use schedule::{LrSchedulerType, Schedule};
 use split::split_gradients;
 pub use trainer::{TrainSummary, Trainer};

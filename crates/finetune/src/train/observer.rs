@@ -1,4 +1,4 @@
-use super::{RoutingCollapse, StepReport};
+use super::{Measurement, RoutingCollapse, StepReport};
 use evaluation::Evaluation;
 
 /// Where a run is.
@@ -26,6 +26,11 @@ pub trait TrainObserver {
     /// After each evaluation.
     fn on_evaluation(&mut self, step: usize, evaluation: &Evaluation) {
         let _ = (step, evaluation);
+    }
+
+    /// After each evaluation of another kind.
+    fn on_measurements(&mut self, step: usize, measured: &[Measurement]) {
+        let _ = (step, measured);
     }
 
     /// When one expert has come to keep nearly all routing weight of projections; once for each,

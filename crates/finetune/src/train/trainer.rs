@@ -2,14 +2,17 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use model_zoo::CausalLm;
-use moe_adapter::{AdaptedProjection, AdapterConfig, save_adapter};
+use moe_adapter::{
+    AdaptedProjection, AdapterConfig, load_adapter, load_adapter_state, save_adapter,
+};
 use router::RoutingTape;
 use serde_json::json;
 
-use super::checkpoint::{load_checkpoint, rotate_checkpoints, save_checkpoint};
+use super::checkpoint::{checkpoint_folder, load_checkpoint, rotate_checkpoints, save_checkpoint};
 use super::{
-    CollapseMonitor, Learner, LearnerConfig, MetricsLog, Progress, RoutingCollapse, StepReport,
-    TrainError, TrainObserver, TrainerState, TrainingConfig, latest_checkpoint,
+    CollapseMonitor, EVAL_LOSS, Learner, LearnerConfig, Measurement, MetricsLog,
+    PeriodicEvaluation, Progress, RoutingCollapse, StepReport, TrainError, TrainObserver,
+    TrainerState, TrainingConfig, latest_checkpoint,
 };
 use data::{BatchPlan, Collator, Sample};
 use evaluation::routing::{ExpertUse, SiteShare};
@@ -26,8 +29,10 @@ pub struct TrainSummary {
     pub train_loss: f64,
     /// The validation at the end; absent without validation data.
     pub evaluation: Option<Evaluation>,
-    /// The best validation loss and its step.
+    /// The best value of `metric_for_best_model` and its step.
     pub best: Option<(usize, f64)>,
+    /// Whether it stopped before its last step, for want of progress.
+    pub stopped_early: bool,
     /// Real tokens per second.
     pub tokens_per_s: f64,
     /// The wall-clock time of this process's part of the run.
@@ -45,6 +50,7 @@ pub struct Trainer<'a, M> {
     validation: &'a [Sample],
     output_dir: &'a Path,
     base_model: Option<String>,
+    evaluations: Vec<Box<dyn PeriodicEvaluation<M> + 'a>>,
 }
 
 impl<'a, M> Trainer<'a, M>
@@ -81,12 +87,27 @@ where
             return Err(balance_loss::BalanceLossError::MissingTaskTypes.into());
         }
         let learner = Learner::new(model, balance, LearnerConfig::new(training, adapter));
-        Ok(Self { learner, adapter, training, train, validation, output_dir, base_model: None })
+        Ok(Self {
+            learner,
+            adapter,
+            training,
+            train,
+            validation,
+            output_dir,
+            base_model: None,
+            evaluations: Vec::new(),
+        })
     }
 
     /// Names the base model in the adapter's configuration.
     pub fn with_base_model(mut self, name: impl Into<String>) -> Self {
         self.base_model = Some(name.into());
+        self
+    }
+
+    /// Measures the model by `evaluation` too.
+    pub fn with_evaluation(mut self, evaluation: Box<dyn PeriodicEvaluation<M> + 'a>) -> Self {
+        self.evaluations.push(evaluation);
         self
     }
 
@@ -104,6 +125,7 @@ where
         observer: &mut dyn TrainObserver,
     ) -> Result<(M, TrainSummary), TrainError> {
         let config = self.training;
+        self.check_best_metric()?;
         let lengths: Vec<_> = self.train.iter().map(Sample::len).collect();
         let plan = BatchPlan::new(
             &lengths,
@@ -112,12 +134,8 @@ where
             config.group_by_length,
             false,
         )?;
-        let mut state = TrainerState {
-            step: 0,
-            total_steps: config.total_steps(plan.batches_per_epoch()),
-            best: None,
-            training: config.clone(),
-        };
+        let mut state = TrainerState::new(config.clone());
+        state.total_steps = config.total_steps(plan.batches_per_epoch());
         let metrics_path = self.output_dir.join(METRICS_FILE);
         if resume {
             let folder = latest_checkpoint(self.output_dir).ok_or_else(|| {
@@ -149,12 +167,11 @@ where
         let mut last = None;
         let mut evaluation = None;
         let mut monitor = self.adapter.is_mixture().then(|| CollapseMonitor::of(config)).flatten();
-        if config.eval_on_start && state.step == 0 && !self.validation.is_empty() {
-            let result = self.evaluate()?;
-            metrics.write(&evaluation_line(0, &result))?;
-            observer.on_evaluation(0, &result);
+        if config.eval_on_start && state.step == 0 {
+            self.measure(0, |_| true, &mut metrics, observer)?;
         }
-        while state.step < state.total_steps {
+        let mut stopped_early = state.out_of_patience(config);
+        while state.step < state.total_steps && !stopped_early {
             let accumulation = config.gradient_accumulation_steps;
             let mut batches = Vec::with_capacity(accumulation);
             for micro in 0..accumulation {
@@ -201,16 +218,13 @@ where
                 }
                 metrics.write(&line)?;
             }
-            if !self.validation.is_empty() && (end || due(state.step, config.eval_steps)) {
-                let result = self.evaluate()?;
-                metrics.write(&evaluation_line(state.step, &result))?;
-                observer.on_evaluation(state.step, &result);
-                if state.best.is_none_or(|(_, loss)| result.loss < loss) {
-                    state.best = Some((state.step, result.loss));
-                }
-                evaluation = Some(result);
-            }
-            let best_now = state.best.is_some_and(|(step, _)| step == state.step);
+            let step = state.step;
+            let now = |every| end || due(step, every);
+            let (validation, measured) = self.measure(step, now, &mut metrics, observer)?;
+            evaluation = validation.or(evaluation);
+            let best_now = state.observe(&measured, config);
+            stopped_early = !end && state.out_of_patience(config);
+            let end = end || stopped_early;
             if end || due(state.step, config.save_steps) || (best_now && config.save_steps > 0) {
                 let folder = self.save(&state)?;
                 observer.on_checkpoint(state.step, &folder);
@@ -218,10 +232,15 @@ where
                 rotate_checkpoints(self.output_dir, config.save_total_limit, best)?;
             }
         }
-        let model = self.learner.model().valid();
+        let mut model = self.learner.model().valid();
+        if let (true, Some((step, _))) = (config.load_best_model_at_end, state.best)
+            && step != state.step
+        {
+            load_best(&mut model, self.output_dir, step)?;
+        }
         save_adapter(&model, self.adapter, self.base_model.as_deref(), self.output_dir)?;
         if evaluation.is_none() && !self.validation.is_empty() {
-            evaluation = Some(self.evaluate()?);
+            evaluation = Some(self.validate(&model)?);
         }
         let seconds = started.elapsed().as_secs_f64();
         let summary = TrainSummary {
@@ -229,15 +248,75 @@ where
             train_loss: last.map_or(f64::NAN, |report| report.loss),
             evaluation,
             best: state.best,
+            stopped_early,
             tokens_per_s: tokens as f64 / seconds,
             seconds,
         };
         Ok((model, summary))
     }
 
-    fn evaluate(&self) -> Result<Evaluation, TrainError> {
+    /// Refuses a `metric_for_best_model` that nothing measures, before anything is trained.
+    fn check_best_metric(&self) -> Result<(), TrainError> {
+        let config = self.training;
+        let mut names: Vec<_> = self.evaluations.iter().flat_map(|of| of.names()).collect();
+        names.push(EVAL_LOSS.to_owned());
+        if !names.contains(&config.metric_for_best_model) {
+            let key = "training.metric_for_best_model";
+            let allowed = format!("one of {}", names.join(", "));
+            return Err(TrainError::value(key, &config.metric_for_best_model, allowed));
+        }
+        let unmeasured = config.metric_for_best_model == EVAL_LOSS && self.validation.is_empty();
+        let needed = [
+            ("training.early_stopping_patience", config.early_stopping_patience > 0),
+            ("training.load_best_model_at_end", config.load_best_model_at_end),
+        ];
+        match needed.into_iter().find(|(_, asked)| *asked && unmeasured) {
+            Some((key, _)) => Err(TrainError::value(
+                key,
+                "set",
+                "unset without validation data (`data.validation`, `data.validation_split`) or \
+                 another `training.metric_for_best_model`",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Measures all that is due at a step, and writes it down.
+    fn measure(
+        &mut self,
+        step: usize,
+        now: impl Fn(usize) -> bool,
+        metrics: &mut MetricsLog,
+        observer: &mut dyn TrainObserver,
+    ) -> Result<(Option<Evaluation>, Vec<Measurement>), TrainError> {
+        let validate = !self.validation.is_empty() && now(self.training.eval_steps);
+        if !validate && !self.evaluations.iter().any(|evaluation| now(evaluation.every())) {
+            return Ok((None, Vec::new()));
+        }
         let model = self.learner.model().valid();
-        Ok(evaluate(&model, self.validation, self.training.per_device_eval_batch_size)?)
+        let mut measured = Vec::new();
+        let mut validation = None;
+        if validate {
+            let result = self.validate(&model)?;
+            metrics.write(&evaluation_line(step, &result))?;
+            observer.on_evaluation(step, &result);
+            let (name, value) = (EVAL_LOSS.to_owned(), result.loss);
+            measured.push(Measurement { name, value, higher_is_better: false });
+            validation = Some(result);
+        }
+        for evaluation in &mut self.evaluations {
+            if now(evaluation.every()) {
+                let found = evaluation.measure(&model, step)?;
+                metrics.write(&measurement_line(step, &found))?;
+                observer.on_measurements(step, &found);
+                measured.extend(found);
+            }
+        }
+        Ok((validation, measured))
+    }
+
+    fn validate(&self, model: &M) -> Result<Evaluation, TrainError> {
+        Ok(evaluate(model, self.validation, self.training.per_device_eval_batch_size)?)
     }
 
     fn save(&self, state: &TrainerState) -> Result<PathBuf, TrainError> {
@@ -264,6 +343,18 @@ fn add_routing(line: &mut serde_json::Value, shares: &[SiteShare], collapsed: &[
     }
 }
 
+/// Puts the adapter of the best checkpoint on a model.
+fn load_best<M>(model: &mut M, output_dir: &Path, step: usize) -> Result<(), TrainError>
+where
+    M: CausalLm,
+    M::Projection: AdaptedProjection,
+{
+    let folder = checkpoint_folder(output_dir, step);
+    let (_, state) = load_adapter(&folder)?;
+    load_adapter_state(model, state, &folder.display().to_string())?;
+    Ok(())
+}
+
 fn due(step: usize, every: usize) -> bool {
     every > 0 && step.is_multiple_of(every)
 }
@@ -275,6 +366,12 @@ fn evaluation_line(step: usize, evaluation: &Evaluation) -> serde_json::Value {
         "eval_perplexity": evaluation.perplexity(),
         "eval_targets": evaluation.targets,
     })
+}
+
+fn measurement_line(step: usize, measured: &[Measurement]) -> serde_json::Value {
+    let mut line = json!({ "step": step });
+    measured.iter().for_each(|found| line[&found.name] = json!(found.value));
+    line
 }
 
 fn step_line(progress: &Progress, report: &StepReport) -> serde_json::Value {

@@ -93,6 +93,7 @@ impl FusedOps for Flex {
         assert!(d.is_multiple_of(2), "rope_heads: pairs of coordinates");
         let (x, cos, sin) = (contiguous(x), contiguous(cos), contiguous(sin));
         let (x, cos, sin) = (x.storage::<f32>(), cos.storage::<f32>(), sin.storage::<f32>());
+        let rows = cos.len() / (s * d).max(1);
         let table = |position: usize| position * d..(position + 1) * d;
         // SAFETY: every head of every position has one row in `out`, and is turned into it.
         unsafe {
@@ -101,7 +102,8 @@ impl FusedOps for Flex {
                     let (batch, head) = (matrix / heads, matrix % heads);
                     for (p, out) in out.chunks_exact_mut(d).enumerate() {
                         let row = table((batch * s + p) * heads + head);
-                        kernel::turn(&x[row], &cos[table(p)], &sin[table(p)], out);
+                        let angle = table((batch % rows) * s + p);
+                        kernel::turn(&x[row], &cos[angle.clone()], &sin[angle], out);
                     }
                 });
             })
@@ -212,6 +214,7 @@ impl FusedGradients for Flex {
         assert!(d.is_multiple_of(2), "rope_heads: pairs of coordinates");
         let (grad, cos, sin) = (contiguous(grad), contiguous(cos), contiguous(sin));
         let (grad, cos, sin) = (grad.storage::<f32>(), cos.storage::<f32>(), sin.storage::<f32>());
+        let rows = cos.len() / (s * d).max(1);
         let table = |position: usize| position * d..(position + 1) * d;
         let positions = rows_per_task(heads * d);
         // SAFETY: every head of every position has one row in `out`, and is turned into it.
@@ -223,7 +226,8 @@ impl FusedGradients for Flex {
                             let (position, head) = (chunk * positions + i / heads, i % heads);
                             let (batch, p) = (position / s, position % s);
                             let row = table((batch * heads + head) * s + p);
-                            kernel::turn_back(&grad[row], &cos[table(p)], &sin[table(p)], out);
+                            let angle = table((batch % rows) * s + p);
+                            kernel::turn_back(&grad[row], &cos[angle.clone()], &sin[angle], out);
                         }
                     },
                 );

@@ -1,4 +1,6 @@
-use burn::tensor::{Bool, DType, Device, Tensor};
+use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
+
+use crate::placement::Placement;
 
 /// Added to the scores of positions that must not be seen.
 ///
@@ -59,6 +61,17 @@ impl Visible {
             (causal, padding) => causal.or(padding),
         };
         Self { first, mask }
+    }
+
+    /// What the new positions of a placement see, with a `window` only so many positions,
+    /// themselves included.
+    pub(super) fn placed(placement: &Placement, window: Option<usize>, device: &Device) -> Self {
+        let mask = placement.bias(window, HIDDEN as f32).map(|bias| {
+            let [rows, new_len, keys] = placement.dims();
+            let data = TensorData::new(bias, [rows, 1, new_len, keys]);
+            Tensor::from_data(data, (device, DType::F32))
+        });
+        Self { first: 0, mask }
     }
 }
 

@@ -6,11 +6,10 @@ use moe_adapter::Projection;
 use router::RoutingTape;
 
 use super::layer::DecoderLayer;
-use super::mask::{Visible, padding_bias};
 use super::norm::RmsNorm;
 use super::pass::Pass;
-use super::rope::RopeTables;
 use crate::parameters::ParameterSource;
+use crate::placement::Placement;
 use crate::{DecoderConfig, KvCache, TokenInput};
 
 /// The decoder without its head.
@@ -52,24 +51,14 @@ impl<P: Projection> DecoderModel<P> {
             x = x * scale;
         }
         let device = x.device();
-        let past = cache.as_ref().map_or(0, |cache| cache.len());
-        let padding = input.attention_mask.clone().map(padding_bias);
-        let padding = match cache.as_deref_mut() {
-            Some(cache) => cache.extended_padding(batch_size, len, padding, &device),
-            None => padding,
+        let placement = match cache.as_deref_mut() {
+            Some(cache) => cache.place(input),
+            None if input.links.is_some() => Some(Placement::new(input, &vec![vec![]; batch_size])),
+            None => None,
         };
-        let full = Visible::new(len, past, None, padding.clone(), &device);
-        // Positions count padding too: only their differences matter to rotary embeddings and
-        // windows.
-        let pass = Pass {
-            rope: RopeTables::new(config, past, len, &device, x.dtype()),
-            sliding: match config.sliding_window {
-                Some(window) if window < past + len => {
-                    Visible::new(len, past, Some(window), padding, &device)
-                }
-                _ => full.clone(),
-            },
-            full,
+        let pass = match placement {
+            Some(placement) => Pass::placed(config, &placement, &device, x.dtype()),
+            None => Pass::counted(config, input, cache.as_deref_mut(), &device, x.dtype()),
         };
         for (i, layer) in self.layers.iter().enumerate() {
             let cache = cache.as_deref_mut().map(|cache| cache.layer(i));

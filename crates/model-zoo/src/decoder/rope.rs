@@ -16,23 +16,23 @@ pub(super) struct RopeTables {
 }
 
 impl RopeTables {
-    /// The tables of `len` positions from `start` on.
+    /// The tables of positions: those of a row, or of all rows one after the other.
     pub(super) fn new(
         config: &DecoderConfig,
-        start: usize,
-        len: usize,
+        positions: impl ExactSizeIterator<Item = usize>,
         device: &Device,
         dtype: DType,
     ) -> Self {
         let head_dim = config.head_dim;
         let half = head_dim / 2;
         let frequencies = config.rope.inverse_frequencies(head_dim);
+        let len = positions.len();
         let mut cos = vec![0.0f32; len * head_dim];
         let mut sin = vec![0.0f32; len * head_dim];
-        for position in 0..len {
-            let row = position * head_dim;
+        for (row, position) in positions.enumerate() {
+            let row = row * head_dim;
             for (i, frequency) in frequencies.iter().enumerate() {
-                let (s, c) = ((start + position) as f32 * frequency).sin_cos();
+                let (s, c) = (position as f32 * frequency).sin_cos();
                 (cos[row + i], cos[row + half + i]) = (c, c);
                 (sin[row + i], sin[row + half + i]) = (s, s);
             }

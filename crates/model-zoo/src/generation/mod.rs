@@ -6,7 +6,7 @@ mod sampler;
 mod stop;
 mod stream;
 
-pub use batch::generate_batch;
+pub use batch::{BatchGenerator, BatchPrompt, generate_batch};
 pub use config::GenerationConfig;
 pub use error::GenerationError;
 pub use prompt::{FinishReason, Generation, generate};

@@ -27,6 +27,11 @@ impl Sampler {
         }
     }
 
+    /// Whether the next token is always the one with the highest score.
+    pub(super) fn takes_the_highest(&self) -> bool {
+        self.temperature == 0.0 && self.repetition_penalty == 1.0
+    }
+
     /// The next token after `history`; `None` when no score is a number.
     pub(super) fn next(&mut self, mut logits: Vec<f32>, history: &[u32]) -> Option<u32> {
         if logits.iter().any(|logit| logit.is_nan()) {

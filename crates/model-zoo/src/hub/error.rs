@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-/// A model that cannot be had from the hub.
+/// A model or a data set that cannot be had from the hub.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HubError {
@@ -13,10 +13,10 @@ pub enum HubError {
     /// The feature is off.
     #[error(
         "`{name}` is not a folder here, and this program was built without the feature `hub`, \
-         which downloads models"
+         which downloads models and data sets"
     )]
     NotBuilt {
-        /// The name of the model.
+        /// The name of the repository.
         name: String,
     },
     /// The hub does not give a file.
@@ -33,15 +33,14 @@ pub enum HubError {
         /// Why.
         message: String,
     },
-    /// The repository has no weights that can be read.
-    #[error(
-        "`{name}` (revision {revision}): has neither `config.json` and `model*.safetensors` nor \
-         `config.json` and `pytorch_model*.bin`"
-    )]
-    NoModel {
+    /// The repository has nothing that can be read.
+    #[error("`{name}` (revision {revision}): has no {what}")]
+    NothingUsable {
         /// The name of the model.
         name: String,
         /// The revision.
         revision: String,
+        /// What it would have to have.
+        what: &'static str,
     },
 }

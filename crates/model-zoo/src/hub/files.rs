@@ -14,14 +14,15 @@ const OTHERS: [&str; 7] = [
 
 /// The files of a repository to download: weights in one format only, safetensors first. `None`
 /// where there is no configuration or there are no weights.
-pub(super) fn needed<'a>(listed: &[&'a str]) -> Option<Vec<&'a str>> {
+pub(super) fn needed(listed: &[String]) -> Option<Vec<String>> {
+    let listed: Vec<&str> = listed.iter().map(String::as_str).collect();
     let weights = [("model", ".safetensors"), ("pytorch_model", ".bin")]
         .into_iter()
-        .map(|(stem, extension)| weights(listed, stem, extension))
+        .map(|(stem, extension)| weights(&listed, stem, extension))
         .find(|weights| !weights.is_empty())?;
     let others = listed.iter().copied().filter(|file| OTHERS.contains(file));
-    let files: Vec<_> = others.chain(weights).collect();
-    files.contains(&"config.json").then_some(files)
+    let files: Vec<_> = others.chain(weights).map(str::to_owned).collect();
+    files.iter().any(|file| file == "config.json").then_some(files)
 }
 
 fn weights<'a>(listed: &[&'a str], stem: &str, extension: &str) -> Vec<&'a str> {
@@ -55,6 +56,9 @@ mod tests {
             "pytorch_model.bin",
             "tokenizer.json",
         ];
+        let needed = |listed: &[&str]| {
+            needed(&listed.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
         assert_eq!(needed(&all).unwrap(), [all[1], all[8], all[3], all[4], all[5]]);
         assert_eq!(needed(&[all[1], all[7]]).unwrap(), [all[1], all[7]]);
         let single = ["config.json", "model.safetensors", all[3]];

@@ -1,5 +1,6 @@
-//! Models by name from the Hugging Face hub.
+//! Models and data sets by name from the Hugging Face hub.
 
+mod dataset;
 mod error;
 #[cfg(feature = "hub")]
 mod fetch;
@@ -7,6 +8,7 @@ mod files;
 
 use std::path::{Path, PathBuf};
 
+pub use dataset::HubDataset;
 pub use error::HubError;
 
 /// A model on the Hugging Face hub.
@@ -46,7 +48,14 @@ impl HubModel {
             return Err(HubError::Name { name: self.name.clone() });
         }
         #[cfg(feature = "hub")]
-        return fetch::fetch(self);
+        return fetch::fetch(
+            self,
+            &fetch::Wanted {
+                kind: hf_hub::RepoType::Model,
+                marker: "config.json",
+                select: &|listed| files::needed(listed),
+            },
+        );
         #[cfg(not(feature = "hub"))]
         Err(HubError::NotBuilt { name: self.name.clone() })
     }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::capacity::{best_tokens, capacity};
 use crate::error::number;
 use crate::{
-    BatchContext, GateConfig, GatedRouter, Read, RouterError, RouterShape, Routing, Strategy,
-    StrategyConfig, select,
+    BatchContext, GateConfig, GatedRouter, Reach, Read, RouterError, RouterShape, Routing,
+    Strategy, StrategyConfig, select,
 };
 
 /// Configuration of an [`ExpertChoice`] router.
@@ -65,6 +65,10 @@ pub struct ExpertChoice {
 pub type ExpertChoiceRouter = GatedRouter<ExpertChoice>;
 
 impl Strategy for ExpertChoice {
+    fn reach(&self) -> Reach {
+        Reach::Batch
+    }
+
     fn decide(&self, logits: Tensor<2>, _read: Read, context: &BatchContext) -> Routing {
         let [tokens, experts] = logits.dims();
         let probabilities = softmax(logits.clone(), 1);

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{at_least_one, number, number_of_experts};
 use crate::padding::spread;
 use crate::{
-    BatchContext, Clusters, GateConfig, GatedRouter, Read, RouterError, RouterShape, Routing,
-    RoutingExtras, Strategy, StrategyConfig, select,
+    BatchContext, Clusters, GateConfig, GatedRouter, Reach, Read, RouterError, RouterShape,
+    Routing, RoutingExtras, Strategy, StrategyConfig, select,
 };
 
 /// How the deviations of all channels become one distance.
@@ -215,6 +215,13 @@ impl SlidingCluster {
 }
 
 impl Strategy for SlidingCluster {
+    fn reach(&self) -> Reach {
+        match self.assignment {
+            Assignment::Token => Reach::Token,
+            Assignment::Sample => Reach::Sample,
+        }
+    }
+
     fn decide(&self, logits: Tensor<2>, read: Read, context: &BatchContext) -> Routing {
         let device = logits.device();
         let [_, experts] = logits.dims();

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::capacity::{capacity, first_tokens};
 use crate::error::number;
 use crate::{
-    BatchContext, GateConfig, GatedRouter, Read, RouterError, RouterShape, Routing, Strategy,
-    StrategyConfig, select,
+    BatchContext, GateConfig, GatedRouter, Reach, Read, RouterError, RouterShape, Routing,
+    Strategy, StrategyConfig, select,
 };
 
 /// Configuration of a [`Switch`] router.
@@ -61,6 +61,10 @@ pub struct Switch {
 pub type SwitchRouter = GatedRouter<Switch>;
 
 impl Strategy for Switch {
+    fn reach(&self) -> Reach {
+        Reach::Batch
+    }
+
     fn decide(&self, logits: Tensor<2>, _read: Read, context: &BatchContext) -> Routing {
         let [tokens, experts] = logits.dims();
         let probabilities = softmax(logits.clone(), 1);

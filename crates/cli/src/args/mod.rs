@@ -1,8 +1,12 @@
-use std::path::PathBuf;
+mod eval;
+
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use lora_moe::model_zoo::{HubError, LoadOptions, WeightDType, resolve_model};
 use lora_moe::moe_adapter::AdapterFormat;
+
+pub use eval::EvalArgs;
 
 /// Fine-tune frozen transformers with mixtures of LoRA experts.
 #[derive(Debug, Parser)]
@@ -34,8 +38,8 @@ pub struct Cli {
 pub enum Command {
     /// Train an adapter as a configuration file describes it.
     Train(TrainArgs),
-    /// Measure the loss of a model, with or without an adapter, on data.
-    Eval(EvalArgs),
+    /// Measure a model, with or without adapters: scores on tasks, or its loss on data.
+    Eval(Box<EvalArgs>),
     /// Continue a text.
     Generate(GenerateArgs),
     /// Compute logits for tokens or images, for comparison with another implementation.
@@ -86,6 +90,14 @@ pub struct ModelArgs {
     /// A Hugging Face folder, or organisation/name on the hub.
     #[arg(long)]
     pub model: PathBuf,
+    /// How it is loaded.
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+/// How a model is loaded.
+#[derive(Debug, Args)]
+pub struct LoadArgs {
     /// The revision on the hub: a branch, a tag or a commit.
     #[arg(long)]
     pub revision: Option<String>,
@@ -102,46 +114,25 @@ pub struct ModelArgs {
 impl ModelArgs {
     /// The folder of the model, downloaded where it is not here.
     pub fn folder(&self) -> Result<PathBuf, HubError> {
-        resolve_model(&self.model, self.revision.as_deref())
+        self.load.folder(&self.model)
     }
 
     /// How it is loaded.
     pub fn options(&self) -> LoadOptions {
-        LoadOptions { dtype: self.dtype, split_fused: self.split_fused }
+        self.load.options()
     }
 }
 
-/// Arguments of `eval`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  lora-moe eval --model llama --data validation.json
-  lora-moe eval --model llama --adapter runs/x --data validation.json --template plain
-  lora-moe eval --model llama --adapter runs/x --data qa.jsonl --exact-match --max-new-tokens 16")]
-pub struct EvalArgs {
-    /// The model.
-    #[command(flatten)]
-    pub model: ModelArgs,
-    /// An adapter folder.
-    #[arg(long)]
-    pub adapter: Option<PathBuf>,
-    /// Files of records, JSON or JSON Lines.
-    #[arg(long, required = true, num_args = 1..)]
-    pub data: Vec<PathBuf>,
-    /// How an instruction becomes a prompt: alpaca, plain, chat, or a text with {instruction}.
-    #[arg(long, default_value = "alpaca")]
-    pub template: String,
-    /// The longest sample in tokens.
-    #[arg(long, default_value_t = 1024)]
-    pub max_length: usize,
-    /// The samples of one forward pass.
-    #[arg(long, default_value_t = 8)]
-    pub batch_size: usize,
-    /// Also generate greedily, and count the answers that are exactly right.
-    #[arg(long)]
-    pub exact_match: bool,
-    /// The most tokens of a generated answer.
-    #[arg(long, default_value_t = 64)]
-    pub max_new_tokens: usize,
+impl LoadArgs {
+    /// The folder of `model`, downloaded where it is not here.
+    pub fn folder(&self, model: &Path) -> Result<PathBuf, HubError> {
+        resolve_model(model, self.revision.as_deref())
+    }
+
+    /// The options of loading.
+    pub fn options(&self) -> LoadOptions {
+        LoadOptions { dtype: self.dtype, split_fused: self.split_fused }
+    }
 }
 
 /// Arguments of `generate`.

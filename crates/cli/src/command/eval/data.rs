@@ -1,4 +1,6 @@
-use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
 use lora_moe::data::{DataFile, read_records};
 use lora_moe::device::parse_device;
 use lora_moe::evaluation::{ExactMatch, evaluate};
@@ -9,13 +11,18 @@ use serde_json::json;
 use crate::args::EvalArgs;
 use crate::command::template::template;
 
-/// Runs `lora-moe eval`: one JSON object on standard output.
+/// Measures the loss on data: one JSON object on standard output.
 #[allow(clippy::print_stdout)]
-pub fn run(args: &EvalArgs, device: &str) -> Result<()> {
+pub fn run(args: &EvalArgs, model: &Path, device: &str) -> Result<()> {
+    if args.adapter.len() > 1 {
+        bail!("--data takes at most one --adapter");
+    }
     let device = parse_device(device)?;
-    let folder = args.model.folder()?;
+    let folder = args.load.folder(model)?;
     let tokenizer = TextTokenizer::from_folder(&folder)?;
-    let model = load_model(&folder, args.adapter.as_deref(), &args.model.options(), &device)?;
+    let adapter = args.adapter.first().map(PathBuf::as_path);
+    let model = load_model(&folder, adapter, &args.load.options(), &device)?;
+    let args = &args.loss;
     let data = DataConfig {
         train: args.data.iter().map(DataFile::new).collect(),
         validation: Vec::new(),
