@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use lora_moe::burn::tensor::{Device, Distribution as Random, Tensor};
 use lora_moe::device::default_device;
+use lora_moe::report::{Lines, lines_svg};
 use lora_moe::router::{
     BatchContext, Distance, Router, RouterShape, SlidingClusterRouter, SlidingClusterRouterConfig,
     StrategyConfig,
 };
-use lora_moe::report::{Lines, lines_svg};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 

@@ -80,11 +80,7 @@ impl Ground {
             let path = folder.path().join(format!("{split}.jsonl"));
             std::fs::write(path, lines.collect::<String>()).unwrap();
         }
-        let ground = Self {
-            model: arg(&model).into(),
-            tasks: arg(&tasks).into(),
-            folder,
-        };
+        let ground = Self { model: arg(&model).into(), tasks: arg(&tasks).into(), folder };
         for (name, text) in [("capital", CHOICE), ("spoken", GENERATED), ("text", ROLLING)] {
             ground.write_task(name, text);
         }
@@ -225,7 +221,8 @@ fn what_cannot_be_evaluated_is_named_and_nothing_is_written_over() {
         ("data", CHOICE.replace("DATA/test", "DATA/nowhere"), vec!["nowhere"]),
         (
             "long",
-            GENERATED.replace("doc_to_text: question", "doc_to_text: \"{{'is ' * 99}}\"")
+            GENERATED
+                .replace("doc_to_text: question", "doc_to_text: \"{{'is ' * 99}}\"")
                 .replace("max_gen_toks: 12", "max_gen_toks: 64"),
             vec!["64"],
         ),

@@ -74,7 +74,6 @@ pub use model_zoo;
 pub use moe_adapter;
 pub use record_files;
 pub use report;
-pub use report;
 pub use router;
 pub use study;
 pub use svd_init;

@@ -140,7 +140,9 @@ mod tests {
     fn logarithmic_marks_are_round() {
         let axis = Axis::logarithmic("", [0.0, 0.04, 3.1, f64::NAN].into_iter());
         assert_eq!(marks(&axis), ["0.05", "0.1", "0.2", "0.5", "1", "2"]);
-        assert!(axis.range().contains(&axis.place(0.04)) && axis.range().contains(&axis.place(3.1)));
+        assert!(
+            axis.range().contains(&axis.place(0.04)) && axis.range().contains(&axis.place(3.1))
+        );
     }
 
     #[test]

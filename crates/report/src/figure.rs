@@ -1,7 +1,7 @@
 use serde::Serialize;
 
-use crate::page::{PageError, render_named};
 use crate::Drawing;
+use crate::page::{PageError, render_named};
 
 /// A drawing and what it shows.
 #[derive(Clone, Debug, Serialize)]

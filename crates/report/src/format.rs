@@ -49,7 +49,10 @@ mod tests {
     #[test]
     fn numbers_are_written_as_they_are_read() {
         assert_eq!([count(7), count(1200), count(1_234_567)], ["7", "1,200", "1,234,567"]);
-        assert_eq!([signed(-0.2, 2), signed(0.2, 1), signed(-0.001, 2)], ["\u{2212}0.20", "+0.2", "0.00"]);
+        assert_eq!(
+            [signed(-0.2, 2), signed(0.2, 1), signed(-0.001, 2)],
+            ["\u{2212}0.20", "+0.2", "0.00"]
+        );
         assert_eq!([share(f64::NAN), signed(f64::INFINITY, 2)], ["\u{2013}", "\u{2013}"]);
         let items = |n: usize| list(["a", "b", "c"].into_iter().take(n).map(str::to_owned));
         assert_eq!([items(0), items(1), items(2), items(3)], ["", "a", "a and b", "a, b and c"]);

@@ -82,7 +82,8 @@ impl Heat {
                 surface.bar(rect, COLOR, strength(value / self.highest));
                 let label = self.labels.get(row).map_or("", String::as_str);
                 let Self { rows, columns, .. } = self;
-                let tip = format!("{}, {rows} {label}, {columns} {column}: {value:.4}", panel.title);
+                let tip =
+                    format!("{}, {rows} {label}, {columns} {column}: {value:.4}", panel.title);
                 surface.tip(rect, &tip);
                 let middle = ((x + right) / 2.0, (y + bottom) / 2.0);
                 if panel.crossed.contains(&(row, column)) {

@@ -1,8 +1,6 @@
 use plotters::style::text_anchor::HPos;
 
-use crate::surface::{
-    FONT, INK, Pen, Plot, Rect, Surface, WIDTH, ink, text_width,
-};
+use crate::surface::{FONT, INK, Pen, Plot, Rect, Surface, WIDTH, ink, text_width};
 use crate::{Axis, Drawing, Look, Marker};
 
 const TOP: f64 = 30.0;
@@ -74,9 +72,9 @@ impl Intervals {
             let half = value.half.unwrap_or(0.0);
             [value.mean - half, value.mean + half]
         });
-        let (low, high) = ends.filter(|end| end.is_finite()).fold((-0.01f64, 0.01f64), |all, end| {
-            (all.0.min(end), all.1.max(end))
-        });
+        let (low, high) = ends
+            .filter(|end| end.is_finite())
+            .fold((-0.01f64, 0.01f64), |all, end| (all.0.min(end), all.1.max(end)));
         let x = Axis::between(name, low.max(self.limits.0), high.min(self.limits.1));
         let y = Axis::places("", 1);
         let plot = Plot::new(&x, &y, rect);
@@ -109,7 +107,10 @@ impl Intervals {
             surface.line(&[(low, y), (high, y)], pen);
             let look = if value.clear { look } else { look.with(Marker::Ring) };
             surface.marker(look, (at, y));
-            surface.tip(Rect { left: rect.left, right: rect.right, ..Rect::around((at, y), 9.0) }, &value.tip);
+            surface.tip(
+                Rect { left: rect.left, right: rect.right, ..Rect::around((at, y), 9.0) },
+                &value.tip,
+            );
         }
     }
 }

@@ -131,7 +131,9 @@ mod tests {
             }],
         };
         for text in [page.html().unwrap(), figure.file().unwrap()] {
-            assert!(!text.contains("<i>") && !text.contains('\u{1}') && !text.contains("&amp;amp;"));
+            assert!(
+                !text.contains("<i>") && !text.contains('\u{1}') && !text.contains("&amp;amp;")
+            );
             assert!(text.contains("&lt;i&gt;&amp;&quot;&#x27;\u{fffd}{{ 7 }}"), "{text}");
         }
     }

@@ -134,7 +134,9 @@ impl<'a> Surface<'a> {
         let style = pen.color.mix(pen.opacity).stroke_width(tenths(pen.width) as u32);
         match pen.dash {
             _ if points.len() < 2 => {}
-            Some((dash, gap)) => self.add(&DashedPathElement::new(points, 10 * dash, 10 * gap, style)),
+            Some((dash, gap)) => {
+                self.add(&DashedPathElement::new(points, 10 * dash, 10 * gap, style))
+            }
             None => self.add(&PathElement::new(points, style)),
         }
     }

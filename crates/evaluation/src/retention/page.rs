@@ -103,8 +103,16 @@ fn half_interval(row: &RetentionRow) -> Option<f64> {
 
 fn table(at: usize, retention: &Retention) -> Table {
     let columns = [
-        "task", "metric", "samples", "before", "after", "difference", "stderr", "share kept",
-        "still right", "p",
+        "task",
+        "metric",
+        "samples",
+        "before",
+        "after",
+        "difference",
+        "stderr",
+        "share kept",
+        "still right",
+        "p",
     ];
     let label = format!("Scores before and after, {}", retention.after);
     let table = Table::new(&format!("retention-{at}"), &label, &columns).sortable();

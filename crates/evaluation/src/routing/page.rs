@@ -205,10 +205,13 @@ fn table(report: &RoutingReport) -> Table {
         .filter(|column| rows.iter().any(|(_, cells)| !cells[*column].is_empty()))
         .collect();
     let columns: Vec<&str> = shown.iter().map(|column| COLUMNS[*column]).collect();
-    rows.iter().fold(Table::new("sites", "Routing by projection", &columns), |table, (first, row)| {
-        let cells = shown.iter().map(|column| Cell::text(&row[*column])).collect();
-        if *first { table.first_row(cells) } else { table.row(cells) }
-    })
+    rows.iter().fold(
+        Table::new("sites", "Routing by projection", &columns),
+        |table, (first, row)| {
+            let cells = shown.iter().map(|column| Cell::text(&row[*column])).collect();
+            if *first { table.first_row(cells) } else { table.row(cells) }
+        },
+    )
 }
 
 fn cells(

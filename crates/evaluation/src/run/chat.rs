@@ -25,7 +25,8 @@ impl ChatTemplate for TokenizerChat<'_> {
 /// What a template puts after an answer is not there where the answer goes on.
 fn up_to_last(mut text: String, content: &str) -> Result<String, BoxError> {
     let trimmed = content.trim();
-    let place = text.rfind(trimmed).ok_or("the chat template changes the beginning of an answer")?;
+    let place =
+        text.rfind(trimmed).ok_or("the chat template changes the beginning of an answer")?;
     // Where the template keeps it, white space at the end of the beginning belongs to it.
     let kept = content.trim_start();
     let end = match text[place..].starts_with(kept) {

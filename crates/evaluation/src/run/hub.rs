@@ -17,7 +17,9 @@ impl HubSource for Hub {
         let folder = HubDataset::new(dataset, configuration.map(str::to_owned)).fetch()?;
         let mut files = Vec::new();
         collect(&folder, &mut files)?;
-        files.retain(|file| belongs(file.strip_prefix(&folder).unwrap_or(file), configuration, split));
+        files.retain(|file| {
+            belongs(file.strip_prefix(&folder).unwrap_or(file), configuration, split)
+        });
         files.sort();
         Ok(files)
     }

@@ -91,8 +91,8 @@ impl Journal {
     /// Keeps one answer.
     pub(super) fn append(&mut self, index: usize, answer: &Response) -> Result<(), RunError> {
         let entry = Entry { index, answer: StoredAnswer::of(answer) };
-        let mut line = serde_json::to_vec(&entry)
-            .map_err(|error| RunError::io(&self.path)(error.into()))?;
+        let mut line =
+            serde_json::to_vec(&entry).map_err(|error| RunError::io(&self.path)(error.into()))?;
         line.push(b'\n');
         // One call, so that a line is rarely cut.
         self.file.write_all(&line).map_err(RunError::io(&self.path))
@@ -130,9 +130,7 @@ impl StoredAnswer {
                 Self::Rolling(log_likelihood.to_string())
             }
             Response::Generated(text) => Self::Generated(text.clone()),
-            Response::Logits(logits) => {
-                Self::Logits(logits.iter().map(f64::to_string).collect())
-            }
+            Response::Logits(logits) => Self::Logits(logits.iter().map(f64::to_string).collect()),
         }
     }
 

@@ -12,9 +12,7 @@ use super::chat::TokenizerChat;
 use super::journal::Journal;
 use super::record::records;
 use super::{Answer, AnswerError, Hub, JOURNAL_FILE, RunError, RunOptions, file_hash};
-use crate::results::{
-    EvaluationResults, RESULTS_FILE, SampleCount, SampleRecord, write_samples,
-};
+use crate::results::{EvaluationResults, RESULTS_FILE, SampleCount, SampleRecord, write_samples};
 use crate::scoring::Progress;
 
 /// Tasks with their data, and all that a model is to be asked.
@@ -155,9 +153,7 @@ impl TaskRun {
             observe(progress);
             Ok(())
         };
-        model
-            .answer(&self.requests, &is_known, &mut keep)
-            .map_err(|error| self.explain(error))?;
+        model.answer(&self.requests, &is_known, &mut keep).map_err(|error| self.explain(error))?;
         let results = self.score(&known, config, output.map(|output| output.folder))?;
         if let (Some(output), Some(journal)) = (output, journal) {
             results.write(output.folder)?;
@@ -210,7 +206,8 @@ impl TaskRun {
             results.versions.insert(name.clone(), version);
             results.num_fewshot.insert(name.clone(), asked.task.num_fewshot());
             let directions = config.metrics.iter();
-            let directions = directions.map(|of| (of.metric.name().to_owned(), of.higher_is_better));
+            let directions =
+                directions.map(|of| (of.metric.name().to_owned(), of.higher_is_better));
             results.higher_is_better.insert(name.clone(), directions.collect());
             let original = asked.task.documents().len();
             let count = SampleCount { original, effective: asked.documents.len() };
@@ -218,8 +215,7 @@ impl TaskRun {
             summaries.insert(name.clone(), summary);
         }
         for group in &self.groups {
-            let below: Vec<_> =
-                group.tasks.iter().filter_map(|task| summaries.get(task)).collect();
+            let below: Vec<_> = group.tasks.iter().filter_map(|task| summaries.get(task)).collect();
             let summary = TaskSummary::of_group(&below, &group.metrics);
             let row = row(&group.alias, &summary);
             results.results.insert(group.name.clone(), row.clone());

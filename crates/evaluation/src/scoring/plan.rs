@@ -228,8 +228,7 @@ mod tests {
         spans.push(span(&[7; 30], 2));
         let groups = plan(&spans, limits(Reach::Token));
         assert_eq!(groups.iter().map(|group| group.prefix).collect::<Vec<_>>(), [50, 0]);
-        let mut seen: Vec<usize> =
-            groups[0].batches.iter().flatten().flatten().copied().collect();
+        let mut seen: Vec<usize> = groups[0].batches.iter().flatten().flatten().copied().collect();
         seen.sort_unstable();
         assert_eq!(seen, (0..20).collect::<Vec<_>>());
         for batch in &groups[0].batches {

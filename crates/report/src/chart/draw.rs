@@ -3,10 +3,10 @@ use plotters::style::text_anchor::HPos;
 
 use super::placer::{Placer, apart};
 use super::{Chart, Named, Rule, Series};
+use crate::Look;
 use crate::surface::{
     At, Drawing, FONT, HEIGHT, INK, Pen, Plot, Rect, Surface, WIDTH, dashes, ink, text_width,
 };
-use crate::Look;
 
 /// Height of a figure for many series.
 const TALL: f64 = 400.0;
@@ -159,7 +159,8 @@ impl Painter<'_, '_, '_> {
         let whole = ends.map(|end| self.place(end, shift));
         let drawn = whole.map(|at| (at.0.clamp(left, right), at.1.clamp(top, bottom)));
         self.line(&drawn, pen);
-        for at in whole.into_iter().zip(drawn).filter(|(end, kept)| end == kept).map(|pair| pair.0) {
+        for at in whole.into_iter().zip(drawn).filter(|(end, kept)| end == kept).map(|pair| pair.0)
+        {
             self.surface.line(&[(at.0 - cap.0, at.1 - cap.1), (at.0 + cap.0, at.1 + cap.1)], pen);
         }
     }

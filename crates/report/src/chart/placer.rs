@@ -100,9 +100,8 @@ pub(super) fn apart(wanted: &[f64], (top, bottom): (f64, f64)) -> Vec<f64> {
         }
         groups.push(group);
     }
-    let spread = |group: (f64, usize)| {
-        (0..group.1).map(move |i| start(group) + LABEL_STEP * i as f64)
-    };
+    let spread =
+        |group: (f64, usize)| (0..group.1).map(move |i| start(group) + LABEL_STEP * i as f64);
     groups.into_iter().flat_map(spread).collect()
 }
 

@@ -12,11 +12,11 @@ use super::measure::routing_shares;
 use super::{
     Base, DemoConfig, DemoMethod, EvaluationSets, Half, Measured, measure, pretrained, samples,
 };
-use crate::StudyError;
 use super::{DemoReport, LossCurve, RoutingShares};
-use crate::{BASE, ResultRow, Setting};
+use crate::StudyError;
 use crate::tune::{Tuned, Tuning, in_order, tune};
 use crate::world::Exchange;
+use crate::{BASE, ResultRow, Setting};
 use data::Sample;
 use finetune::train::TrainingConfig;
 

@@ -23,8 +23,8 @@ pub use experiment::{DemoObserver, run_demo};
 pub use measure::{EvaluationSets, Half, Measured, measure};
 pub(crate) use page::thin;
 pub use page::{
-    Comparison, compare, headline, read_results, report_html, terminal_table, write_plane, write_report,
-    write_results,
+    Comparison, compare, headline, read_results, report_html, terminal_table, write_plane,
+    write_report, write_results,
 };
 pub use pretrain::{Base, pretrained};
 pub use results::{DemoReport, LossCurve, RoutingShares};

@@ -108,12 +108,7 @@ fn options(args: &EvalArgs) -> Result<RunOptions> {
 }
 
 /// What the model is and what computes it, for the results.
-fn about(
-    args: &EvalArgs,
-    model: &Path,
-    folder: &Path,
-    device: &str,
-) -> Result<Map<String, Value>> {
+fn about(args: &EvalArgs, model: &Path, folder: &Path, device: &str) -> Result<Map<String, Value>> {
     let about = json!({
         "model": model.display().to_string(),
         "model_sha256": folder_hash(folder)?,

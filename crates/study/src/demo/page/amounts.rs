@@ -39,7 +39,8 @@ fn over_data(report: &DemoReport, y: Axis, value: fn(&ResultRow) -> f64, places:
             named: Named::Above,
         });
     }
-    let level = |base| Rule::Level(value(base), format!("untuned {}", decimal(value(base), places)));
+    let level =
+        |base| Rule::Level(value(base), format!("untuned {}", decimal(value(base), places)));
     chart.rules.extend(report.base().map(level));
     chart
 }

@@ -39,8 +39,7 @@ pub fn report_html(report: &DemoReport) -> Result<String, PageError> {
 }
 
 pub(super) fn figures(report: &DemoReport) -> Vec<Figure> {
-    let mut all =
-        vec![plane::plane(report), amounts::forgetting(report), amounts::text(report)];
+    let mut all = vec![plane::plane(report), amounts::forgetting(report), amounts::text(report)];
     all.extend(routing::routing(report));
     all.extend(losses::losses(report));
     all

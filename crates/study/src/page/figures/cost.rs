@@ -37,7 +37,8 @@ fn figure(view: View<'_>, what: &str, speed: fn(&MethodCost) -> f64) -> Option<F
     let mut chart = Chart::tall(x, y);
     for (method, speed, score) in points {
         let tokens = count(speed.round() as usize);
-        let tip = format!("{method}: {tokens} tokens per second, score {}", with_interval(&score, 2));
+        let tip =
+            format!("{method}: {tokens} tokens per second, score {}", with_interval(&score, 2));
         let half = (0.0, score.half_width.unwrap_or(0.0));
         let point = Point::marked((speed, score.mean), tip, method.to_owned());
         chart.series.push(Series {
