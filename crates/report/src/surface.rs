@@ -183,7 +183,7 @@ impl<'a> Surface<'a> {
         let weight = if bold { FontStyle::Bold } else { FontStyle::Normal };
         // plotters takes 1.24 for the height of a line over the size of its font.
         let font = FontDesc::new(FontFamily::Name("inherit"), 12.4 * size, weight);
-        let style = TextStyle::from(font.color(&color)).pos(Pos::new(side, VPos::Center));
+        let style = font.color(&color).pos(Pos::new(side, VPos::Center));
         self.add(&Text::new(clean(text), at(point), style));
     }
 
