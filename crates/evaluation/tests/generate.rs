@@ -64,19 +64,17 @@ fn batches_give_what_single_prompts_give() {
         let requests = requests(model.vocab_size(), &[&common, "no such text"]);
         let expected: Vec<Generation> = requests
             .iter()
-            .map(|(prompt, config)| {
-                generate(&model, &tokenizer, prompt, config, |_| ()).unwrap()
-            })
+            .map(|(prompt, config)| generate(&model, &tokenizer, prompt, config, |_| ()).unwrap())
             .collect();
-        let count =
-            |reason| expected.iter().filter(|found| found.finish_reason == reason).count();
+        let count = |reason| expected.iter().filter(|found| found.finish_reason == reason).count();
         assert!(count(FinishReason::Stop) > 0 && count(FinishReason::Length) > 0, "{name}");
         // All at once, and few at a time, so that rows join others.
         for (batch_tokens, cache_tokens) in [(4096, 1 << 16), (60, 400)] {
             let options =
                 ScoringOptions { batch_tokens, cache_tokens, ..ScoringOptions::default() };
             let found = generated(&model, &requests, &options);
-            for ((found, expected), (prompt, config)) in found.iter().zip(&expected).zip(&requests) {
+            for ((found, expected), (prompt, config)) in found.iter().zip(&expected).zip(&requests)
+            {
                 assert_eq!(found, expected, "{name}, {cache_tokens}: {prompt:?} {config:?}");
             }
         }

@@ -141,7 +141,8 @@ fn batches_give_what_single_requests_give() {
             let (found, progress) = score(&model, &requests, &options);
             assert_eq!(progress.requests, requests.len());
             for ((found, expected), request) in found.iter().zip(&expected).zip(&requests) {
-                let ((found, greedy), (expected, expected_greedy)) = (value(found), value(expected));
+                let ((found, greedy), (expected, expected_greedy)) =
+                    (value(found), value(expected));
                 assert!(
                     (found - expected).abs() <= TOLERANCE * expected.abs().max(1.0),
                     "{name}, {batch_tokens}: {found}, expected {expected}: {request:?}"

@@ -58,7 +58,9 @@ pub enum ScoringError {
         index: usize,
     },
     /// The tokenizer has no token that starts or ends a text.
-    #[error("the tokenizer has neither a `bos_token` nor an `eos_token`, so nothing stands for an empty context")]
+    #[error(
+        "the tokenizer has neither a `bos_token` nor an `eos_token`, so nothing stands for an empty context"
+    )]
     NoPrefixToken,
     /// Generation failed.
     #[error(transparent)]

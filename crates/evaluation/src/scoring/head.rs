@@ -38,7 +38,8 @@ pub(super) fn predictions<M: CausalLm>(
             continue;
         }
         let logits = model.logits(hidden.clone().narrow(0, start, len));
-        let places = part.iter().map(|(row, token)| ((row - start) * vocab + *token as usize) as i64);
+        let places =
+            part.iter().map(|(row, token)| ((row - start) * vocab + *token as usize) as i64);
         let places = TensorData::new(places.collect::<Vec<_>>(), [part.len()]);
         let places = Tensor::<1, Int>::from_data(places, &logits.device());
         let picked = floats(logits.clone().reshape([len * vocab]).select(0, places));

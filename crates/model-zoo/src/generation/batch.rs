@@ -221,14 +221,14 @@ impl<'a, M: CausalLm> BatchGenerator<'a, M> {
     fn beginning(&self, prompts: &[BatchPrompt<'_>]) -> Option<KvCache> {
         let first = prompts.first()?.tokens;
         let common = |tokens: &[u32]| first.iter().zip(tokens).take_while(|(a, b)| a == b).count();
-        let common = prompts.iter().map(|prompt| common(prompt.tokens).min(prompt.tokens.len() - 1));
+        let common =
+            prompts.iter().map(|prompt| common(prompt.tokens).min(prompt.tokens.len() - 1));
         let shared = common.min().unwrap_or(0);
         if self.model.reach() != Reach::Token || shared * (prompts.len() - 1) < WORTH_A_PASS {
             return None;
         }
         let device = self.model.device();
-        let input =
-            TokenInput::from_sequences(&[&first[..shared]], 0, PaddingSide::Left, &device);
+        let input = TokenInput::from_sequences(&[&first[..shared]], 0, PaddingSide::Left, &device);
         let mut cache = self.model.new_cache();
         let mut tape = RoutingTape::new(input.context());
         self.model.hidden_states(&input, Some(&mut cache), &mut tape);
