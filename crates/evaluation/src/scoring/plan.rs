@@ -138,8 +138,12 @@ impl Sorted<'_> {
     /// Rows that begin alike nest, as do the ranges of neighbours that have at least so many tokens
     /// in common; each such range is either one family, or falls into those inside of it.
     fn families(&self, rows: &[Row]) -> Vec<Family> {
-        // States before the first that is needed; at least one token follows.
-        let free = |row: &Row| row.members.clone().map(|i| self.span(i).first()).min().unwrap_or(0);
+        // What all of a row begin with, before the first state that is needed.
+        let free = |row: &Row| {
+            let first = row.members.clone().map(|i| self.span(i).first());
+            let shared = row.members.clone().skip(1).map(|i| self.shared[i]);
+            first.chain(shared).min().unwrap_or(0)
+        };
         let frees: Vec<usize> = rows.iter().map(free).collect();
         let mut open: Vec<Nest> = Vec::new();
         for i in 1..=rows.len() {
@@ -250,6 +254,28 @@ mod tests {
             .collect();
         let groups = plan(&spans, limits(Reach::Token));
         assert_eq!(groups.iter().map(|group| group.prefix).collect::<Vec<_>>(), [62, 62, 0]);
+    }
+
+    #[test]
+    fn rows_that_branch_early_have_no_long_prefix() {
+        // Neighbouring rows have much in common, but not all that is in them.
+        let spans: Vec<Span> = (0..60u32)
+            .map(|i| {
+                let mut tokens = vec![1; 10];
+                tokens.extend([2 + i / 3; 50]);
+                tokens.extend([100 + i; 2]);
+                span(&tokens, 1)
+            })
+            .collect();
+        for batch_tokens in [64, 120, 200, 1000] {
+            let limits = Limits { batch_tokens, ..limits(Reach::Token) };
+            let count: usize = plan(&spans, limits)
+                .iter()
+                .flat_map(|group| group.batches.iter().flatten())
+                .map(Vec::len)
+                .sum();
+            assert_eq!(count, 60);
+        }
     }
 
     #[test]
