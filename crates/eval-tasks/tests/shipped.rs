@@ -1,4 +1,5 @@
 //! The shipped tasks: each is read, and those whose data is at hand make their requests.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::path::PathBuf;
 
@@ -25,7 +26,8 @@ fn every_shipped_task_is_read_and_says_where_its_data_is_from() {
 
 #[test]
 fn a_missing_data_set_is_one_line_that_says_how_to_get_it() {
-    let config = TaskIndex::shipped().unwrap().select(&["arc_easy"]).unwrap().tasks.swap_remove("arc_easy");
+    let config =
+        TaskIndex::shipped().unwrap().select(&["arc_easy"]).unwrap().tasks.swap_remove("arc_easy");
     let folder = tempfile::tempdir().unwrap();
     let sources = DataSources { roots: vec![folder.path().to_owned()], hub: None };
     let error = Task::load(config.unwrap(), &sources, None).err().unwrap().to_string();
