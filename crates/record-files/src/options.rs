@@ -13,6 +13,8 @@ pub struct ReadOptions {
     pub delimiter: Option<u8>,
     /// The names of a table's columns, where its first line is a row already.
     pub column_names: Option<Vec<String>>,
+    /// Whether a table without names for its columns begins with a row; they are named `0`, `1` …
+    pub headerless: bool,
     /// Whether quotation marks in a table are text like any other.
     pub no_quoting: bool,
 }

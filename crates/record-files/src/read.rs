@@ -147,6 +147,10 @@ mod tests {
         };
         let rows = read("a.tsv", b"\"x\t1\n", &options).unwrap();
         assert_eq!(rows[0].row.get("code"), Some(&"\"x".into()));
+        let options = ReadOptions { headerless: true, ..ReadOptions::default() };
+        let rows = read("a.csv", b"x,1\ny,2\n", &options).unwrap();
+        assert_eq!(serde_json::to_string(&rows[0].row).unwrap(), r#"{"0":"x","1":1}"#);
+        assert_eq!(rows.len(), 2);
     }
 
     #[test]

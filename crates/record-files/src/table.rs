@@ -18,11 +18,16 @@ pub(crate) fn read(
     let mut reader = ReaderBuilder::new()
         .delimiter(options.delimiter.unwrap_or_else(|| usual_delimiter(file)))
         .quoting(!options.no_quoting)
-        .has_headers(options.column_names.is_none())
+        .has_headers(options.column_names.is_none() && !options.headerless)
         .flexible(true)
         .from_reader(text.as_bytes());
     let names: Vec<String> = match &options.column_names {
         Some(names) => names.clone(),
+        None if options.headerless => {
+            // Only what the first line looks like is asked: it is read again as a row.
+            let first = reader.headers().map_err(|error| wrong(Some(1), error.to_string()))?;
+            (0..first.len()).map(|column| column.to_string()).collect()
+        }
         None => {
             let header = reader.headers().map_err(|error| wrong(Some(1), error.to_string()))?;
             header.iter().map(str::to_owned).collect()

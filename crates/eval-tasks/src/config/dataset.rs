@@ -42,7 +42,14 @@ impl DatasetConfig {
         let mut config = Self { path, name, data_files: None, options: ReadOptions::default() };
         let Some(node) = kwargs else { return Ok(config) };
         let mut fields = Fields::of(node, "dataset_kwargs")?;
-        for ignored in ["trust_remote_code", "streaming", "keep_linebreaks", "download_mode"] {
+        for ignored in [
+            "trust_remote_code",
+            "streaming",
+            "keep_linebreaks",
+            "download_mode",
+            "revision",
+            "verification_mode",
+        ] {
             fields.take(ignored);
         }
         config.data_files = fields.take_with("data_files", data_files)?;
@@ -52,6 +59,7 @@ impl DatasetConfig {
             sample_by: fields.take_with("sample_by", sample_by)?.unwrap_or_default(),
             delimiter: None,
             column_names: None,
+            headerless: false,
             no_quoting: fields
                 .take_with("quoting", |node, key| match node.scalar().and_then(Value::as_u64) {
                     Some(0 | 1) => Ok(false),
@@ -71,6 +79,17 @@ impl DatasetConfig {
         for key in ["column_names", "names"] {
             let names = fields.take_with(key, Node::texts)?;
             config.options.column_names = config.options.column_names.or(names);
+        }
+        if let Some(header) = fields.take_even_null("header") {
+            match header.scalar() {
+                Some(Value::Null) => config.options.headerless = true,
+                Some(value) if value.as_u64() == Some(0) => {}
+                _ => {
+                    return Err(
+                        header.wrong("dataset_kwargs.header", "0, or null where there is none")
+                    );
+                }
+            }
         }
         fields.finish()?;
         Ok(config)

@@ -10,6 +10,8 @@ pub struct MetricConfig {
     pub metric: Metric,
     /// How texts are compared, where the metric compares texts.
     pub exact_match: ExactMatch,
+    /// How far two numbers may differ, where the metric compares numbers.
+    pub tolerance: f64,
     /// How the values of all documents become one.
     pub aggregation: Aggregation,
     /// Whether a larger value is a better one.
@@ -22,6 +24,7 @@ impl MetricConfig {
         Self {
             metric,
             exact_match: ExactMatch::default(),
+            tolerance: 0.001,
             aggregation: metric.usual_aggregation(),
             higher_is_better: metric.usually_higher_is_better(),
         }
@@ -46,6 +49,13 @@ impl MetricConfig {
         }
         // The metrics of Hugging Face's evaluate that have a counterpart here are the same.
         fields.take("hf_evaluate");
+        // It belongs to groups; the harness's own files have it here too.
+        fields.take("weight_by_size");
+        if metric == Metric::NumberMatch
+            && let Some(tolerance) = fields.take_with("tolerance", Node::number)?
+        {
+            config.tolerance = tolerance;
+        }
         if metric == Metric::ExactMatch {
             let flag = |fields: &mut Fields, key| -> Result<bool, TaskError> {
                 Ok(fields.take_with(key, Node::boolean)?.unwrap_or(false))

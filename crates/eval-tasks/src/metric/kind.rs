@@ -15,6 +15,8 @@ pub enum Metric {
     AccMutualInfo,
     /// Whether the answer equals a target.
     ExactMatch,
+    /// Whether the answer is the target's number, up to a tolerance.
+    NumberMatch,
     /// Gold and predicted label, for the F1 score of class 1.
     F1,
     /// Gold and predicted label, for Matthews' correlation.
@@ -44,12 +46,13 @@ pub enum Metric {
 
 use Metric::*;
 
-const ALL: [(Metric, &str); 17] = [
+const ALL: [(Metric, &str); 18] = [
     (Acc, "acc"),
     (AccNorm, "acc_norm"),
     (AccBytes, "acc_bytes"),
     (AccMutualInfo, "acc_mutual_info"),
     (ExactMatch, "exact_match"),
+    (NumberMatch, "number_match"),
     (F1, "f1"),
     (Mcc, "mcc"),
     (BrierScore, "brier_score"),
@@ -104,7 +107,9 @@ impl Metric {
                     | BrierScore
                     | Bypass
             ),
-            OutputType::GenerateUntil => matches!(self, ExactMatch | SquadEm | SquadF1 | Bypass),
+            OutputType::GenerateUntil => {
+                matches!(self, ExactMatch | NumberMatch | SquadEm | SquadF1 | Bypass)
+            }
             OutputType::SequenceClassification => {
                 matches!(self, Acc | F1 | Mcc | Pearson | Spearman | Bypass)
             }
@@ -114,9 +119,8 @@ impl Metric {
 
     pub(crate) fn usual_aggregation(self) -> Aggregation {
         match self {
-            Acc | AccNorm | AccBytes | AccMutualInfo | ExactMatch | SquadEm | SquadF1 => {
-                Aggregation::Mean
-            }
+            Acc | AccNorm | AccBytes | AccMutualInfo | ExactMatch | NumberMatch | SquadEm
+            | SquadF1 => Aggregation::Mean,
             F1 => Aggregation::F1,
             Mcc => Aggregation::MatthewsCorrcoef,
             BrierScore => Aggregation::BrierScore,

@@ -139,16 +139,12 @@ impl Reader<'_> {
     fn escape(&mut self, out: &mut String) -> Option<()> {
         let character = self.peek()?;
         self.at += character.len_utf8();
+        if let Some(plain) = plain_escape(character) {
+            out.push(plain);
+            return Some(());
+        }
         let digits = match character {
-            'n' => return Some(out.push('\n')),
-            'r' => return Some(out.push('\r')),
-            't' => return Some(out.push('\t')),
-            'a' => return Some(out.push('\u{7}')),
-            'b' => return Some(out.push('\u{8}')),
-            'f' => return Some(out.push('\u{c}')),
-            'v' => return Some(out.push('\u{b}')),
             '\n' => return Some(()),
-            '\\' | '\'' | '"' => return Some(out.push(character)),
             '0'..='7' => {
                 let rest = &self.text[self.at - 1..];
                 let length = rest.chars().take(3).take_while(|c| ('0'..='7').contains(c)).count();
@@ -189,6 +185,21 @@ impl Reader<'_> {
         }
         token.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number)
     }
+}
+
+/// What a backslash and one character stand for.
+fn plain_escape(character: char) -> Option<char> {
+    Some(match character {
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'a' => '\u{7}',
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'v' => '\u{b}',
+        '\\' | '\'' | '"' => character,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

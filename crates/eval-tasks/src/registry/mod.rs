@@ -2,6 +2,7 @@
 
 mod entry;
 mod index;
+mod llm_adapters;
 mod mmlu;
 mod select;
 mod shipped;

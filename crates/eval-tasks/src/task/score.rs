@@ -5,7 +5,7 @@ use super::{FilterScore, MetricScore, SampleScore, Task};
 use crate::TaskError;
 use crate::config::{MetricConfig, OutputType};
 use crate::data::Document;
-use crate::metric::{Metric, MetricValue, squad_exact_match, squad_f1};
+use crate::metric::{Metric, MetricValue, number_match, squad_exact_match, squad_f1};
 use crate::request::Response;
 
 impl Task {
@@ -167,6 +167,10 @@ impl Task {
         let score = |config: &MetricConfig| match config.metric {
             Metric::ExactMatch => Some(mean(&|answer| {
                 f64::from(targets.iter().any(|target| config.exact_match.matches(answer, target)))
+            })),
+            Metric::NumberMatch => Some(mean(&|answer| {
+                let matches = |target: &String| number_match(answer, target, config.tolerance);
+                f64::from(targets.iter().any(matches))
             })),
             Metric::SquadEm => {
                 Some(mean(&|answer| squad_exact_match(answer, targets.iter().map(String::as_str))))
