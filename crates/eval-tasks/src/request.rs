@@ -52,7 +52,8 @@ pub enum Request {
 pub enum ImageSource {
     /// A file.
     File(PathBuf),
-    /// The value of the column itself: numbers `[rows, columns]` or `[channels, rows, columns]`.
+    /// The value of the column itself: numbers `[rows, columns]` or `[channels, rows, columns]`,
+    /// or the hub's object whose `bytes` are those of an image file.
     Pixels(Value),
 }
 

@@ -276,7 +276,10 @@ impl Task {
             return Ok(ImageSource::Pixels(Value::Null));
         };
         let value = self.prompts.target(field, document)?;
-        let path = value.as_str().or_else(|| value.get("path").and_then(Value::as_str));
+        // The hub's tables hold the file itself, beside the name that it once had.
+        let embedded = value.get("bytes").is_some_and(|bytes| !bytes.is_null());
+        let path = value.get("path").and_then(Value::as_str).filter(|_| !embedded);
+        let path = value.as_str().or(path);
         Ok(match path {
             Some(path) => {
                 let folder = document.origin.file.parent().map(PathBuf::from).unwrap_or_default();

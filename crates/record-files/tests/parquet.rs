@@ -1,0 +1,38 @@
+//! Parquet as the hub keeps it: lists, structures and missing values. The files were written by
+//! pyarrow 26, with Snappy and Zstandard.
+#![cfg(feature = "parquet")]
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use record_files::{ReadOptions, read_rows};
+
+#[test]
+fn rows_of_pyarrow_are_read() {
+    for compression in ["snappy", "zstd"] {
+        let file = format!("tests/data/rows.{compression}.parquet");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let rows = read_rows(&path, &ReadOptions::default()).unwrap();
+        let texts: Vec<String> =
+            rows.iter().map(|row| serde_json::to_string(&row.row).unwrap()).collect();
+        assert_eq!(
+            texts,
+            [
+                r#"{"question":"why?","choices":{"label":["A","B"],"text":["a","b"]},"label":1,"score":0.5,"aliases":["x"],"image":{"bytes":[1,255],"path":null},"yes":true}"#,
+                r#"{"question":null,"choices":{"label":["A"],"text":["c"]},"label":-1,"score":null,"aliases":[],"image":{"bytes":[],"path":"b.png"},"yes":false}"#,
+            ]
+        );
+        assert_eq!(rows[1].origin.row, 1);
+    }
+}
+
+#[test]
+fn a_cut_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.parquet");
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rows.snappy.parquet");
+    let bytes = std::fs::read(whole).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let error = read_rows(&path, &ReadOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("cut.parquet: Parquet: "), "{error}");
+}
