@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use lora_moe::adapter_formats::AdapterFormat;
 use lora_moe::model_zoo::{HubError, LoadOptions, WeightDType, resolve_model};
-use lora_moe::moe_adapter::AdapterFormat;
 
 /// Fine-tune frozen transformers with mixtures of LoRA experts.
 #[derive(Debug, Parser)]
