@@ -20,7 +20,7 @@ fn every_shipped_task_is_read_and_says_where_its_data_is_from() {
     assert_eq!((mmlu.tasks.len(), mmlu.children.len()), (57, 4));
     assert_eq!(selection.groups["llm_adapters_commonsense"].tasks.len(), 8);
     assert_eq!(selection.groups["llm_adapters_arithmetic"].tasks.len(), 7);
-    assert_eq!(index.select(&["glue_encoders"]).unwrap().tasks.len(), 9);
+    assert_eq!(index.select(&["glue"]).unwrap().tasks.len(), 9);
     assert_eq!(index.select(&["mmlu_high_school_*"]).unwrap().tasks.len(), 14);
 }
 

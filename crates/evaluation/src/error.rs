@@ -12,6 +12,9 @@ pub enum EvaluationError {
     /// A tokenizer that cannot be used.
     #[error(transparent)]
     Tokenizer(#[from] model_zoo::TokenizerError),
+    /// Requests that cannot be answered.
+    #[error(transparent)]
+    Scoring(#[from] crate::scoring::ScoringError),
     /// Generation that failed.
     #[error(transparent)]
     Generation(#[from] model_zoo::GenerationError),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+use adapter_arithmetic::{ArithmeticError, FixedRouting, mean_routing, merge_adapters};
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use data::{Collator, Sample};
@@ -9,9 +10,9 @@ use finetune::calibrate::calibrate;
 use finetune::train::{Learner, LearnerConfig, TrainingConfig};
 use model_zoo::{CausalLm, Decoder, DecoderConfig, LoadOptions, TokenInput};
 use moe_adapter::{
-    Adaptable, AdapterConfig, AdapterError, AttachOptions, FixedRouting, LayersToTransform, Preset,
-    Projection, RouterScope, TargetModules, adapter_state, attach, attach_saved, attach_with,
-    load_adapter, mean_routing, merge_adapters, save_adapter, trainable_parameters,
+    Adaptable, AdapterConfig, AdapterError, AttachOptions, LayersToTransform, Preset, Projection,
+    RouterScope, TargetModules, adapter_state, attach, attach_saved, attach_with, load_adapter,
+    save_adapter, trainable_parameters,
 };
 use router::{BatchContext, RoutingTape};
 use svd_init::{EvaConfig, InitConfig, LoraGaConfig};
@@ -180,9 +181,11 @@ fn what_is_merged_computes_what_the_adapter_did() {
         if config.is_mixture() {
             let refused = match config.router_scope {
                 RouterScope::Projection => {
-                    matches!(result, Err(AdapterError::InputDependent { .. }))
+                    matches!(result, Err(ArithmeticError::InputDependent { .. }))
                 }
-                RouterScope::FeedForward => matches!(result, Err(AdapterError::BlockRouter { .. })),
+                RouterScope::FeedForward => {
+                    matches!(result, Err(ArithmeticError::BlockRouter { .. }))
+                }
             };
             assert!(refused, "{preset}");
             assert_eq!(logits(&merged), logits(&model), "{preset}");

@@ -10,6 +10,8 @@
 //! | [`svd_init`] | where experts start | [`ExpertInit`](svd_init::ExpertInit) |
 //! | [`lora_expert`] | what experts compute | [`ExpertBank`](lora_expert::ExpertBank) |
 //! | [`moe_adapter`] | how the four make one layer; presets, checkpoints | [`Projection`](moe_adapter::Projection) |
+//! | [`adapter_formats`] | how other projects store adapters | |
+//! | [`adapter_arithmetic`] | what becomes of trained adapters | |
 //! | [`model_zoo`] | which models they adapt | [`CausalLm`](model_zoo::CausalLm) |
 //! | [`data`] | what a file of records says to a model | |
 //! | [`record_files`] | what a file holds | |
@@ -63,6 +65,8 @@
 
 pub mod device;
 
+pub use adapter_arithmetic;
+pub use adapter_formats;
 pub use balance_loss;
 pub use burn;
 pub use data;

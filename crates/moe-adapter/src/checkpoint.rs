@@ -29,8 +29,9 @@ where
     StoredAdapter::of(model, config, base_model).write(folder)
 }
 
-/// Reads an adapter's folder, in any [`AdapterFormat`](crate::AdapterFormat): its configuration
-/// and its parameters, to be put on a model with [`attach_saved`](crate::attach_saved).
+/// Reads an adapter's folder that [`save_adapter`] wrote: its configuration and its parameters, to
+/// be put on a model with [`attach_saved`](crate::attach_saved). The crate `adapter-formats` reads
+/// the layouts of other projects too.
 ///
 /// # Errors
 ///

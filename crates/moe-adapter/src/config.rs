@@ -179,6 +179,22 @@ impl AdapterConfig {
         self.scaling.value(self.lora_alpha, self.use_rslora, rank, in_features)
     }
 
+    /// Tells whether a tensor is of the base model, by its name: one of a module that is trained as
+    /// a whole, or a bias that is trained.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError::TargetPattern`] for `modules_to_save` that are no regular expression.
+    pub fn whole_parameters(&self) -> Result<impl Fn(&str) -> bool + use<>, AdapterError> {
+        let matcher = self.modules_to_save.as_ref().map(TargetModules::matcher).transpose()?;
+        let biases = self.bias != BiasTraining::None;
+        Ok(move |name: &str| {
+            let (module, parameter) = name.rsplit_once('.').unwrap_or(("", name));
+            let saved = matcher.as_ref().is_some_and(|matcher| matcher.is_match_within(module));
+            saved || (biases && parameter == "bias")
+        })
+    }
+
     /// What the banks of one layer share.
     pub(crate) fn bank_options(&self, sizes: &LayerSizes, scaling: f64, path: &str) -> BankOptions {
         BankOptions {

@@ -181,6 +181,16 @@ pub enum AdapterError {
     /// A file of tensors that cannot be read or written.
     #[error(transparent)]
     Tensors(#[from] tensor_files::TensorFileError),
+    /// A folder in the layout of another project.
+    #[error(
+        "{}: not in this project's layout; `adapter_formats::read_adapter` and lora-moe convert read \
+         those of other projects",
+        path.display()
+    )]
+    OtherLayout {
+        /// The file.
+        path: PathBuf,
+    },
     /// A folder without tensors.
     #[error(
         "{}: has no weights; looked for adapter_model.safetensors and adapter_model.bin",
@@ -189,70 +199,6 @@ pub enum AdapterError {
     NoWeights {
         /// The folder.
         folder: PathBuf,
-    },
-    /// A layout that does not exist.
-    #[error("adapter: there is no layout {name:?}; there are: {allowed}")]
-    UnknownFormat {
-        /// The name given.
-        name: String,
-        /// The names there are.
-        allowed: String,
-    },
-    /// A key that the layout needs.
-    #[error("{}: `{key}` is missing{}", path.display(), hint(nearest))]
-    MissingKey {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// Keys of the file that look alike.
-        nearest: Vec<String>,
-    },
-    /// A value that cannot be understood.
-    #[error("{}: `{key}` is {found}, but must be: {allowed}", path.display())]
-    KeyValue {
-        /// The file.
-        path: PathBuf,
-        /// The key at fault.
-        key: String,
-        /// The value found.
-        found: String,
-        /// What is allowed.
-        allowed: String,
-    },
-    /// A key that is not known, and switches something on.
-    #[error(
-        "{}: `{key}` is {found}, which is not known here and may change what the adapter \
-         computes{}",
-        path.display(),
-        hint(nearest)
-    )]
-    UnknownKey {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: String,
-        /// Its value.
-        found: String,
-        /// Known keys that look alike.
-        nearest: Vec<String>,
-    },
-    /// An adapter of which a layout cannot say everything.
-    #[error(
-        "the layout {format:?} cannot say all of this adapter: {what}{}",
-        if *only_training {
-            "; these matter in training only, and can be dropped (--drop-training)"
-        } else {
-            ""
-        }
-    )]
-    CannotExpress {
-        /// The layout.
-        format: &'static str,
-        /// What would be lost.
-        what: String,
-        /// Whether the adapter would compute the same without it.
-        only_training: bool,
     },
     /// A regular expression of sizes that does not parse.
     #[error("adapter: `{key}` has no regular expression: {pattern:?}")]
@@ -321,81 +267,6 @@ pub enum AdapterError {
         found: String,
         /// What is needed.
         expected: String,
-    },
-    /// A mixture that decides for each token cannot become one weight.
-    #[error(
-        "{path}: its router decides for every token, so the mixture is not one weight; give the \
-         text whose mean routing it is to be frozen at (--prompt), or the weights of the experts \
-         (--weights)"
-    )]
-    InputDependent {
-        /// The linear.
-        path: String,
-    },
-    /// A mixture of whole blocks cannot become weights.
-    #[error(
-        "{path}: its router mixes whole feed-forward blocks, which are no linear maps, so the \
-         mixture is no weight, whatever the routing; take out one expert (lora-moe extract --expert)"
-    )]
-    BlockRouter {
-        /// The block.
-        path: String,
-    },
-    /// Weights that are not one for each expert.
-    #[error(
-        "{path}: the weights are {found:?}, but must be {experts} finite numbers, one for each of \
-         its experts"
-    )]
-    ExpertWeights {
-        /// The linear.
-        path: String,
-        /// The experts that its router chooses from.
-        experts: usize,
-        /// The weights given.
-        found: Vec<f64>,
-    },
-    /// A merge that the adapter alone does not say how to take back.
-    #[error(
-        "{origin}: {reason}, so what merging changed is not in the adapter's folder; it is in the \
-         merged model's merged_adapter.safetensors, which is needed"
-    )]
-    NoMergeRecord {
-        /// The adapter.
-        origin: String,
-        /// Why its folder does not suffice.
-        reason: &'static str,
-    },
-    /// An expert that is not there.
-    #[error("{path}: there is no expert {expert}; there are {experts}, counted from 0")]
-    ExpertNotFound {
-        /// The linear.
-        path: String,
-        /// The index given.
-        expert: usize,
-        /// The number of experts.
-        experts: usize,
-    },
-    /// Adapters that cannot be taken apart or put together as asked.
-    #[error("{what}: {reason}")]
-    CannotCombine {
-        /// The adapter, the linear or the key at fault.
-        what: String,
-        /// Why, and what can be done.
-        reason: String,
-    },
-    /// A record whose model is another one.
-    #[error("{name}: {found}, so the record of the merge is of another model or adapter")]
-    MergeRecord {
-        /// The linear or the parameter.
-        name: String,
-        /// What does not fit.
-        found: String,
-    },
-    /// Experts that are no linear maps.
-    #[error("{path}: its experts are no linear maps, so they cannot be merged into the weight")]
-    NotLinear {
-        /// The linear.
-        path: String,
     },
     /// There is nothing to save.
     #[error("adapter: the model carries no adapter, so there is nothing to save or to merge")]

@@ -5,8 +5,8 @@
 //! [`Projection`], and [`attach`] puts adapters on the projections that an [`AdapterConfig`]
 //! targets. Published methods are [`Preset`]s: plain configuration values that can be printed,
 //! edited and saved. [`save_adapter`] and [`load_adapter`] keep an adapter in a folder as
-//! `adapter_config.json` and `adapter_model.safetensors`; a [`StoredAdapter`] reads and writes the
-//! [`AdapterFormat`]s of other projects too.
+//! `adapter_config.json` and `adapter_model.safetensors`. The layouts of other projects are read by
+//! `adapter-formats`, and what is done with trained adapters is in `adapter-arithmetic`.
 //!
 //! ```
 //! use moe_adapter::{AdapterConfig, Preset};
@@ -19,15 +19,14 @@
 
 mod activation;
 mod adapter;
+mod adapter_files;
 mod attach;
 mod build;
 mod checkpoint;
-mod combine;
 mod config;
 mod error;
 mod feed_forward;
 mod ids;
-mod interchange;
 mod linear;
 mod pattern;
 mod preset;
@@ -38,32 +37,34 @@ mod select;
 mod sizes;
 mod start;
 mod state;
+mod stored;
 mod target;
 mod trainable;
+mod values;
+mod weights_file;
 
 pub use activation::Activation;
 pub use adapter::MoeAdapter;
+pub use adapter_files::AdapterFiles;
 pub use attach::{AttachOptions, adapt, attach, attach_saved, attach_with, detach};
 pub use build::BuiltAdapter;
 pub use checkpoint::{ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, load_adapter, save_adapter};
-pub use combine::{
-    FixedRouting, MERGE_RECORD_FILE, MergeRecord, MixOptions, Mixed, extract_expert,
-    extract_mixture, fixed_routing, from_burn_lora, mean_routing, merge_adapters, mix_adapters,
-    to_burn_lora, train_router_only, unmerge_adapters,
-};
 pub use config::AdapterConfig;
 pub use error::AdapterError;
 pub use feed_forward::{FeedForwardPaths, GatedFeedForward};
 pub use ids::lora_b_ids;
-pub use interchange::{AdapterFormat, Source, StoredAdapter, WeightsFile, WriteOptions};
 pub use linear::AdaptedLinear;
+pub use pattern::SizePatterns;
 pub use preset::Preset;
 pub use projection::{Adaptable, AdaptedProjection, BlockVisitor, BlockVisitorMut, Projection};
 pub use scaling::ScalingRule;
 pub use scope::{BiasTraining, RouterScope};
 pub use sizes::LayerSizes;
 pub use start::StartFactors;
-pub use state::{AdapterState, adapter_state, load_adapter_state};
+pub use state::{AdapterState, adapter_state, is_start, load_adapter_state, module_state};
+pub use stored::StoredAdapter;
 pub use target::{LayersToTransform, TargetModules};
 pub use tensor_files::write_atomically;
-pub use trainable::trainable_parameters;
+pub use trainable::{load_named_state, named_state, trainable_names, trainable_parameters};
+pub use values::{to_data, to_stored};
+pub use weights_file::WeightsFile;

@@ -50,8 +50,8 @@ impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
 }
 
 impl<R: Router, E: ExpertBank> AdaptedLinear<R, E> {
-    /// Replaces the frozen linear.
-    pub(crate) fn replace_linear(&mut self, linear: Linear) {
+    /// Replaces the frozen linear, as by what an adapter was merged into. The new one is frozen too.
+    pub fn replace_linear(&mut self, linear: Linear) {
         self.base = linear.no_grad();
     }
 }

@@ -42,23 +42,32 @@ impl<T: Copy + PartialEq> Patterns<T> {
     }
 }
 
-/// What `rank_pattern` and `alpha_pattern` say.
-pub(crate) struct SizePatterns {
+/// What `rank_pattern` and `alpha_pattern` say, ready to be matched against the paths of linears.
+pub struct SizePatterns {
     rank: Patterns<usize>,
     alpha: Patterns<f64>,
 }
 
 impl AdapterConfig {
-    /// The patterns, ready to be matched.
-    pub(crate) fn size_patterns(&self) -> Result<SizePatterns, AdapterError> {
+    /// The patterns of sizes.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError::SizePattern`] for what is no regular expression.
+    pub fn size_patterns(&self) -> Result<SizePatterns, AdapterError> {
         Ok(SizePatterns {
             rank: Patterns::new("rank_pattern", &self.rank_pattern)?,
             alpha: Patterns::new("alpha_pattern", &self.alpha_pattern)?,
         })
     }
 
-    /// The sizes of one linear.
-    pub(crate) fn sizes_of(
+    /// The sizes of one linear: those of its layer, but for what the patterns say of its path.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError::PatternsOverlap`] for patterns that disagree on it, and
+    /// [`AdapterError::SplitRank`] for a rank that its experts cannot share.
+    pub fn sizes_of(
         &self,
         path: &str,
         layer: usize,

@@ -26,13 +26,9 @@ pub enum ScalingRule {
 }
 
 impl ScalingRule {
-    pub(crate) fn value(
-        self,
-        lora_alpha: f64,
-        use_rslora: bool,
-        rank: usize,
-        in_features: usize,
-    ) -> f64 {
+    /// The factor of the experts' output in a linear of `in_features` inputs, where `rank` is that
+    /// of one expert.
+    pub fn value(self, lora_alpha: f64, use_rslora: bool, rank: usize, in_features: usize) -> f64 {
         let r = rank as f64;
         match self {
             Self::LoraAlpha => lora_alpha / if use_rslora { r.sqrt() } else { r },

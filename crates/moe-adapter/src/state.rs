@@ -37,8 +37,9 @@ where
     state
 }
 
-/// The parameters of the module `name` of the projection `path`, by the names they have on disk.
-pub(crate) fn module_state<M: Module>(path: &str, name: &str, module: &M) -> AdapterState {
+/// The parameters of the module `name` of the adapter at `path`, as of its `router`, by the names
+/// that they have on disk.
+pub fn module_state<M: Module>(path: &str, name: &str, module: &M) -> AdapterState {
     let mut reader = Reader::default();
     reader.read(path, name, module);
     reader.state
@@ -77,6 +78,11 @@ where
 
 /// What the names of [`StartFactors`](crate::StartFactors) have in common.
 pub(crate) const START: &str = ".start.";
+
+/// Whether a tensor of this name is of a start that was taken out of a frozen weight.
+pub fn is_start(name: &str) -> bool {
+    name.contains(START)
+}
 
 /// Replaces the parameters by those of a state that has been checked.
 pub(crate) fn replace_state<M>(model: &mut M, mut state: AdapterState)

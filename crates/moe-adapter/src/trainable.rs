@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData};
 
+use crate::state::check_state;
 use crate::target::Matcher;
 use crate::{AdapterError, BiasTraining, TargetModules};
 
@@ -141,11 +142,31 @@ pub(crate) fn trainable_state<M: Module>(
 
 /// The parameters of a model with the names that they have on disk, trainable or not; those that
 /// the model lacks are left out.
-pub(crate) fn named_state<M: Module>(
-    model: &M,
-    names: &BTreeSet<String>,
-) -> BTreeMap<String, TensorData> {
+pub fn named_state<M: Module>(model: &M, names: &BTreeSet<String>) -> BTreeMap<String, TensorData> {
     read(model, Wanted::Named(names))
+}
+
+/// The names that the trainable parameters of a model have on disk, those of adapters apart.
+pub fn trainable_names<M: Module>(model: &M) -> BTreeSet<String> {
+    trainable_state(model, &HashSet::new()).into_keys().collect()
+}
+
+/// Replaces parameters of a model, trainable or not, by the names that they have on disk. `origin`
+/// names the source in errors.
+///
+/// # Errors
+///
+/// [`AdapterError`] when the model lacks one of them, or has it with another shape. The model is
+/// then unchanged.
+pub fn load_named_state<M: Module>(
+    model: &mut M,
+    mut state: BTreeMap<String, TensorData>,
+    origin: &str,
+) -> Result<(), AdapterError> {
+    let current = named_state(model, &state.keys().cloned().collect());
+    check_state(&current, &state, origin)?;
+    load_trainable(model, &mut state);
+    Ok(())
 }
 
 /// Which parameters of a model are read.

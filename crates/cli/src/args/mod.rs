@@ -3,8 +3,8 @@ mod eval;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use lora_moe::adapter_formats::AdapterFormat;
 use lora_moe::model_zoo::{HubError, LoadOptions, WeightDType, resolve_model};
-use lora_moe::moe_adapter::AdapterFormat;
 
 pub use eval::EvalArgs;
 

@@ -1,10 +1,9 @@
 use anyhow::{Context, Result, bail};
+use lora_moe::adapter_formats::{WriteOptions, detect_format, read_adapter_as, write_adapter};
 use lora_moe::device::parse_device;
 use lora_moe::finetune::run::load_any_model;
 use lora_moe::model_zoo::with_any_model;
-use lora_moe::moe_adapter::{
-    ADAPTER_CONFIG_FILE, StoredAdapter, WeightsFile, WriteOptions, adapter_state,
-};
+use lora_moe::moe_adapter::{ADAPTER_CONFIG_FILE, WeightsFile, adapter_state};
 
 use crate::args::ConvertArgs;
 
@@ -15,9 +14,9 @@ pub fn run(args: &ConvertArgs, device: &str) -> Result<()> {
     }
     let format = match args.from {
         Some(format) => format,
-        None => StoredAdapter::detect(&args.adapter)?,
+        None => detect_format(&args.adapter)?,
     };
-    let mut adapter = StoredAdapter::read_as(&args.adapter, format)?;
+    let mut adapter = read_adapter_as(&args.adapter, format)?;
     if let Some(folder) = &args.model {
         // What the start took out of the weights is then stored, so that no one has to repeat it.
         let device = parse_device(device)?;
@@ -30,7 +29,7 @@ pub fn run(args: &ConvertArgs, device: &str) -> Result<()> {
         weights: if args.bin { WeightsFile::PyTorch } else { WeightsFile::Safetensors },
         drop_training: args.drop_training,
     };
-    adapter.write_as(&args.output, &options)?;
+    write_adapter(&adapter, &args.output, &options)?;
     eprintln!(
         "{} tensors, from the layout {format} to {}, in {}",
         adapter.state.len(),

@@ -1,9 +1,8 @@
 use anyhow::{Result, bail};
+use lora_moe::adapter_arithmetic::{extract_expert, extract_mixture};
+use lora_moe::adapter_formats::{AdapterFormat, WriteOptions, read_adapter, write_adapter};
 use lora_moe::lora_expert::ExpertsConfig;
-use lora_moe::moe_adapter::{
-    ADAPTER_CONFIG_FILE, AdapterFormat, StoredAdapter, WriteOptions, extract_expert,
-    extract_mixture,
-};
+use lora_moe::moe_adapter::ADAPTER_CONFIG_FILE;
 
 use crate::args::ExtractArgs;
 
@@ -12,7 +11,7 @@ pub fn run(args: &ExtractArgs) -> Result<()> {
     if args.output.join(ADAPTER_CONFIG_FILE).exists() {
         bail!("{} already holds an adapter; choose another --output", args.output.display());
     }
-    let adapter = StoredAdapter::read(&args.adapter)?;
+    let adapter = read_adapter(&args.adapter)?;
     let single = match args.expert {
         Some(expert) => extract_expert(&adapter, expert)?,
         None => {
@@ -25,7 +24,7 @@ pub fn run(args: &ExtractArgs) -> Result<()> {
         ExpertsConfig::Ia3 {} => AdapterFormat::Native,
         _ => AdapterFormat::Peft,
     };
-    single.write_as(&args.output, &WriteOptions::new(format))?;
+    write_adapter(&single, &args.output, &WriteOptions::new(format))?;
     eprintln!("a single adapter in the layout {format} is in {}", args.output.display());
     Ok(())
 }

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use lora_moe::adapter_formats::{detect_format, read_adapter_as};
 use lora_moe::model_zoo::AnyModelConfig;
 use lora_moe::moe_adapter::{ADAPTER_CONFIG_FILE, StoredAdapter};
 
@@ -44,9 +45,9 @@ fn model(folder: &Path) -> Result<()> {
 
 #[allow(clippy::print_stdout)]
 fn adapter(folder: &Path) -> Result<()> {
-    let layout = StoredAdapter::detect(folder)?;
+    let layout = detect_format(folder)?;
     let StoredAdapter { config, state, base_model_name_or_path: base, .. } =
-        StoredAdapter::read_as(folder, layout)?;
+        read_adapter_as(folder, layout)?;
     let parameters: usize = state.values().map(|data| data.num_elements()).sum();
     println!("{}", serde_json::to_string_pretty(&config)?);
     println!("layout                {layout}");

@@ -1,11 +1,11 @@
 use anyhow::{Result, bail};
+use lora_moe::adapter_arithmetic::{
+    FixedRouting, MERGE_RECORD_FILE, fixed_routing, mean_routing, merge_adapters,
+};
 use lora_moe::burn::tensor::{Int, Tensor};
 use lora_moe::device::parse_device;
 use lora_moe::finetune::run::load_any_model;
 use lora_moe::model_zoo::{AnyModel, CausalLm, Decoder, TextTokenizer, TokenInput, with_any_model};
-use lora_moe::moe_adapter::{
-    FixedRouting, MERGE_RECORD_FILE, fixed_routing, mean_routing, merge_adapters,
-};
 use lora_moe::router::RoutingTape;
 
 use super::besides::copy_besides;

@@ -1,6 +1,8 @@
 use anyhow::{Context, Result, bail};
+use lora_moe::adapter_arithmetic::{MixOptions, Mixed, mix_adapters};
+use lora_moe::adapter_formats::read_adapter;
 use lora_moe::device::parse_device;
-use lora_moe::moe_adapter::{ADAPTER_CONFIG_FILE, MixOptions, Mixed, StoredAdapter, mix_adapters};
+use lora_moe::moe_adapter::ADAPTER_CONFIG_FILE;
 
 use crate::args::MixArgs;
 
@@ -13,7 +15,7 @@ pub fn run(args: &MixArgs, device: &str) -> Result<()> {
     let options = MixOptions { router_seed: args.router_seed, ..MixOptions::named(&args.router)? };
     let mut adapters = Vec::with_capacity(args.adapters.len());
     for folder in &args.adapters {
-        adapters.push(StoredAdapter::read(folder)?);
+        adapters.push(read_adapter(folder)?);
     }
     let Mixed { adapter, notes } =
         mix_adapters(&adapters, &options, &device).with_context(|| {

@@ -1,10 +1,10 @@
 use anyhow::{Context, Result, bail};
+use lora_moe::adapter_formats::read_adapter;
 use lora_moe::data::DataFile;
 use lora_moe::device::parse_device;
 use lora_moe::evaluation::routing::{DEAD_SHARE, RoutingReport, routing_statistics, write_routing};
 use lora_moe::finetune::run::{DataConfig, load_model, load_samples};
 use lora_moe::model_zoo::{CausalLm, LoadOptions, TextTokenizer};
-use lora_moe::moe_adapter::load_adapter;
 
 use crate::args::InspectArgs;
 use crate::command::template::template;
@@ -15,7 +15,7 @@ pub fn run(args: &InspectArgs, device: &str) -> Result<()> {
     let adapter = args.adapter.as_deref().context("--adapter is needed")?;
     let device = parse_device(device)?;
     // Before the model is read, which may take long.
-    if !load_adapter(adapter)?.0.is_mixture() {
+    if !read_adapter(adapter)?.config.is_mixture() {
         bail!(
             "{}: the adapter has one expert and no router, so there is no routing to inspect",
             adapter.display()

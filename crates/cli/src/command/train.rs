@@ -4,8 +4,8 @@ use anyhow::Result;
 use indicatif::ProgressBar;
 use lora_moe::device::parse_device;
 use lora_moe::evaluation::Evaluation;
-use lora_moe::finetune::run::{PreparedRun, RunConfig};
-use lora_moe::finetune::train::{Progress, RoutingCollapse, StepReport, TrainObserver, Trainer};
+use lora_moe::finetune::run::{PreparedRun, RunConfig, TaskEvaluation};
+use lora_moe::finetune::train::{Measurement, Progress, RoutingCollapse, StepReport, TrainObserver, Trainer};
 use lora_moe::moe_adapter::trainable_parameters;
 
 use crate::args::TrainArgs;
@@ -29,7 +29,12 @@ pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
         run.validation.len(),
         run.adapted
     );
-    let trainer = Trainer::new(
+    let evaluations: Vec<TaskEvaluation<'_>> = config
+        .evaluation
+        .iter()
+        .map(|entry| TaskEvaluation::new(entry, &run.tokenizer, &config.output_dir))
+        .collect::<Result<_, _>>()?;
+    let mut trainer = Trainer::new(
         run.model,
         &config.adapter,
         &config.training,
@@ -38,6 +43,9 @@ pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
         &config.output_dir,
     )?
     .with_base_model(config.model.path.display().to_string());
+    for evaluation in evaluations {
+        trainer = trainer.with_evaluation(Box::new(evaluation));
+    }
     let threshold = config.training.routing_collapse_threshold;
     let mut observer = Bar { bar: None, threshold };
     let (_, summary) = trainer.run(args.resume, &mut observer)?;
@@ -51,6 +59,9 @@ pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
             evaluation.perplexity(),
             evaluation.targets
         );
+    }
+    if summary.stopped_early {
+        eprintln!("stopped early: `training.early_stopping_patience` evaluations brought no gain");
     }
     eprintln!(
         "{} steps, {:.0} tokens/s; the adapter is in {}",
@@ -98,6 +109,12 @@ impl TrainObserver for Bar {
 
     fn on_evaluation(&mut self, step: usize, evaluation: &Evaluation) {
         self.say(format!("step {step}: validation loss {:.4}", evaluation.loss));
+    }
+
+    fn on_measurements(&mut self, step: usize, measured: &[Measurement]) {
+        let all: Vec<_> =
+            measured.iter().map(|of| format!("{} {:.4}", of.name, of.value)).collect();
+        self.say(format!("step {step}: {}", all.join(", ")));
     }
 
     fn on_routing_collapse(&mut self, step: usize, collapsed: &[RoutingCollapse]) {

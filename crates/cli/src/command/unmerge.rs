@@ -1,8 +1,10 @@
 use anyhow::{Context, Result, bail};
+use lora_moe::adapter_arithmetic::{MERGE_RECORD_FILE, MergeRecord, unmerge_adapters};
+use lora_moe::adapter_formats::read_adapter;
 use lora_moe::device::parse_device;
 use lora_moe::finetune::run::load_any_model;
 use lora_moe::model_zoo::with_any_model;
-use lora_moe::moe_adapter::{MERGE_RECORD_FILE, MergeRecord, StoredAdapter, unmerge_adapters};
+use lora_moe::moe_adapter::StoredAdapter;
 
 use super::besides::copy_besides;
 use crate::args::UnmergeArgs;
@@ -15,7 +17,7 @@ pub fn run(args: &UnmergeArgs, device: &str) -> Result<()> {
     }
     let folder = args.model.folder()?;
     let mut model = load_any_model(&folder, None, &args.model.options(), &device)?;
-    let StoredAdapter { config, state, .. } = StoredAdapter::read(&args.adapter)?;
+    let StoredAdapter { config, state, .. } = read_adapter(&args.adapter)?;
     let (record, source) = match MergeRecord::read(&folder, &device)? {
         Some(record) => {
             record

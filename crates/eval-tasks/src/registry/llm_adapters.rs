@@ -102,7 +102,7 @@ fn choice(pattern: &str, longest: usize) -> String {
 fn number() -> String {
     "generation_kwargs: {until: [], max_gen_toks: 256, do_sample: false}\n\
     filter_list:\n- name: last-number\n  filter:\n  - {function: regex, group_select: -1, \
-    regex_pattern: \"-?\\\\d[\\\\d,]*\\\\.?\\\\d*\"}\n  - {function: take_first}\n\
+    regex_pattern: \"-?,*\\\\d[\\\\d,]*\\\\.?[\\\\d,]*\"}\n  - {function: take_first}\n\
     metric_list:\n- {metric: number_match, aggregation: mean, higher_is_better: true, \
     tolerance: 0.001}\n"
         .to_owned()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use burn::tensor::{Device, TensorData};
 use model_zoo::{CausalLm, Decoder, LoadOptions, TextTokenizer};
 use moe_adapter::{
-    AdapterConfig, Preset, StoredAdapter, adapter_state, attach, attach_saved, load_adapter_state,
+    AdapterConfig, Preset, adapter_state, attach, attach_saved, load_adapter_state,
 };
 use router::{Assignment, RouterConfig, Scope};
 use tokenizers::Tokenizer;
@@ -20,7 +20,7 @@ pub fn base(name: &str) -> Decoder {
 
 /// A model with an adapter that was trained elsewhere.
 pub fn adapted(name: &str) -> Decoder {
-    let adapter = StoredAdapter::read(&golden("adapters").join(name)).unwrap();
+    let adapter = adapter_formats::read_adapter(&golden("adapters").join(name)).unwrap();
     let mut model = base("llama3");
     attach_saved(&mut model, &adapter.config, adapter.state, name).unwrap();
     model

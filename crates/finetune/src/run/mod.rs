@@ -8,6 +8,7 @@ mod config;
 mod evaluation;
 mod prepare;
 mod start;
+mod task_evaluation;
 mod template;
 
 pub use config::{
@@ -16,4 +17,5 @@ pub use config::{
 pub use evaluation::TaskEvaluationConfig;
 pub use prepare::{PreparedRun, load_any_model, load_model, load_samples};
 pub use start::{AdapterStart, TrainedPart};
+pub use task_evaluation::TaskEvaluation;
 pub use template::run_template;

@@ -1,3 +1,5 @@
+use adapter_arithmetic::train_router_only;
+use adapter_formats::read_adapter;
 use std::path::Path;
 
 use burn::tensor::{DType, Device};
@@ -6,8 +8,7 @@ use model_zoo::{
     with_any_model,
 };
 use moe_adapter::{
-    Adaptable, AdaptedLinear, AttachOptions, Projection, attach_saved, attach_with, load_adapter,
-    train_router_only,
+    Adaptable, AdaptedLinear, AttachOptions, Projection, StoredAdapter, attach_saved, attach_with,
 };
 use svd_init::SvdCache;
 
@@ -67,7 +68,7 @@ impl PreparedRun {
         let checkpoint = if resume { latest_checkpoint(&run.output_dir) } else { None };
         let adapted = match checkpoint.or_else(|| run.start.from.clone()) {
             Some(folder) => {
-                let (_, state) = load_adapter(&folder)?;
+                let StoredAdapter { state, .. } = read_adapter(&folder)?;
                 attach_saved(&mut model, &run.adapter, state, &folder.display().to_string())?
             }
             None => {
@@ -164,7 +165,7 @@ where
             allowed: "float32 where there is an adapter".to_owned(),
         });
     }
-    let (config, state) = load_adapter(adapter)?;
+    let StoredAdapter { config, state, .. } = read_adapter(adapter)?;
     attach_saved(model, &config, state, &adapter.display().to_string())?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
-use moe_adapter::{AdapterConfig, StoredAdapter};
+use adapter_formats::read_adapter;
+use moe_adapter::AdapterConfig;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -64,7 +65,7 @@ impl AdapterStart {
 /// The configuration of a saved adapter, with the keys of `table` that may differ from it.
 fn saved(table: Table, folder: &Path, origin: &str) -> Result<AdapterConfig, TrainError> {
     let config = |message: String| TrainError::Config { origin: origin.into(), message };
-    let saved = StoredAdapter::read(folder)?.config;
+    let saved = read_adapter(folder)?.config;
     let keys = Table::try_from(&saved).map_err(|error| config(error.to_string()))?;
     let mut changed = keys.clone();
     for (key, value) in with_preset(table, origin)? {

@@ -39,12 +39,21 @@ pub enum TrainError {
     /// An adapter that cannot be made, saved or loaded.
     #[error(transparent)]
     Adapter(#[from] moe_adapter::AdapterError),
+    /// An adapter's folder that cannot be understood.
+    #[error(transparent)]
+    Format(#[from] adapter_formats::FormatError),
+    /// Adapters that cannot be changed as asked.
+    #[error(transparent)]
+    Arithmetic(#[from] adapter_arithmetic::ArithmeticError),
     /// A balance loss that lacks what it needs.
     #[error(transparent)]
     Balance(#[from] balance_loss::BalanceLossError),
     /// Scores that cannot be measured.
     #[error(transparent)]
     Evaluation(#[from] evaluation::EvaluationError),
+    /// Tasks that cannot be evaluated.
+    #[error(transparent)]
+    Tasks(#[from] evaluation::run::RunError),
     /// A file that cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {

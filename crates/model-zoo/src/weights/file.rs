@@ -1,17 +1,9 @@
 use std::path::Path;
 
-use safetensors::Dtype;
-
 use super::WeightError;
 use super::pytorch::PyTorchFile;
 use super::safetensors_file::SafetensorsFile;
-
-/// A tensor as a file holds it: row-major, little-endian.
-pub(super) struct StoredTensor<'a> {
-    pub(super) dtype: Dtype,
-    pub(super) shape: &'a [usize],
-    pub(super) bytes: &'a [u8],
-}
+use super::stored_tensor::StoredTensor;
 
 /// A file of weights in one of the formats.
 #[derive(Debug)]

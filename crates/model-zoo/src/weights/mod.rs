@@ -7,6 +7,7 @@ mod mapped;
 mod pytorch;
 mod safetensors_file;
 mod source;
+mod stored_tensor;
 mod writer;
 
 pub use dtype::{UnknownDType, WeightDType};

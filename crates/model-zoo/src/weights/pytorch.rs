@@ -4,8 +4,8 @@ use std::path::Path;
 use tensor_files::{TensorLocation, pytorch_index};
 
 use super::WeightError;
-use super::file::StoredTensor;
 use super::mapped::MappedFile;
+use super::stored_tensor::StoredTensor;
 
 /// One `pytorch_model.bin`.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use safetensors::{SafeTensorError, SafeTensors};
 use serde::Deserialize;
 
 use super::WeightError;
-use super::file::StoredTensor;
 use super::mapped::MappedFile;
+use super::stored_tensor::StoredTensor;
 
 /// The length of the header stands before it.
 const PREFIX: usize = 8;

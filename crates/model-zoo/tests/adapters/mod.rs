@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use model_zoo::{Decoder, LoadOptions};
-use moe_adapter::{
-    AdaptedLinear, AdapterError, AdapterFormat, StoredAdapter, WeightsFile, WriteOptions,
-    attach_saved,
+use adapter_formats::{
+    AdapterFormat, FormatError, WriteOptions, detect_format, read_adapter, write_adapter,
 };
+use model_zoo::{Decoder, LoadOptions};
+use moe_adapter::{AdaptedLinear, StoredAdapter, WeightsFile, attach_saved};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -47,9 +47,9 @@ fn error_of(adapter: &StoredAdapter, reference: &Reference) -> f32 {
 fn every_layout_gives_the_logits_of_its_project() {
     for (name, format) in ADAPTERS {
         let folder = folder(name);
-        assert_eq!(StoredAdapter::detect(&folder).unwrap(), format, "{name}");
+        assert_eq!(detect_format(&folder).unwrap(), format, "{name}");
         let reference = Reference::read(&folder);
-        let adapter = StoredAdapter::read(&folder).unwrap();
+        let adapter = read_adapter(&folder).unwrap();
         let error = error_of(&adapter, &reference);
         eprintln!("{name}: relative error {error:e}");
         assert!(error <= tolerance(), "{name}: relative error {error:e}");
@@ -66,8 +66,8 @@ fn files_of_torch_hold_the_same() {
         for file in ["adapter_config.json", "adapter_model.bin"] {
             fs::copy(folder(name).join(file), copy.path().join(file)).unwrap();
         }
-        let read = StoredAdapter::read(copy.path()).unwrap();
-        let expected = StoredAdapter::read(&folder(name)).unwrap();
+        let read = read_adapter(copy.path()).unwrap();
+        let expected = read_adapter(&folder(name)).unwrap();
         assert_eq!((read.config, read.state), (expected.config, expected.state), "{name}");
     }
 }
@@ -83,11 +83,11 @@ fn keys(folder: &Path) -> Value {
 /// To this project's layout and back, which must change nothing.
 fn comes_back(folder: &Path, format: AdapterFormat) -> TempDir {
     let (native, back) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let adapter = StoredAdapter::read(folder).unwrap();
+    let adapter = read_adapter(folder).unwrap();
     adapter.write(native.path()).unwrap();
-    let stored = StoredAdapter::read(native.path()).unwrap();
+    let stored = read_adapter(native.path()).unwrap();
     assert_eq!(stored, adapter);
-    stored.write_as(back.path(), &WriteOptions::new(format)).unwrap();
+    write_adapter(&stored, back.path(), &WriteOptions::new(format)).unwrap();
     let file = "adapter_model.safetensors";
     assert!(bytes(back.path(), file) == bytes(folder, file), "{}", folder.display());
     assert_eq!(keys(back.path()), keys(folder), "{}", folder.display());
@@ -109,10 +109,10 @@ fn a_round_trip_gives_the_same_bytes() {
 fn files_of_torch_come_back() {
     for (name, format) in ADAPTERS {
         let back = tempfile::tempdir().unwrap();
-        let adapter = StoredAdapter::read(&folder(name)).unwrap();
+        let adapter = read_adapter(&folder(name)).unwrap();
         let options = WriteOptions { weights: WeightsFile::PyTorch, ..WriteOptions::new(format) };
-        adapter.write_as(back.path(), &options).unwrap();
-        let again = StoredAdapter::read(back.path()).unwrap();
+        write_adapter(&adapter, back.path(), &options).unwrap();
+        let again = read_adapter(back.path()).unwrap();
         assert_eq!((again.config, again.state), (adapter.config, adapter.state), "{name}");
     }
 }
@@ -130,10 +130,10 @@ fn adapters_from_the_wild_come_back() {
 fn layouts_that_can_say_the_same_replace_each_other() {
     let between = |name: &str, format: AdapterFormat, drop_training: bool| {
         let folder = tempfile::tempdir().unwrap();
-        let adapter = StoredAdapter::read(&golden("adapters").join(name)).unwrap();
+        let adapter = read_adapter(&golden("adapters").join(name)).unwrap();
         let options = WriteOptions { drop_training, ..WriteOptions::new(format) };
-        adapter.write_as(folder.path(), &options)?;
-        Ok::<_, AdapterError>((StoredAdapter::read(folder.path())?, folder))
+        write_adapter(&adapter, folder.path(), &options)?;
+        Ok::<_, FormatError>((read_adapter(folder.path())?, folder))
     };
     for (name, format) in
         [("loramoe", AdapterFormat::MoePeftLoramoe), ("mola", AdapterFormat::Native)]
@@ -153,9 +153,9 @@ fn layouts_that_can_say_the_same_replace_each_other() {
 fn what_a_layout_cannot_say_is_named() {
     let refused = |name: &str, format: AdapterFormat| {
         let folder = tempfile::tempdir().unwrap();
-        let adapter = StoredAdapter::read(&golden("adapters").join(name)).unwrap();
+        let adapter = read_adapter(&golden("adapters").join(name)).unwrap();
         let options = WriteOptions { drop_training: true, ..WriteOptions::new(format) };
-        let error = adapter.write_as(folder.path(), &options).unwrap_err().to_string();
+        let error = write_adapter(&adapter, folder.path(), &options).unwrap_err().to_string();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{name}: something is written");
         error
     };
@@ -202,7 +202,7 @@ fn keys_that_are_not_understood_are_refused_by_name() {
         ("mola", "number_experts", json!([2, 5]), "lora_A_4.weight"),
     ] {
         let copy = with_keys(name, |config| config[key] = value.clone());
-        let error = StoredAdapter::read(copy.path()).unwrap_err().to_string();
+        let error = read_adapter(copy.path()).unwrap_err().to_string();
         assert!(error.contains(expected), "{name}, {key}: {error}");
     }
 }
@@ -211,7 +211,7 @@ fn keys_that_are_not_understood_are_refused_by_name() {
 fn experts_of_mixlora_may_have_sizes_of_their_own() {
     let alpha = json!(keys(&folder("mixlora"))["lora_alpha"].as_f64().unwrap() * 2.0);
     let copy = with_keys("mixlora", |config| config["expert_lora"] = json!({"lora_alpha": alpha}));
-    let adapter = StoredAdapter::read(copy.path()).unwrap();
+    let adapter = read_adapter(copy.path()).unwrap();
     assert_eq!(json!(adapter.config.alpha_pattern), json!({ r"mlp\..+": alpha }));
     let reference = Reference::read(&folder("mixlora"));
     assert!(error_of(&adapter, &reference) > 100.0 * tolerance());
@@ -219,7 +219,7 @@ fn experts_of_mixlora_may_have_sizes_of_their_own() {
     let fresh = tempfile::tempdir().unwrap();
     let adapter = StoredAdapter { source: None, ..adapter };
     let options = WriteOptions { drop_training: true, ..WriteOptions::new(AdapterFormat::Mixlora) };
-    adapter.write_as(fresh.path(), &options).unwrap();
+    write_adapter(&adapter, fresh.path(), &options).unwrap();
     let written = &keys(fresh.path())["expert_lora"]["lora_alpha"];
     assert_eq!(written.as_f64(), alpha.as_f64());
 }
@@ -233,7 +233,7 @@ fn a_tensor_that_is_missing_or_left_over_is_named() {
         let mut table = TensorTable::read(&path).unwrap();
         change(&mut table);
         table.write(&path).unwrap();
-        let adapter = match StoredAdapter::read(copy.path()) {
+        let adapter = match read_adapter(copy.path()) {
             Ok(adapter) => adapter,
             Err(error) => return error.to_string(),
         };

@@ -1,0 +1,79 @@
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use eval_tasks::Limit;
+use evaluation::run::{LanguageModel, Output, RunOptions, TaskRun};
+use evaluation::scoring::ScoringOptions;
+use model_zoo::{CausalLm, TextTokenizer};
+use serde_json::{Map, json};
+
+use super::TaskEvaluationConfig;
+use crate::train::{Measurement, PeriodicEvaluation, TrainError};
+
+/// An entry of `[[evaluation]]` with its tasks prepared.
+pub struct TaskEvaluation<'a> {
+    run: TaskRun,
+    every: usize,
+    tokenizer: &'a TextTokenizer,
+    output_dir: PathBuf,
+}
+
+impl<'a> TaskEvaluation<'a> {
+    /// Reads the tasks and their data. Results go to `output_dir/evaluations/step-<step>`.
+    ///
+    /// # Errors
+    /// [`TrainError`] naming the task file, the key and the row at fault.
+    pub fn new(
+        config: &TaskEvaluationConfig,
+        tokenizer: &'a TextTokenizer,
+        output_dir: &Path,
+    ) -> Result<Self, TrainError> {
+        let options = RunOptions {
+            include_path: config.include_path.clone(),
+            data_dir: config.data_dir.clone(),
+            num_fewshot: config.num_fewshot,
+            limit: config.limit.map_or(Limit::All, Limit::of_number),
+            apply_chat_template: config.apply_chat_template,
+            system_instruction: config.system_instruction.clone(),
+            fewshot_as_multiturn: config.fewshot_as_multiturn.unwrap_or(true),
+            ..RunOptions::new(config.tasks.clone())
+        };
+        Ok(Self {
+            run: TaskRun::prepare(&options, Some(tokenizer))?,
+            every: config.eval_steps,
+            tokenizer,
+            output_dir: output_dir.join("evaluations"),
+        })
+    }
+}
+
+impl<M: CausalLm + Module> PeriodicEvaluation<M> for TaskEvaluation<'_> {
+    fn every(&self) -> usize {
+        self.every
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.run.metrics().into_iter().map(|(name, _)| name).collect()
+    }
+
+    fn measure(&mut self, model: &M, step: usize) -> Result<Vec<Measurement>, TrainError> {
+        let options = ScoringOptions::default();
+        let model = LanguageModel::new(model, self.tokenizer, options, None, 0)
+            .map_err(evaluation::EvaluationError::from)?;
+        let folder = self.output_dir.join(format!("step-{step}"));
+        // A run that was interrupted between an evaluation and its checkpoint comes by again, with
+        // the same numbers.
+        let output = Output { folder: &folder, resume: true };
+        let about = Map::from_iter([("step".to_owned(), json!(step))]);
+        let results = self.run.evaluate(&model, about, Some(output), &mut |_| {})?;
+        let metrics = self.run.metrics().into_iter();
+        Ok(metrics
+            .filter_map(|(name, higher_is_better)| {
+                let (task, rest) = name.split_once('/')?;
+                let (metric, filter) = rest.split_once(',').unwrap_or((rest, "none"));
+                let (value, _) = results.value(task, metric, filter)?;
+                Some(Measurement { name, value, higher_is_better })
+            })
+            .collect())
+    }
+}
