@@ -247,6 +247,47 @@ fn what_cannot_be_evaluated_is_named_and_nothing_is_written_over() {
 }
 
 #[test]
+fn training_evaluates_tasks_and_keeps_the_best_checkpoint() {
+    let ground = Ground::new(20);
+    let output = ground.output("run");
+    let config = ground.output("run.toml");
+    let data = ground.output("data.json");
+    let text = format!(
+        "[model]\npath = {:?}\n[adapter]\npreset = \"loramoe-paper\"\nr = 2\n\
+         [data]\ntrain = [{{ path = {data:?} }}]\ntemplate = \"plain\"\n\
+         [training]\noutput_dir = {output:?}\nlearning_rate = 5e-3\nmax_steps = 12\n\
+         per_device_train_batch_size = 4\nsave_steps = 100\n\
+         metric_for_best_model = \"capital/acc\"\nload_best_model_at_end = true\n\
+         [[evaluation]]\ntasks = [\"capital\"]\neval_steps = 4\ninclude_path = [{:?}]\n",
+        ground.model, ground.tasks
+    );
+    std::fs::write(&config, &text).unwrap();
+    succeeds(&["train", "--config", arg(&config)]);
+    let metrics = std::fs::read_to_string(output.join("metrics.jsonl")).unwrap();
+    let found: Vec<(u64, f64)> = metrics
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter_map(|line| Some((line["step"].as_u64()?, line["capital/acc"].as_f64()?)))
+        .collect();
+    let steps: Vec<u64> = found.iter().map(|(step, _)| *step).collect();
+    assert_eq!(steps, [4, 8, 12], "{metrics}");
+    let best = found.iter().fold((0, f64::NEG_INFINITY), |best, at| {
+        if at.1 > best.1 { *at } else { best }
+    });
+    assert!(output.join(format!("checkpoint-{}", best.0)).exists(), "{found:?}");
+    let kept = |folder: &Path| std::fs::read(folder.join("adapter_model.safetensors")).unwrap();
+    assert_eq!(kept(&output), kept(&output.join(format!("checkpoint-{}", best.0))));
+    let step = output.join("evaluations/step-8/results.json");
+    assert!(step.exists());
+    // A metric that nothing measures is refused before anything is trained.
+    let error = fails(&[
+        "train", "--config", arg(&config), "--set", "training.metric_for_best_model=capital/f2",
+        "--set", &format!("training.output_dir={}", arg(&ground.output("other"))),
+    ]);
+    assert!(error.contains("capital/acc_norm") && error.contains("eval_loss"), "{error}");
+}
+
+#[test]
 fn tasks_are_listed_with_source_and_licence() {
     let list = succeeds(&["eval", "--list-tasks"]);
     for name in ["arc_easy", "mmlu", "gsm8k", "wikitext", "triviaqa", "glue"] {
