@@ -72,6 +72,10 @@ impl TensorTable {
     }
 }
 
+/// Tensors of a file of `torch.save` may share storages, as tied weights do, but take at most so many
+/// times the size of the file: each gets a copy here, and a name costs a few bytes only.
+const MAX_SHARING: usize = 16;
+
 fn is_pytorch(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     matches!(extension, Some("bin" | "pt" | "pth"))
@@ -90,8 +94,16 @@ fn read_safetensors(path: &Path, bytes: &[u8]) -> Result<TensorTable, TensorFile
 }
 
 fn read_pytorch(path: &Path, bytes: &[u8]) -> Result<TensorTable, TensorFileError> {
-    let index = pytorch_index(bytes)
-        .map_err(|message| TensorFileError::PyTorch { path: path.into(), message })?;
+    let failed = |message| TensorFileError::PyTorch { path: path.into(), message };
+    let index = pytorch_index(bytes).map_err(failed)?;
+    let size = index.values().try_fold(0usize, |size, found| size.checked_add(found.range.len()));
+    if size.is_none_or(|size| size > bytes.len().saturating_mul(MAX_SHARING)) {
+        return Err(failed(format!(
+            "its {} tensors share storages, and would take more than {MAX_SHARING} times the size \
+             of the file",
+            index.len()
+        )));
+    }
     let tensors = index.into_iter().map(|(name, found)| {
         let bytes = bytes[found.range].to_vec();
         (name, StoredTensor { dtype: found.dtype, shape: found.shape, bytes })

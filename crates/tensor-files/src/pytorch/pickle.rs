@@ -6,6 +6,10 @@ use safetensors::Dtype;
 /// Tuples may contain each other so often; those of tensors do twice.
 const MAX_DEPTH: usize = 8;
 
+/// Tensors have so many dimensions at most. A shape is copied for every tensor that refers to it, so
+/// that long ones would make a small file large.
+const MAX_DIMS: usize = 8;
+
 /// A tensor of a state dictionary.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TensorRef {
@@ -331,13 +335,15 @@ fn build(name: &Value, arguments: &Value) -> Result<Value, String> {
                 Value::Tuple(strides, _),
                 ..,
             ],
-        ) if shape.len() == strides.len() => Ok(Value::Tensor(Rc::new(TensorRef {
-            dtype: *dtype,
-            key: key.to_string(),
-            offset: size(&Value::Int(*offset))?,
-            shape: shape.iter().map(size).collect::<Result<_, _>>()?,
-            strides: strides.iter().map(size).collect::<Result<_, _>>()?,
-        }))),
+        ) if shape.len() == strides.len() && shape.len() <= MAX_DIMS => {
+            Ok(Value::Tensor(Rc::new(TensorRef {
+                dtype: *dtype,
+                key: key.to_string(),
+                offset: size(&Value::Int(*offset))?,
+                shape: shape.iter().map(size).collect::<Result<_, _>>()?,
+                strides: strides.iter().map(size).collect::<Result<_, _>>()?,
+            })))
+        }
         _ => Err(format!("{name:?} has arguments that are not known")),
     }
 }

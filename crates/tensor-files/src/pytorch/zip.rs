@@ -11,7 +11,8 @@ const END_SEARCH: usize = 22 + 0xffff;
 /// The extra field with sizes and offsets that do not fit into 32 bits.
 const EXTRA_64: u16 = 1;
 
-/// Where the uncompressed entries of a zip archive are; `Err` says what is wrong.
+/// Where the uncompressed entries of a zip archive are; `Err` says what is wrong. No two entries
+/// have one name or share bytes: what a reader finds must not depend on the reader.
 pub(super) fn entries(bytes: &[u8]) -> Result<BTreeMap<String, Range<usize>>, String> {
     let (mut at, count) = central_directory(bytes).ok_or("the end of the archive is missing")?;
     let mut entries = BTreeMap::new();
@@ -24,10 +25,19 @@ pub(super) fn entries(bytes: &[u8]) -> Result<BTreeMap<String, Range<usize>>, St
             .and_then(|start| Some(start..start.checked_add(entry.size)?))
             .filter(|range| range.end <= bytes.len())
             .ok_or_else(|| format!("`{name}` lies outside of the file"))?;
+        if entries.contains_key(&name) {
+            return Err(format!("there are two entries `{name}`"));
+        }
         entries.insert(name, data);
         at = next;
     }
-    Ok(entries)
+    let mut ranges: Vec<(&Range<usize>, &String)> =
+        entries.iter().map(|(name, range)| (range, name)).collect();
+    ranges.sort_unstable_by_key(|(range, _)| (range.start, range.end));
+    match ranges.windows(2).find(|pair| pair[0].0.end > pair[1].0.start) {
+        Some(pair) => Err(format!("`{}` and `{}` share bytes", pair[0].1, pair[1].1)),
+        None => Ok(entries),
+    }
 }
 
 struct Entry {
