@@ -271,9 +271,12 @@ fn training_evaluates_tasks_and_keeps_the_best_checkpoint() {
         .collect();
     let steps: Vec<u64> = found.iter().map(|(step, _)| *step).collect();
     assert_eq!(steps, [4, 8, 12], "{metrics}");
-    let best = found.iter().fold((0, f64::NEG_INFINITY), |best, at| {
-        if at.1 > best.1 { *at } else { best }
-    });
+    let best = found.iter().fold(
+        (0, f64::NEG_INFINITY),
+        |best, at| {
+            if at.1 > best.1 { *at } else { best }
+        },
+    );
     assert!(output.join(format!("checkpoint-{}", best.0)).exists(), "{found:?}");
     let kept = |folder: &Path| std::fs::read(folder.join("adapter_model.safetensors")).unwrap();
     assert_eq!(kept(&output), kept(&output.join(format!("checkpoint-{}", best.0))));
@@ -281,8 +284,13 @@ fn training_evaluates_tasks_and_keeps_the_best_checkpoint() {
     assert!(step.exists());
     // A metric that nothing measures is refused before anything is trained.
     let error = fails(&[
-        "train", "--config", arg(&config), "--set", "training.metric_for_best_model=capital/f2",
-        "--set", &format!("training.output_dir={}", arg(&ground.output("other"))),
+        "train",
+        "--config",
+        arg(&config),
+        "--set",
+        "training.metric_for_best_model=capital/f2",
+        "--set",
+        &format!("training.output_dir={}", arg(&ground.output("other"))),
     ]);
     assert!(error.contains("capital/acc_norm") && error.contains("eval_loss"), "{error}");
 }

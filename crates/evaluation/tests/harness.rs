@@ -46,7 +46,9 @@ fn alike(ours: &Value, theirs: &Value, tolerance: f64) -> bool {
                 && ours.iter().zip(theirs).all(|(ours, theirs)| alike(ours, theirs, tolerance))
         }
         _ => match (number(ours), number(theirs)) {
-            (Some(ours), Some(theirs)) => (ours - theirs).abs() <= tolerance * theirs.abs().max(1.0),
+            (Some(ours), Some(theirs)) => {
+                (ours - theirs).abs() <= tolerance * theirs.abs().max(1.0)
+            }
             _ => ours == theirs,
         },
     }

@@ -5,7 +5,9 @@ use indicatif::ProgressBar;
 use lora_moe::device::parse_device;
 use lora_moe::evaluation::Evaluation;
 use lora_moe::finetune::run::{PreparedRun, RunConfig, TaskEvaluation};
-use lora_moe::finetune::train::{Measurement, Progress, RoutingCollapse, StepReport, TrainObserver, Trainer};
+use lora_moe::finetune::train::{
+    Measurement, Progress, RoutingCollapse, StepReport, TrainObserver, Trainer,
+};
 use lora_moe::moe_adapter::trainable_parameters;
 
 use crate::args::TrainArgs;

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::{Device, TensorData};
 use model_zoo::{CausalLm, Decoder, LoadOptions, TextTokenizer};
-use moe_adapter::{
-    AdapterConfig, Preset, adapter_state, attach, attach_saved, load_adapter_state,
-};
+use moe_adapter::{AdapterConfig, Preset, adapter_state, attach, attach_saved, load_adapter_state};
 use router::{Assignment, RouterConfig, Scope};
 use tokenizers::Tokenizer;
 
