@@ -1,14 +1,16 @@
 use super::simd::{LANES, fold, multiply_add, multiversioned, sum_of_pairs};
 
-/// Rows of the left factor that are multiplied together, so that the right one is read once for
-/// them.
+/// Rows that are multiplied together, so that what they meet is read once for them.
 const ROWS: usize = 4;
 
 /// Columns of the right factor must be a multiple of this.
 pub(crate) const COLUMNS: usize = LANES;
 
-/// `out[m, n] = sum_k x[m, k] w[k, n]` for the first `width` columns of `w`, whose rows begin
+/// `out[m, n] += sum_k x[m, k] w[k, n]` for the first `width` columns of `w`, whose rows begin
 /// `stride` apart.
+///
+/// Memory is read in the order in which it lies; sums stay in the cache, and are read and written
+/// once for several rows of `w`.
 #[inline(always)]
 fn along_columns<const FMA: bool>(
     x: &[f32],
@@ -18,30 +20,34 @@ fn along_columns<const FMA: bool>(
     width: usize,
     out: &mut [f32],
 ) {
-    let mut values = Vec::with_capacity(depth);
-    for (x, out) in x.chunks(ROWS * depth).zip(out.chunks_mut(ROWS * width)) {
-        // Rows that are not there are zeros, whose results are dropped.
-        let value = |row: usize, k: usize| x.get(row * depth + k).copied().unwrap_or(0.0);
-        values.clear();
-        values.extend((0..depth).map(|k| [0, 1, 2, 3].map(|row| value(row, k))));
-        for column in (0..width).step_by(LANES) {
-            let mut sums = [[0.0f32; LANES]; ROWS];
-            for (x, w) in values.iter().zip(w[column..].chunks(stride)) {
-                let Some(w) = w.first_chunk::<LANES>() else { continue };
-                for (sums, x) in sums.iter_mut().zip(x) {
-                    for (sum, w) in sums.iter_mut().zip(w) {
-                        *sum = multiply_add::<FMA>(*x, *w, *sum);
-                    }
-                }
+    let add = |a: &[f32; LANES], x: f32, mut sums: [f32; LANES]| {
+        for i in 0..LANES {
+            sums[i] = multiply_add::<FMA>(x, a[i], sums[i]);
+        }
+        sums
+    };
+    let row = |k: usize| w[k * stride..][..width].as_chunks::<LANES>().0;
+    let whole = depth - depth % ROWS;
+    for k in (0..whole).step_by(ROWS) {
+        let [a, b, c, d] = [row(k), row(k + 1), row(k + 2), row(k + 3)];
+        for (x, out) in x.chunks_exact(depth).zip(out.chunks_exact_mut(width)) {
+            let out = out.as_chunks_mut::<LANES>().0;
+            for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                let sums = add(b, x[k + 1], add(a, x[k], *out));
+                *out = add(d, x[k + 3], add(c, x[k + 2], sums));
             }
-            for (out, sums) in out.chunks_mut(width).zip(&sums) {
-                out[column..column + LANES].copy_from_slice(sums);
+        }
+    }
+    for k in whole..depth {
+        for (x, out) in x.chunks_exact(depth).zip(out.chunks_exact_mut(width)) {
+            for (out, w) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(row(k)) {
+                *out = add(w, x[k], *out);
             }
         }
     }
 }
 
-/// As [`along_columns`], of the `width` rows of the transpose of `w`, `[width, depth]`.
+/// `out[m, n] = sum_k x[m, k] w[n, k]` for the first `width` rows of `w`, `[width, depth]`.
 #[inline(always)]
 fn along_rows<const FMA: bool>(x: &[f32], depth: usize, w: &[f32], width: usize, out: &mut [f32]) {
     for (n, w) in w.chunks_exact(depth).take(width).enumerate() {
@@ -91,7 +97,7 @@ fn dots<const FMA: bool>(x: [&[f32]; ROWS], w: &[f32]) -> [f32; ROWS] {
 }
 
 multiversioned! {
-    /// A product with few rows on the left, of the first `width` columns of `w`, whose rows begin
+    /// Adds to `out` a product with few rows on the left, of the first `width` columns of `w`, whose rows begin
     /// `stride` apart: `[M, depth]` with `[depth, width]`.
     few_rows_by_columns(
         x: &[f32],

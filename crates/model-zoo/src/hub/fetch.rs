@@ -36,9 +36,8 @@ pub(super) fn fetch(model: &HubModel, wanted: &Wanted<'_>) -> Result<PathBuf, Hu
         endpoint: endpoint.to_owned(),
         message: explain(&error),
     };
-    let repo = |revision: &str| {
-        Repo::with_revision(model.name.clone(), wanted.kind, revision.to_owned())
-    };
+    let repo =
+        |revision: &str| Repo::with_revision(model.name.clone(), wanted.kind, revision.to_owned());
 
     let api = ApiBuilder::from_cache(cache.clone())
         .with_endpoint(endpoint.to_owned())
@@ -62,8 +61,10 @@ pub(super) fn fetch(model: &HubModel, wanted: &Wanted<'_>) -> Result<PathBuf, Hu
         revision: revision.to_owned(),
         what: match wanted.kind {
             RepoType::Dataset => "files of rows (parquet, json, jsonl, csv)",
-            _ => "`config.json` and `model*.safetensors`, nor `config.json` and \
-                  `pytorch_model*.bin`",
+            _ => {
+                "`config.json` and `model*.safetensors`, nor `config.json` and \
+                  `pytorch_model*.bin`"
+            }
         },
     })?;
     // It becomes a part of paths.
