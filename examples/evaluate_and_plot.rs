@@ -14,12 +14,11 @@ use lora_moe::burn::module::Module;
 use lora_moe::data::{Collator, Sample};
 use lora_moe::device::default_device;
 use lora_moe::evaluation::evaluate;
-use lora_moe::evaluation::routing::{DEAD_SHARE, routing_statistics};
+use lora_moe::evaluation::routing::{DEAD_SHARE, routing_statistics, write_routing};
 use lora_moe::finetune::train::{Learner, LearnerConfig, TrainingConfig};
 use lora_moe::model_zoo::{Decoder, DecoderConfig};
 use lora_moe::moe_adapter::{Preset, attach};
-use lora_moe::study::report::write_routing;
-use lora_moe::study::report::{Series, lines_svg, write_svg};
+use lora_moe::report::{Lines, lines_svg};
 
 pub(crate) fn main() -> anyhow::Result<()> {
     let folder = std::env::args().nth(1).map_or_else(|| "examples-out".into(), PathBuf::from);
@@ -82,9 +81,9 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<()> {
         );
     }
     write_routing(&folder.join("routing"), &report)?;
-    let curves = [Series::line("task", task), Series::line("balance", balance)];
-    let svg = lines_svg("Loss of the tuning", ["step", "loss (nats)"], &curves);
-    write_svg(&folder.join("loss.svg"), &svg)?;
+    let curves = [Lines::plain("task", task), Lines::plain("balance", balance)];
+    let svg = lines_svg("Loss of the tuning", ["step", "loss (nats)"], &curves)?;
+    std::fs::write(folder.join("loss.svg"), svg)?;
     println!("written to {}: loss.svg, routing/routing.html", folder.display());
     Ok(())
 }

@@ -15,7 +15,7 @@ use lora_moe::burn::tensor::{Device, Distribution, Tensor};
 use lora_moe::device::default_device;
 use lora_moe::model_zoo::{Decoder, LoadOptions};
 use lora_moe::moe_adapter::{Adaptable, AdaptedLinear, Projection};
-use lora_moe::study::report::{Series, lines_svg, write_svg};
+use lora_moe::report::{Lines, lines_svg};
 use lora_moe::svd_init::{
     BankShape, ExpertInit, GoatConfig, LayerStatistics, SpectrumSlice, TripletPlan, decompose,
     theoretical_scaling,
@@ -50,7 +50,7 @@ pub(crate) fn run(folder: &Path, model: Option<&Path>) -> anyhow::Result<()> {
     let cut = start.residual_coefficient.context("GOAT takes its product out of the weight")?;
     let residual = weight.clone() - products.sum_dim(0).squeeze_dim(0) * (cut * scaling);
     let (whole, left) = (spectrum(&weight)?, spectrum(&residual)?);
-    let mut series = vec![Series::line("weight", whole.clone()), Series::line("residual", left)];
+    let mut series = vec![Lines::plain("weight", whole.clone()), Lines::plain("residual", left)];
     for (expert, indices) in init.slice.indices(&shape)?.chunks(RANK).enumerate() {
         // Triplets are orthogonal, so the length of a row of A times that of its column of B, with
         // the scaling and rho, is the singular value it came from.
@@ -61,12 +61,12 @@ pub(crate) fn run(folder: &Path, model: Option<&Path>) -> anyhow::Result<()> {
         let of_weight = |(i, value): &(f64, f64)| (value - whole[*i as usize].1).abs() < 1e-3;
         anyhow::ensure!(points.iter().all(of_weight), "not singular values of the weight");
         println!("expert {expert}: triplets {indices:?}");
-        series.push(Series::marked(format!("expert {expert}"), points));
+        series.push(Lines::marked(format!("expert {expert}"), points));
     }
     std::fs::create_dir_all(folder)?;
     let svg = folder.join("goat_start.svg");
     let title = "Singular values of a weight, and the segments that GOAT's experts start from";
-    write_svg(&svg, &lines_svg(title, ["index", "singular value"], &series))?;
+    std::fs::write(&svg, lines_svg(title, ["index", "singular value"], &series)?)?;
     println!("drawn in {}", svg.display());
     Ok(())
 }

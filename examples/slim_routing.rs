@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use lora_moe::burn::tensor::{Device, Distribution as Random, Tensor};
 use lora_moe::device::default_device;
+use lora_moe::report::{Lines, lines_svg};
 use lora_moe::router::{
     BatchContext, Distance, Router, RouterShape, SlidingClusterRouter, SlidingClusterRouterConfig,
     StrategyConfig,
 };
-use lora_moe::study::report::{Series, lines_svg, write_svg};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -56,14 +56,14 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<()> {
         }
         let (near, far) = (identity[0].1, identity[12].1);
         anyhow::ensure!(far > near, "far from the clusters identity experts should gain weight");
-        series.push(Series::marked(format!("LoRA, {name}"), lora));
-        series.push(Series::marked(format!("identity, {name}"), identity));
+        series.push(Lines::marked(format!("LoRA, {name}"), lora));
+        series.push(Lines::marked(format!("identity, {name}"), identity));
     }
     let svg = folder.join("slim_routing.svg");
     std::fs::create_dir_all(folder)?;
     let title = "Routing weight over the distance to the nearest cluster";
     let axes = ["distance to the nearest cluster", "mean routing weight"];
-    write_svg(&svg, &lines_svg(title, axes, &series))?;
+    std::fs::write(&svg, lines_svg(title, axes, &series)?)?;
     println!("drawn in {}", svg.display());
     Ok(())
 }

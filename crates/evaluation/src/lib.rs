@@ -15,6 +15,7 @@ mod loss;
 pub mod results;
 pub mod retention;
 pub mod routing;
+pub mod run;
 pub mod scoring;
 
 pub use error::EvaluationError;

@@ -12,9 +12,12 @@
 //! | [`moe_adapter`] | how the four make one layer; presets, checkpoints | [`Projection`](moe_adapter::Projection) |
 //! | [`model_zoo`] | which models they adapt | [`CausalLm`](model_zoo::CausalLm) |
 //! | [`data`] | what a file of records says to a model | |
+//! | [`record_files`] | what a file holds | |
+//! | [`eval_tasks`] | what a benchmark asks | |
 //! | [`evaluation`] | how well a model does | |
 //! | [`finetune`] | how it is trained | |
 //! | [`study`] | how methods compare | |
+//! | [`report`] | what results look like | |
 //! | [`device`] | where it runs | |
 //!
 //! # Features
@@ -63,11 +66,14 @@ pub mod device;
 pub use balance_loss;
 pub use burn;
 pub use data;
+pub use eval_tasks;
 pub use evaluation;
 pub use finetune;
 pub use lora_expert;
 pub use model_zoo;
 pub use moe_adapter;
+pub use record_files;
+pub use report;
 pub use router;
 pub use study;
 pub use svd_init;

@@ -3,7 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{BaseResult, RunMeasures};
-use crate::report::number;
+use crate::row::number;
 
 /// How little of the tasks a ruined model may have learned beyond the base model.
 const LEARNED: f64 = 0.05;

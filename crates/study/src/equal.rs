@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Estimate, StudyResults};
-use crate::report::{BASE, ResultRow, common_level, knowledge_at};
+use crate::level::{common_level, knowledge_at};
+use crate::{BASE, ResultRow};
 
 /// What the methods keep at a level of learning that all of them reach in every seed.
 ///

@@ -1,7 +1,6 @@
 //! A study that nobody ran, of the kind that a real one gives.
 
 use super::*;
-use crate::report::Setting;
 
 const SEEDS: [u64; 3] = [0, 1, 2];
 const SAMPLES: [usize; 2] = [1_200, 4_800];
@@ -158,4 +157,34 @@ fn routing(at: usize, seed: u64, identity: bool) -> RoutingMeasures {
         identity_share: identity.then_some((rounded(0.31 + jitter), rounded(0.58 + jitter))),
         shares,
     }
+}
+
+/// Checks that tags nest and close, that attributes are quoted, and that no character is left unescaped.
+pub(crate) fn assert_well_formed(xml: &str) {
+    let mut open = Vec::new();
+    let mut rest = xml;
+    while let Some(start) = rest.find('<') {
+        assert_entities(&rest[..start]);
+        let end = start + rest[start..].find('>').unwrap();
+        let tag = &rest[start + 1..end];
+        assert!(!tag.contains('<'), "{tag}");
+        assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+        assert_entities(tag);
+        let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap();
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name));
+        } else if !tag.ends_with('/') {
+            open.push(name);
+        }
+        rest = &rest[end + 1..];
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
+
+fn assert_entities(text: &str) {
+    for part in text.split('&').skip(1) {
+        let entity = part.split(';').next().unwrap();
+        assert!(["amp", "lt", "gt", "quot", "apos", "#x27", "#x2f"].contains(&entity), "{part}");
+    }
+    assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
 }

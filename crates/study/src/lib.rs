@@ -18,11 +18,14 @@ mod estimate;
 pub(crate) mod fixture;
 mod front;
 mod ground;
+mod level;
 mod metric;
-pub mod report;
+mod page;
 mod results;
 mod routing;
+mod row;
 mod run;
+mod setting;
 mod solve;
 mod store;
 mod summary;
@@ -37,9 +40,14 @@ pub use estimate::Estimate;
 pub use front::pareto_front;
 pub use ground::{DataGroundConfig, DataMeasures, GroundConfig};
 pub use metric::Metric;
+pub use page::{
+    StudyReportError, read_study_results, study_headline, study_html, write_study_report,
+};
 pub use results::{
     BaseResult, ExpertShares, MethodCost, MethodResults, RoutingMeasures, RunMeasures, RunRecord,
     SearchPoint, StudyAbout, StudyResults,
 };
+pub use row::{BASE, ResultRow};
 pub use run::{StudyOptions, run_study};
+pub use setting::Setting;
 pub use summary::{CellSummary, DivergedRun, MetricSummary, StudySummary};

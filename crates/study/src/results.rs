@@ -1,7 +1,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Divergence;
-use crate::report::{Setting, number};
+use crate::{Setting, row::number};
 
 /// Everything that a study measured, run by run: what reports, tables and files are made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

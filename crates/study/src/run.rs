@@ -14,11 +14,11 @@ use super::{
     BaseResult, Divergence, GroundConfig, MethodCost, MethodResults, RunMeasures, RunRecord,
     SearchPoint, StudyConfig, StudyResults,
 };
+use crate::Setting;
 use crate::StudyError;
 use crate::demo::experiment::{SharedObserver, watched};
 use crate::demo::jobs::run_jobs;
 use crate::demo::{DemoMethod, DemoObserver, Half};
-use crate::report::Setting;
 use evaluation::EvaluationError;
 use finetune::train::TrainError;
 

@@ -46,7 +46,7 @@ pub(super) fn equality(solved: &[Solved], baseline: &str) -> String {
     let target = target.map_or(1, |solved| solved.trainable_parameters.max(1)) as f64;
     let deviation = |solved: &Solved| 100.0 * (solved.trainable_parameters as f64 / target - 1.0);
     let of = |solved: &Solved| {
-        let count = crate::report::count(solved.trainable_parameters);
+        let count = report::format::count(solved.trainable_parameters);
         let rank = match has_rank(&solved.method.adapter) {
             true => format!("rank {}", solved.method.adapter.r),
             false => "no rank".to_owned(),

@@ -3,9 +3,9 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
 use lora_moe::device::parse_device;
-use lora_moe::study::demo::{DemoConfig, SearchRow, run_demo, search};
-use lora_moe::study::report::{
-    headline, plane_svg, terminal_table, write_report, write_results, write_svg,
+use lora_moe::study::demo::{
+    DemoConfig, SearchRow, headline, run_demo, search, terminal_table, write_plane, write_report,
+    write_results,
 };
 
 use crate::args::DemoArgs;
@@ -48,7 +48,7 @@ pub fn run(args: &DemoArgs, device: &str) -> Result<()> {
     let write = |name: &str| args.output.join(name);
     write_results(&write("results.json"), &report.rows).context("results.json")?;
     write_report(&write("report.html"), &report).context("report.html")?;
-    write_svg(&write("plane.svg"), &plane_svg(&report)).context("plane.svg")?;
+    write_plane(&write("plane.svg"), &report).context("plane.svg")?;
     println!("{}", terminal_table(&report));
     for sentence in headline(&report) {
         println!("{sentence}");

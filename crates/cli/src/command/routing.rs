@@ -1,11 +1,10 @@
 use anyhow::{Context, Result, bail};
 use lora_moe::data::DataFile;
 use lora_moe::device::parse_device;
-use lora_moe::evaluation::routing::{DEAD_SHARE, RoutingReport, routing_statistics};
+use lora_moe::evaluation::routing::{DEAD_SHARE, RoutingReport, routing_statistics, write_routing};
 use lora_moe::finetune::run::{DataConfig, load_model, load_samples};
 use lora_moe::model_zoo::{CausalLm, LoadOptions, TextTokenizer};
 use lora_moe::moe_adapter::load_adapter;
-use lora_moe::study::report::write_routing;
 
 use crate::args::InspectArgs;
 use crate::command::template::template;

@@ -2,8 +2,9 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
 use lora_moe::device::parse_device;
-use lora_moe::study::report::study::{study_headline, write_study_report};
-use lora_moe::study::{StudyConfig, StudyOptions, StudySummary, run_study};
+use lora_moe::study::{
+    StudyConfig, StudyOptions, StudySummary, run_study, study_headline, write_study_report,
+};
 
 use crate::args::StudyArgs;
 use crate::progress::Bars;

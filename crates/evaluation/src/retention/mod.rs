@@ -6,12 +6,14 @@
 
 mod compare;
 mod error;
+mod page;
 mod paired;
 mod row;
 mod table;
 
 pub use compare::compare;
 pub use error::RetentionError;
+pub use page::retention_page;
 pub use paired::{PairedTest, exact_mcnemar, paired_t};
 pub use row::{Retention, RetentionRow};
 pub use table::retention_table;

@@ -10,13 +10,13 @@ use super::AnalyticsError;
 /// [`RoutingReport`](super::RoutingReport) follows.
 ///
 /// ```
-/// use finetune::analytics::RoutingStatistics;
+/// use evaluation::routing::RoutingStatistics;
 /// use router::{BatchContext, RoutingTape};
 ///
 /// let mut statistics = RoutingStatistics::default();
 /// statistics.push(&RoutingTape::recording(BatchContext::new(1, 8)))?;
 /// assert!(statistics.is_empty());
-/// # Ok::<(), finetune::analytics::AnalyticsError>(())
+/// # Ok::<(), evaluation::routing::AnalyticsError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RoutingStatistics {

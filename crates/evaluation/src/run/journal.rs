@@ -68,15 +68,7 @@ impl Journal {
         };
         let (header, entries) = text.split_once('\n').unwrap_or((&text, ""));
         let found: Value = serde_json::from_str(header).unwrap_or_default();
-        if let Some(key) = differing_key(&found, about) {
-            let value = |of: &Value| of.get(&key).cloned().unwrap_or_default().to_string();
-            return Err(RunError::Other {
-                path,
-                found: value(&found),
-                wanted: value(about),
-                key,
-            });
-        }
+        check_same(&path, &found, about)?;
         // What follows a cut line was never written, and the line itself is not to be added to.
         let mut kept = format!("{header}\n");
         for line in entries.lines() {
@@ -99,8 +91,8 @@ impl Journal {
     /// Keeps one answer.
     pub(super) fn append(&mut self, index: usize, answer: &Response) -> Result<(), RunError> {
         let entry = Entry { index, answer: StoredAnswer::of(answer) };
-        let mut line = serde_json::to_vec(&entry)
-            .map_err(|error| RunError::io(&self.path)(error.into()))?;
+        let mut line =
+            serde_json::to_vec(&entry).map_err(|error| RunError::io(&self.path)(error.into()))?;
         line.push(b'\n');
         // One call, so that a line is rarely cut.
         self.file.write_all(&line).map_err(RunError::io(&self.path))
@@ -110,6 +102,14 @@ impl Journal {
     pub(super) fn remove(self) -> Result<(), RunError> {
         std::fs::remove_file(&self.path).map_err(RunError::io(&self.path))
     }
+}
+
+/// Refuses what is of another evaluation.
+pub(super) fn check_same(path: &Path, found: &Value, wanted: &Value) -> Result<(), RunError> {
+    let Some(key) = differing_key(found, wanted) else { return Ok(()) };
+    let value = |of: &Value| of.get(&key).cloned().unwrap_or_default().to_string();
+    let (found, wanted) = (value(found), value(wanted));
+    Err(RunError::Other { path: path.into(), found, wanted, key })
 }
 
 /// The first key whose values differ.
@@ -130,9 +130,7 @@ impl StoredAnswer {
                 Self::Rolling(log_likelihood.to_string())
             }
             Response::Generated(text) => Self::Generated(text.clone()),
-            Response::Logits(logits) => {
-                Self::Logits(logits.iter().map(f64::to_string).collect())
-            }
+            Response::Logits(logits) => Self::Logits(logits.iter().map(f64::to_string).collect()),
         }
     }
 

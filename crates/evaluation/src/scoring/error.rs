@@ -69,3 +69,17 @@ pub enum ScoringError {
     #[error(transparent)]
     Tokenizer(#[from] model_zoo::TokenizerError),
 }
+
+impl ScoringError {
+    /// The index of the request at fault, where it is one.
+    pub fn request(&self) -> Option<usize> {
+        match self {
+            Self::Empty { index, .. }
+            | Self::ContinuationTooLong { index, .. }
+            | Self::GenerationTooLong { index, .. }
+            | Self::TokenOutOfRange { index, .. }
+            | Self::NotFinite { index } => Some(*index),
+            Self::NoPrefixToken | Self::Generation(_) | Self::Tokenizer(_) => None,
+        }
+    }
+}

@@ -4,6 +4,10 @@ use model_zoo::{
 
 use super::{ScoringError, ScoringOptions};
 
+/// The prompts that are continued together: enough to fill batches until the last of them ends, and
+/// few enough that an interruption does not cost much.
+const TOGETHER: usize = 128;
+
 /// A prompt to continue, with the index of its request.
 pub(super) struct Prompt<'a> {
     pub(super) index: usize,
@@ -14,11 +18,13 @@ pub(super) struct Prompt<'a> {
 /// Continues prompts in an order of its own; `on_done` is told the place of each in `prompts`.
 ///
 /// Prompts that begin alike are continued together, so that their beginning is computed once.
+/// Those of requests that are all `known` are passed over.
 pub(super) fn generate_all<M: CausalLm, E: From<ScoringError>>(
     model: &M,
     tokenizer: &TextTokenizer,
     options: &ScoringOptions,
     prompts: &[Prompt<'_>],
+    known: &[bool],
     on_done: &mut dyn FnMut(usize, Generation) -> Result<(), E>,
 ) -> Result<(), E> {
     let generator = BatchGenerator {
@@ -26,7 +32,11 @@ pub(super) fn generate_all<M: CausalLm, E: From<ScoringError>>(
         prompt_tokens: options.batch_tokens,
         cache_tokens: options.cache_tokens,
     };
-    for family in families(prompts) {
+    let families = families(prompts);
+    for family in families.iter().flat_map(|family| family.chunks(TOGETHER)) {
+        if family.iter().all(|place| known[prompts[*place].index]) {
+            continue;
+        }
         let batch: Vec<BatchPrompt<'_>> = family
             .iter()
             .map(|place| BatchPrompt {

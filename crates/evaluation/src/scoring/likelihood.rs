@@ -16,16 +16,21 @@ pub(super) struct Likelihood {
 }
 
 /// Scores spans in an order of its own; `on_done` is told the index of each, and how many tokens
-/// its batch has computed, which is given with the first of them.
+/// its batch has computed, which is given with the first of them. Batches of spans that are all
+/// `known` are passed over.
 pub(super) fn likelihoods<M: CausalLm, E>(
     model: &M,
     spans: &[Span],
     limits: Limits,
+    known: &dyn Fn(usize) -> bool,
     on_done: &mut dyn FnMut(usize, Likelihood, usize) -> Result<(), E>,
 ) -> Result<(), E> {
     for Group { prefix, batches } in plan(spans, limits) {
         let mut before = None;
         for batch in batches {
+            if batch.iter().flatten().all(|span| known(*span)) {
+                continue;
+            }
             let mut computed = 0;
             if prefix > 0 && before.is_none() {
                 before = Some(beginning(model, &spans[batch[0][0]].tokens[..prefix]));

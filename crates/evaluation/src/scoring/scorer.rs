@@ -52,6 +52,21 @@ impl<'a, M: CausalLm> Scorer<'a, M> {
         requests: &[TokenRequest],
         on_done: &mut dyn FnMut(usize, TokenResponse, Progress) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.score_unknown(requests, &vec![false; requests.len()], on_done)
+    }
+
+    /// As [`score`](Self::score), but what is computed together is passed over where all of it is
+    /// `known`. Other answers are the same to the last bit, whatever is known.
+    ///
+    /// # Errors
+    ///
+    /// As [`score`](Self::score).
+    pub fn score_unknown<E: From<ScoringError>>(
+        &self,
+        requests: &[TokenRequest],
+        known: &[bool],
+        on_done: &mut dyn FnMut(usize, TokenResponse, Progress) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut progress = Progress::default();
         let mut spans = Vec::new();
         // Of each span its request; of each request how many spans are open, and what is known.
@@ -88,7 +103,8 @@ impl<'a, M: CausalLm> Scorer<'a, M> {
             let response = TokenResponse::LogLikelihoodRolling { log_likelihood: 0.0 };
             on_done(index, response, progress)?;
         }
-        likelihoods(self.model, &spans, self.limits(), &mut |span, found, computed| {
+        let passed = |span: usize| known[owners[span]];
+        likelihoods(self.model, &spans, self.limits(), &passed, &mut |span, found, computed| {
             let index = owners[span];
             progress.computed += computed;
             progress.tokens += spans[span].tokens.len();
@@ -117,6 +133,7 @@ impl<'a, M: CausalLm> Scorer<'a, M> {
             self.tokenizer,
             &self.options,
             &prompts,
+            known,
             &mut |place, generation| {
                 let Prompt { index, tokens, .. } = prompts[place];
                 let new = generation.token_ids.len();

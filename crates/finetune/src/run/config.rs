@@ -4,7 +4,7 @@ use moe_adapter::{AdapterConfig, Preset};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::AdapterStart;
+use super::{AdapterStart, TaskEvaluationConfig};
 use crate::train::{TrainError, TrainingConfig};
 use data::{DataFile, HoldOut, PromptTemplate};
 
@@ -21,6 +21,8 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// How.
     pub training: TrainingConfig,
+    /// On which tasks it is evaluated meanwhile.
+    pub evaluation: Vec<TaskEvaluationConfig>,
     /// Receives metrics, checkpoints and the adapter.
     pub output_dir: PathBuf,
 }
@@ -105,14 +107,15 @@ impl RunConfig {
             None => return Err(config("`training.output_dir` is missing".into())),
         };
         let training: TrainingConfig = parse(training, "training", origin)?;
+        let evaluation = evaluations(table.remove("evaluation"), origin)?;
         if let Some(key) = table.keys().next() {
             return Err(config(format!(
-                "unknown table `[{key}]`; there are `[model]`, `[adapter]`, `[data]` and \
-                 `[training]`"
+                "unknown table `[{key}]`; there are `[model]`, `[adapter]`, `[data]`, \
+                 `[training]` and `[[evaluation]]`"
             )));
         }
         training.check()?;
-        Ok(Self { model, adapter, start, data, training, output_dir })
+        Ok(Self { model, adapter, start, data, training, evaluation, output_dir })
     }
 
     /// Reads a run from a file; see [`from_toml`](Self::from_toml).
@@ -124,6 +127,38 @@ impl RunConfig {
         let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
         Self::from_toml(&text, &path.display().to_string(), overrides)
     }
+}
+
+/// Reads the entries of `[[evaluation]]`.
+fn evaluations(
+    entries: Option<Value>,
+    origin: &str,
+) -> Result<Vec<TaskEvaluationConfig>, TrainError> {
+    let entries = match entries {
+        None => Vec::new(),
+        Some(Value::Array(entries)) => entries,
+        Some(Value::Table(entry)) => vec![Value::Table(entry)],
+        Some(other) => {
+            return Err(TrainError::Config {
+                origin: origin.into(),
+                message: format!("`evaluation` is {other}, but must be tables `[[evaluation]]`"),
+            });
+        }
+    };
+    entries
+        .into_iter()
+        .map(|entry| match entry {
+            Value::Table(table) => {
+                let entry: TaskEvaluationConfig = parse(table, "[evaluation]", origin)?;
+                entry.check()?;
+                Ok(entry)
+            }
+            other => Err(TrainError::Config {
+                origin: origin.into(),
+                message: format!("`evaluation` holds {other}, but must hold tables"),
+            }),
+        })
+        .collect()
 }
 
 /// Reads an adapter from a table: the values of its `preset`, where there is one, overridden by
@@ -328,6 +363,22 @@ mod tests {
     fn one_expert_drops_the_balance_loss_of_the_preset() {
         let run = read(&["adapter.num_experts=1"]).unwrap();
         assert_eq!(run.adapter.balance_loss, None);
+    }
+
+    #[test]
+    fn evaluations_are_read_and_checked() {
+        let entry = "[[evaluation]]\ntasks = [\"arc_easy\"]\neval_steps = 5\nlimit = 10\n";
+        let run = RunConfig::from_toml(&format!("{RUN}{entry}"), "run.toml", &[]).unwrap();
+        assert_eq!(run.evaluation[0].tasks, ["arc_easy"]);
+        assert_eq!((run.evaluation[0].eval_steps, run.evaluation[0].limit), (5, Some(10.0)));
+        for (bad, key) in [
+            ("[[evaluation]]\ntasks = []\n", "evaluation.tasks"),
+            ("[[evaluation]]\ntasks = [\"a\"]\nlimit = -1.0\n", "evaluation.limit"),
+            ("[[evaluation]]\ntasks = [\"a\"]\nfewshots = 1\n", "fewshots"),
+        ] {
+            let error = RunConfig::from_toml(&format!("{RUN}{bad}"), "run.toml", &[]).unwrap_err();
+            assert!(error.to_string().contains(key), "{error}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! rest.
 
 mod config;
+mod evaluation;
 mod prepare;
 mod start;
 mod template;
@@ -12,6 +13,7 @@ mod template;
 pub use config::{
     DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table, parse,
 };
+pub use evaluation::TaskEvaluationConfig;
 pub use prepare::{PreparedRun, load_any_model, load_model, load_samples};
 pub use start::{AdapterStart, TrainedPart};
 pub use template::run_template;

@@ -12,10 +12,11 @@ use super::measure::routing_shares;
 use super::{
     Base, DemoConfig, DemoMethod, EvaluationSets, Half, Measured, measure, pretrained, samples,
 };
+use super::{DemoReport, LossCurve, RoutingShares};
 use crate::StudyError;
-use crate::report::{BASE, DemoReport, LossCurve, ResultRow, RoutingShares, Setting};
 use crate::tune::{Tuned, Tuning, in_order, tune};
 use crate::world::Exchange;
+use crate::{BASE, ResultRow, Setting};
 use data::Sample;
 use finetune::train::TrainingConfig;
 

@@ -12,12 +12,20 @@ mod config;
 pub(crate) mod experiment;
 pub(crate) mod jobs;
 mod measure;
+mod page;
 mod pretrain;
+mod results;
 pub(crate) mod samples;
 mod search;
 
 pub use config::{DemoConfig, DemoMethod};
 pub use experiment::{DemoObserver, run_demo};
 pub use measure::{EvaluationSets, Half, Measured, measure};
+pub(crate) use page::thin;
+pub use page::{
+    Comparison, compare, headline, read_results, report_html, terminal_table, write_plane,
+    write_report, write_results,
+};
 pub use pretrain::{Base, pretrained};
+pub use results::{DemoReport, LossCurve, RoutingShares};
 pub use search::{SearchRow, search};

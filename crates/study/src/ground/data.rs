@@ -9,9 +9,9 @@ use router::stable_hash;
 
 use super::sets::{Cut, Set, Sets, check_room, windows};
 use super::{DataGroundConfig, Ground, Kind, Role};
+use crate::Setting;
 use crate::StudyError;
 use crate::demo::{DemoMethod, Half};
-use crate::report::Setting;
 use crate::tune::{Tuning, tune};
 use crate::{RunMeasures, StudyAbout, StudyMethod};
 use data::{

@@ -8,9 +8,9 @@ mod world;
 use model_zoo::Decoder;
 
 use super::{RunMeasures, StudyAbout};
+use crate::Setting;
 use crate::StudyError;
 use crate::demo::{DemoMethod, Half};
-use crate::report::Setting;
 use ::data::Sample;
 
 pub use config::{DataGroundConfig, DataMeasures, GroundConfig};

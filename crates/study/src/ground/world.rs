@@ -4,12 +4,12 @@ use burn::tensor::Device;
 use model_zoo::Decoder;
 
 use super::{Ground, Kind, Role};
+use crate::Setting;
 use crate::StudyError;
 use crate::demo::experiment::{base, encode, tune_base};
 use crate::demo::{
     Base, DemoConfig, DemoMethod, DemoObserver, EvaluationSets, Half, measure, samples,
 };
-use crate::report::Setting;
 use crate::{RunMeasures, StudyAbout};
 use data::Sample;
 

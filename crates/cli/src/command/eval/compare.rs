@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use lora_moe::evaluation::retention::{compare, retention_table};
+use lora_moe::evaluation::retention::{compare, retention_page, retention_table};
 use lora_moe::moe_adapter::write_atomically;
 
 /// Compares an evaluation with later ones: tables on standard output, and a report in a folder.
@@ -18,6 +18,8 @@ pub fn run(before: &Path, after: &[PathBuf], output: Option<&Path>) -> Result<()
         std::fs::create_dir_all(folder)?;
         let json = serde_json::to_string_pretty(&compared)? + "\n";
         write_atomically(&folder.join("retention.json"), json.as_bytes())?;
+        let page = retention_page(&compared)?;
+        write_atomically(&folder.join("retention.html"), page.as_bytes())?;
     }
     Ok(())
 }

@@ -1,0 +1,163 @@
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use indicatif::ProgressBar;
+use lora_moe::burn::tensor::Device;
+use lora_moe::device::parse_device;
+use lora_moe::eval_tasks::Limit;
+use lora_moe::evaluation::results::{EvaluationResults, TableStyle, results_table};
+use lora_moe::evaluation::run::{LanguageModel, Output, RunOptions, TaskRun, folder_hash};
+use lora_moe::evaluation::scoring::{Progress, ScoringOptions};
+use lora_moe::finetune::run::load_model;
+use lora_moe::model_zoo::TextTokenizer;
+use serde_json::{Map, Value, json};
+
+use crate::args::EvalArgs;
+use crate::progress::bar;
+
+/// Scores a model on tasks, without an adapter or with each of those given.
+#[allow(clippy::print_stdout)]
+pub fn run(args: &EvalArgs, model: &Path, device: &str) -> Result<()> {
+    let output = args.output.as_deref().context("--output is missing")?;
+    let device_name = device;
+    let device = parse_device(device)?;
+    let folder = args.load.folder(model)?;
+    let tokenizer = TextTokenizer::from_folder(&folder)?;
+    let run = TaskRun::prepare(&options(args)?, Some(&tokenizer))?;
+    eprintln!("{} requests", run.num_requests());
+    let about = about(args, model, &folder, device_name)?;
+    let target = Target { args, run: &run, tokenizer: &tokenizer, folder: &folder, device };
+    match args.adapter.as_slice() {
+        [] => println!("{}", target.evaluate(None, output, about)?),
+        [adapter] => println!("{}", target.evaluate(Some(adapter), output, about)?),
+        adapters => {
+            for (adapter, name) in adapters.iter().zip(names(adapters)?) {
+                println!("{}", adapter.display());
+                let table = target.evaluate(Some(adapter), &output.join(name), about.clone())?;
+                println!("{table}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What all adapters are evaluated with.
+struct Target<'a> {
+    args: &'a EvalArgs,
+    run: &'a TaskRun,
+    tokenizer: &'a TextTokenizer,
+    folder: &'a Path,
+    device: Device,
+}
+
+impl Target<'_> {
+    /// Evaluates the model with an adapter into a folder, and returns the table.
+    fn evaluate(
+        &self,
+        adapter: Option<&Path>,
+        output: &Path,
+        mut about: Map<String, Value>,
+    ) -> Result<String> {
+        if let Some(adapter) = adapter {
+            about.insert("adapter".to_owned(), json!(adapter.display().to_string()));
+            about.insert("adapter_sha256".to_owned(), json!(folder_hash(adapter)?));
+        }
+        let args = &self.args;
+        let model = load_model(self.folder, adapter, &args.load.options(), &self.device)?;
+        let mut options = ScoringOptions::default();
+        if let Some(tokens) = args.scores.batch_tokens {
+            options.batch_tokens = tokens;
+        }
+        let model = LanguageModel::new(
+            &model,
+            self.tokenizer,
+            options,
+            args.scores.add_bos_token,
+            args.scores.generation_seed,
+        )?;
+        let mut bar = ScoringBar::new(self.run.num_requests());
+        let output = Output { folder: output, resume: args.scores.resume };
+        let results: EvaluationResults =
+            self.run.evaluate(&model, about, Some(output), &mut |progress| bar.show(progress))?;
+        bar.bar.finish_and_clear();
+        Ok(results_table(&results, TableStyle::Text))
+    }
+}
+
+fn options(args: &EvalArgs) -> Result<RunOptions> {
+    let scores = &args.scores;
+    let limit = match scores.limit {
+        None => Limit::All,
+        Some(limit) if limit > 0.0 => Limit::of_number(limit),
+        Some(limit) => bail!("--limit is {limit}, but must be above 0"),
+    };
+    Ok(RunOptions {
+        include_path: args.include_path.clone(),
+        data_dir: scores.data_dir.clone(),
+        num_fewshot: scores.num_fewshot,
+        limit,
+        fewshot_seed: scores.fewshot_seed,
+        apply_chat_template: scores.apply_chat_template,
+        system_instruction: scores.system_instruction.clone(),
+        fewshot_as_multiturn: scores.fewshot_as_multiturn.unwrap_or(true),
+        bootstrap_iters: scores.bootstrap_iters,
+        ..RunOptions::new(scores.tasks.clone())
+    })
+}
+
+/// What the model is and what computes it, for the results.
+fn about(args: &EvalArgs, model: &Path, folder: &Path, device: &str) -> Result<Map<String, Value>> {
+    let about = json!({
+        "model": model.display().to_string(),
+        "model_sha256": folder_hash(folder)?,
+        "dtype": args.load.dtype.to_string(),
+        "device": device,
+        "add_bos_token": args.scores.add_bos_token,
+        "generation_seed": args.scores.generation_seed,
+        "batch_tokens": args.scores.batch_tokens,
+        "lora_moe_version": env!("CARGO_PKG_VERSION"),
+    });
+    match about {
+        Value::Object(about) => Ok(about),
+        other => bail!("{other} is no object"),
+    }
+}
+
+/// A name for each adapter's results: that of its folder.
+fn names(adapters: &[PathBuf]) -> Result<Vec<String>> {
+    let mut seen = BTreeSet::new();
+    adapters
+        .iter()
+        .map(|adapter| {
+            let name = adapter.file_name().map(|name| name.to_string_lossy().into_owned());
+            let name = name.with_context(|| format!("{} has no name", adapter.display()))?;
+            if !seen.insert(name.clone()) {
+                bail!(
+                    "two adapters are in folders named `{name}`; evaluate them one by one, each \
+                     with an --output of its own"
+                );
+            }
+            Ok(name)
+        })
+        .collect()
+}
+
+/// Requests answered, tokens a second and the time left.
+struct ScoringBar {
+    bar: ProgressBar,
+    started: Instant,
+}
+
+impl ScoringBar {
+    fn new(requests: usize) -> Self {
+        Self { bar: bar(requests, "scoring"), started: Instant::now() }
+    }
+
+    fn show(&mut self, progress: Progress) {
+        let rate = progress.tokens as f64 / self.started.elapsed().as_secs_f64();
+        self.bar.set_message(format!("{rate:.0} tokens/s"));
+        self.bar.set_position(progress.requests as u64);
+    }
+}

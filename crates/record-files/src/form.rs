@@ -1,0 +1,29 @@
+use std::path::Path;
+
+/// The form of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileForm {
+    /// A JSON array of objects, JSON Lines, or an object with a field of rows: the content tells.
+    Json,
+    /// Values separated by commas, or by tabs in `.tsv`.
+    Table,
+    /// Plain text.
+    Text,
+    /// Parquet.
+    Parquet,
+}
+
+impl FileForm {
+    /// The form that the extension stands for (before `.gz`); JSON is known by its content too.
+    pub fn of_extension(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        match name.rsplit_once('.')?.1 {
+            "json" | "jsonl" | "ndjson" => Some(Self::Json),
+            "csv" | "tsv" => Some(Self::Table),
+            "txt" | "raw" => Some(Self::Text),
+            "parquet" => Some(Self::Parquet),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Files of rows: each row is a [`Row`] of named values with its [`Origin`].
+//!
+//! [`read_rows`] reads JSON arrays, JSON Lines, a JSON object that holds the rows under a key, CSV,
+//! TSV, plain text, and Parquet (feature `parquet`); files that end in `.gz` need the feature
+//! `gzip`. Without a form given in [`ReadOptions`] the extension decides for tables, Parquet and
+//! text, and the content for everything else.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("rows.jsonl");
+//! std::fs::write(&path, "{\"question\": \"2 + 2\", \"answer\": 4}\n")?;
+//! let rows = record_files::read_rows(&path, &record_files::ReadOptions::default())?;
+//! assert_eq!(rows[0].row.get("answer"), Some(&4.into()));
+//! assert_eq!(rows[0].origin.line, Some(1));
+//! # Ok(())
+//! # }
+//! ```
+
+mod bytes;
+mod error;
+mod excerpt;
+mod form;
+mod json;
+mod options;
+mod origin;
+mod parquet_file;
+mod read;
+mod row;
+mod table;
+mod text;
+
+pub use error::RecordFileError;
+pub use excerpt::excerpt;
+pub use form::FileForm;
+pub use options::{ReadOptions, SampleBy};
+pub use origin::Origin;
+pub use read::{FileRow, read_rows};
+pub use row::Row;
