@@ -192,3 +192,21 @@ fn nothing_has_no_rows() {
 fn factors_that_do_not_fit_are_refused() {
     linear(random([3, 4]), random([5, 6]), None);
 }
+
+/// Products of few rows with large weights have kernels of their own.
+#[test]
+fn few_rows_are_multiplied_as_many_are() {
+    for rows in [1, 3, 4, 7, 32, 33] {
+        for (inputs, outputs) in [(130, 560), (256, 272), (300, 301)] {
+            let x = random([rows, inputs]).inner();
+            let row_major = random([inputs, outputs]).inner();
+            let transposed = random([outputs, inputs]).inner().transpose();
+            for weight in [row_major, transposed] {
+                let bias = Some(random([outputs]).inner());
+                close(linear(x.clone(), weight.clone(), None), x.clone().matmul(weight.clone()));
+                let expected = linear_composed(x.clone(), weight.clone(), bias.clone());
+                close(linear(x.clone(), weight, bias), expected);
+            }
+        }
+    }
+}

@@ -10,9 +10,20 @@ use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
 use super::buffer::{Floats, contiguous, filled, rows_per_task};
+use crate::kernel;
 
 /// From this many multiplications on, threads share a product. As in Burn's Flex.
 const SHARED: usize = 192 * 192 * 192;
+
+/// Up to so many rows, a product costs little more than reading its right factor, which `gemm`
+/// would copy into an order of its own first.
+const FEW_ROWS: usize = 32;
+
+/// A right factor of so many elements is worth it.
+const LARGE: usize = 1 << 16;
+
+/// The columns of the right factor that one task multiplies.
+const TASK: usize = 256;
 
 /// `[.., N]` as `[T, N]`; without a copy where the rows are in order.
 pub(super) fn rows<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
@@ -74,6 +85,21 @@ unsafe fn multiply(a: &Floats, b: &Floats, out: &mut [MaybeUninit<f32>], add: bo
     let shared = m.saturating_mul(n).saturating_mul(k) >= SHARED;
     let parallelism = if shared { Parallelism::Rayon(0) } else { Parallelism::None };
     let (a_strides, b_strides) = (a.layout().strides(), b.layout().strides());
+    let rows_in_order = a_strides == [k as isize, 1] && k > 0;
+    if !add && rows_in_order && m <= FEW_ROWS && k * n >= LARGE {
+        let x = &a.storage::<f32>()[a.layout().start_offset()..][..m * k];
+        let w = &b.storage::<f32>()[b.layout().start_offset()..];
+        if b_strides == [n as isize, 1] && n.is_multiple_of(kernel::COLUMNS) {
+            return few_rows(out, n, |first, width, out| {
+                kernel::few_rows_by_columns(x, k, &w[first..], n, width, out);
+            });
+        }
+        if b_strides == [1, k as isize] {
+            return few_rows(out, n, |first, width, out| {
+                kernel::few_rows_by_rows(x, k, &w[first * k..], width, out);
+            });
+        }
+    }
     let first = |x: &Floats| x.storage::<f32>()[x.layout().start_offset()..].as_ptr();
     // SAFETY: the layouts stay within their storages, and `out` is `m` rows of `n`. It is read only
     // where it is added to, which the caller allows.
@@ -99,5 +125,33 @@ unsafe fn multiply(a: &Floats, b: &Floats, out: &mut [MaybeUninit<f32>], add: bo
             false,
             parallelism,
         );
+    }
+}
+
+/// Fills `out`, rows of `width`, in parallel by columns: `multiply` computes the columns from the
+/// given first one on, as many as given, into rows of so many.
+fn few_rows(
+    out: &mut [MaybeUninit<f32>],
+    width: usize,
+    multiply: impl Fn(usize, usize, &mut [f32]) + Sync,
+) {
+    let rows = out.len() / width;
+    let parts: Vec<(usize, Vec<f32>)> = (0..width.div_ceil(TASK))
+        .into_par_iter()
+        .map(|task| {
+            let first = task * TASK;
+            let columns = TASK.min(width - first);
+            let mut part = vec![0.0; rows * columns];
+            multiply(first, columns, &mut part);
+            (columns, part)
+        })
+        .collect();
+    for (row, out) in out.chunks_exact_mut(width).enumerate() {
+        let mut rest = out;
+        for (columns, part) in &parts {
+            let (out, after) = rest.split_at_mut(*columns);
+            out.write_copy_of_slice(&part[row * columns..(row + 1) * columns]);
+            rest = after;
+        }
     }
 }
