@@ -1,11 +1,13 @@
 use std::fs;
-use std::io::Cursor;
 use std::path::Path;
 
-use png::{BitDepth, ColorType, Transformations};
 use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
+use zune_png::PngDecoder;
+use zune_png::error::PngDecodeErrors;
+use zune_png::zune_core::bytestream::ZCursor;
+use zune_png::zune_core::colorspace::ColorSpace;
+use zune_png::zune_core::options::DecoderOptions;
+use zune_png::zune_core::result::DecodingResult;
 
 use super::{Image, ImageError};
 
@@ -29,33 +31,29 @@ pub(super) fn open(path: &Path) -> Result<Image, ImageError> {
 type Decoded = Result<([usize; 3], Vec<u8>), String>;
 
 fn png(bytes: &[u8]) -> Decoded {
-    let failed = |error: png::DecodingError| format!("not a valid PNG file: {error}");
-    let mut decoder = png::Decoder::new(Cursor::new(bytes));
-    decoder.set_transformations(Transformations::EXPAND);
-    let mut reader = decoder.read_info().map_err(failed)?;
-    let (color, depth) = reader.output_color_type();
-    if depth != BitDepth::Eight {
+    let failed = |error: PngDecodeErrors| format!("not a valid PNG file: {error:?}");
+    let mut decoder = PngDecoder::new(ZCursor::new(bytes));
+    let DecodingResult::U8(data) = decoder.decode().map_err(failed)? else {
         return Err("has 16 bits a channel; save it with 8".to_owned());
-    }
-    let size = reader.output_buffer_size().ok_or("is too large")?;
-    let mut data = vec![0; size];
-    let frame = reader.next_frame(&mut data).map_err(failed)?;
-    data.truncate(frame.buffer_size());
+    };
+    let (width, height) = decoder.dimensions().ok_or("has no size")?;
+    let colors = decoder.colorspace().ok_or("has no colours")?;
     let opaque = |data: Vec<u8>, of: usize| -> Vec<u8> {
         data.chunks_exact(of).flat_map(|pixel| &pixel[..of - 1]).copied().collect()
     };
-    let (data, channels) = match color {
-        ColorType::Grayscale => (data, 1),
-        ColorType::GrayscaleAlpha => (opaque(data, 2), 1),
-        ColorType::Rgba => (opaque(data, 4), 3),
-        ColorType::Rgb | ColorType::Indexed => (data, 3),
+    let (data, channels) = match colors {
+        ColorSpace::Luma => (data, 1),
+        ColorSpace::LumaA => (opaque(data, 2), 1),
+        ColorSpace::RGB => (data, 3),
+        ColorSpace::RGBA => (opaque(data, 4), 3),
+        other => return Err(format!("has colours of an unknown kind, {other:?}")),
     };
-    Ok(([frame.height as usize, frame.width as usize, channels], data))
+    Ok(([height, width, channels], data))
 }
 
 fn jpeg(bytes: &[u8]) -> Decoded {
     let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     let data = decoder.decode().map_err(|error| format!("not a valid JPEG file: {error}"))?;
     let (width, height) = decoder.dimensions().ok_or("has no size")?;
     Ok(([height, width, 3], data))
