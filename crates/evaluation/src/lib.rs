@@ -8,6 +8,7 @@
 //!
 //! Everything here takes a model that is not on an autodiff device (`model.valid()`).
 
+pub mod classification;
 mod error;
 mod evaluate;
 mod exact_match;

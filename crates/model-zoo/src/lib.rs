@@ -27,6 +27,7 @@
 mod any_model;
 mod cache;
 mod causal_lm;
+mod clip_text;
 mod config;
 mod decoder;
 mod encoder;
@@ -34,6 +35,7 @@ mod error;
 mod files;
 mod generation;
 mod hub;
+mod image;
 mod input;
 mod parameters;
 mod placement;
@@ -45,6 +47,7 @@ mod weights;
 pub use any_model::AnyModel;
 pub use cache::KvCache;
 pub use causal_lm::CausalLm;
+pub use clip_text::{ClipText, ClipTextConfig};
 pub use config::{
     AnyModelConfig, ConfigError, DecoderConfig, Family, FamilyTraits, RopeConfig, RopeScaling,
     Windows,
@@ -64,6 +67,7 @@ pub use generation::{
     generate, generate_batch,
 };
 pub use hub::{HubDataset, HubError, HubModel, resolve_model};
+pub use image::{Image, ImageError, ImageProcessor, Resample};
 pub use input::{PaddingSide, TokenInput};
 pub use token_tree::TokenTree;
 pub use tokenizer::{ChatMessage, TextTokenizer, TokenizerError};

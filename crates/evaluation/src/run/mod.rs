@@ -8,6 +8,7 @@
 
 mod answer;
 mod chat;
+mod encoder_model;
 mod error;
 mod fingerprint;
 mod hub;
@@ -17,6 +18,7 @@ mod record;
 mod task_run;
 
 pub use answer::{Answer, AnswerError, LanguageModel};
+pub use encoder_model::EncoderModel;
 pub use error::RunError;
 pub use fingerprint::{file_hash, folder_hash};
 pub use hub::Hub;

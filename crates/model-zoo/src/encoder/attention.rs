@@ -1,5 +1,5 @@
 use burn::module::Module;
-use burn::tensor::{Bool, DType, Tensor};
+use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 use fused_ops::softmax_masked;
 use moe_adapter::Projection;
 use router::{RoutingTape, Site};
@@ -92,4 +92,13 @@ impl<P: Projection> SelfAttention<P> {
 pub(crate) fn padding_mask(token_mask: Tensor<2, Bool>) -> Tensor<4> {
     let zeros = Tensor::<2>::zeros(token_mask.shape(), (&token_mask.device(), DType::F32));
     zeros.mask_fill(token_mask.bool_not(), HIDDEN).unsqueeze_dims(&[1, 2])
+}
+
+/// What hides later tokens in scores `[B, heads, S, S]`: `[1, 1, S, S]`.
+pub(crate) fn causal_mask(seq_len: usize, device: &Device) -> Tensor<4> {
+    let hidden = (0..seq_len).flat_map(|query| {
+        (0..seq_len).map(move |key| if key > query { HIDDEN as f32 } else { 0.0 })
+    });
+    let data = TensorData::new(hidden.collect::<Vec<_>>(), [1, 1, seq_len, seq_len]);
+    Tensor::from_data(data, (device, DType::F32))
 }

@@ -67,6 +67,9 @@ pub trait SequenceClassifier: Classifier<Input = TokenInput> {
     /// the model panics: cut them first.
     fn max_positions(&self) -> usize;
 
+    /// The number of tokens that the model knows.
+    fn vocab_size(&self) -> usize;
+
     /// The token of padding. Positions are counted by it, so batches must be padded with it.
     fn pad_token_id(&self) -> u32;
 }

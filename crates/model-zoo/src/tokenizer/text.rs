@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use tokenizers::Tokenizer;
+use tokenizers::{Tokenizer, TruncationParams};
 
 use super::chat::{ChatMessage, ChatTemplate};
 use super::error::TokenizerError;
@@ -71,6 +71,31 @@ impl TextTokenizer {
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TokenizerError> {
         let encoding = self.tokenizer.encode_fast(text, add_special_tokens).map_err(failed)?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The tokens of a text, or of a pair as the model expects one, with special tokens.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::Text`] when the tokenizer fails.
+    pub fn encode_pair(&self, text: &str, pair: Option<&str>) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = match pair {
+            Some(pair) => self.tokenizer.encode_fast((text, pair), true),
+            None => self.tokenizer.encode_fast(text, true),
+        };
+        Ok(encoding.map_err(failed)?.get_ids().to_vec())
+    }
+
+    /// The same, but that cuts sequences to `max_length` tokens, special ones included: tokens at
+    /// the end are dropped, of the longer text of a pair first (`longest_first`).
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::Text`] when the tokenizer cannot cut so.
+    pub fn with_truncation(mut self, max_length: usize) -> Result<Self, TokenizerError> {
+        let truncation = TruncationParams { max_length, ..Default::default() };
+        self.tokenizer.with_truncation(Some(truncation)).map_err(failed)?;
+        Ok(self)
     }
 
     /// As [`encode`](Self::encode), with the bytes of the text that each token stands for (an

@@ -13,3 +13,5 @@ pub use patches::PatchEmbedding;
 pub use vit::{
     VitClassifier, VitConfig, VitEmbeddings, VitEncoder, VitLayer, VitModel, VitPatchEmbeddings,
 };
+
+pub(crate) use layer::{PreNorm, label_scores};

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::decode::{Order, decode};
 use super::file::WeightFile;
@@ -130,6 +130,17 @@ impl WeightSource {
         Err(WeightError::UnusedTensors { folder: self.folder, names })
     }
 
+    /// Takes a tensor without dimensions, as f32 whatever the dtype of the others.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn take_scalar(&mut self, name: &str) -> Result<f32, WeightError> {
+        let (data, _) = self.decoded(name, &[], vec![1], Order::AsStored)?;
+        self.done(name);
+        Ok(data.convert::<f32>().iter::<f32>().next().unwrap_or_default())
+    }
+
     fn read<const D: usize>(
         &mut self,
         name: &str,
@@ -138,9 +149,25 @@ impl WeightSource {
         order: Order,
         device: &Device,
     ) -> Result<Tensor<D>, WeightError> {
+        let (data, dtype) = self.decoded(name, &expected, shape.to_vec(), order)?;
+        // Some GPUs store a half type, but compute nothing sensible with it.
+        if dtype != DType::F32 && !device.supports_dtype(dtype) {
+            return Err(WeightError::DeviceDtype { name: name.to_owned(), dtype });
+        }
+        self.done(name);
+        Ok(Tensor::from_data(data, (device, dtype)))
+    }
+
+    /// A tensor that is not taken yet, stored as `expected`, in the given `shape`.
+    fn decoded(
+        &self,
+        name: &str,
+        expected: &[usize],
+        shape: Vec<usize>,
+        order: Order,
+    ) -> Result<(TensorData, DType), WeightError> {
         let found = self.left.get(name).map(|shard| &self.shards[*shard]);
-        let Some((shard, stored)) = found.and_then(|shard| Some((shard, shard.tensor(name)?)))
-        else {
+        let Some(stored) = found.and_then(|shard| shard.tensor(name)) else {
             return Err(WeightError::MissingTensor {
                 folder: self.folder.clone(),
                 name: name.to_owned(),
@@ -155,21 +182,19 @@ impl WeightSource {
                 found: stored.shape.to_vec(),
             });
         }
-        let decoded = decode(stored.bytes, stored.dtype, self.dtype, order, shape.to_vec());
-        let Some((data, dtype)) = decoded else {
-            return Err(WeightError::Dtype {
-                folder: self.folder.clone(),
-                name: name.to_owned(),
-                dtype: format!("{:?}", stored.dtype),
-            });
-        };
-        // Some GPUs store a half type, but compute nothing sensible with it.
-        if dtype != DType::F32 && !device.supports_dtype(dtype) {
-            return Err(WeightError::DeviceDtype { name: name.to_owned(), dtype });
+        let decoded = decode(stored.bytes, stored.dtype, self.dtype, order, shape);
+        decoded.ok_or_else(|| WeightError::Dtype {
+            folder: self.folder.clone(),
+            name: name.to_owned(),
+            dtype: format!("{:?}", stored.dtype),
+        })
+    }
+
+    /// Counts a tensor as taken.
+    fn done(&mut self, name: &str) {
+        if let Some(shard) = self.left.remove(name) {
+            self.shards[shard].release(name);
+            self.taken.insert(name.to_owned());
         }
-        shard.release(name);
-        self.left.remove(name);
-        self.taken.insert(name.to_owned());
-        Ok(Tensor::from_data(data, (device, dtype)))
     }
 }

@@ -159,6 +159,10 @@ impl<P: Projection> SequenceClassifier for RobertaClassifier<P> {
         self.config.max_positions()
     }
 
+    fn vocab_size(&self) -> usize {
+        self.config.vocab_size
+    }
+
     fn pad_token_id(&self) -> u32 {
         self.config.pad_token_id
     }

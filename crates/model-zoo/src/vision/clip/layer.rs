@@ -55,6 +55,6 @@ impl<P: Projection> ClipVisionLayer<P> {
             before_mlp: &self.layer_norm2,
             mlp: &self.mlp,
         };
-        parts.forward(x, layer, &PATHS, rates, tape)
+        parts.forward(x, layer, &PATHS, None, rates, tape)
     }
 }

@@ -55,6 +55,6 @@ impl<P: Projection> VitLayer<P> {
             before_mlp: &self.layernorm_after,
             mlp: &self.mlp,
         };
-        parts.forward(x, layer, &PATHS, rates, tape)
+        parts.forward(x, layer, &PATHS, None, rates, tape)
     }
 }

@@ -1,0 +1,8 @@
+//! The text tower of CLIP, with which images are compared to labels.
+
+mod config;
+mod layer;
+mod model;
+
+pub use config::ClipTextConfig;
+pub use model::ClipText;
