@@ -3,6 +3,8 @@
 #![allow(clippy::duplicate_mod)] // Each example has what they share as a module of its own.
 #![allow(dead_code)] // of each example its `main`, where a test calls what it calls
 
+#[path = "../burn_store.rs"]
+mod burn_store;
 #[path = "../compose_by_hand.rs"]
 mod compose_by_hand;
 #[path = "../custom_expert.rs"]
@@ -31,6 +33,13 @@ fn writes(files: &[&str], run: impl FnOnce(&Path) -> anyhow::Result<()>) {
         let size = std::fs::metadata(&path).map(|data| data.len());
         assert!(size.is_ok_and(|size| size > 0), "{} is missing or empty", path.display());
     }
+}
+
+#[test]
+fn burn_store() {
+    let pytorch = "../crates/model-zoo/tests/golden/llama2_pytorch";
+    let pytorch = Path::new(env!("CARGO_MANIFEST_DIR")).join(pytorch);
+    writes(&["model.safetensors"], |folder| burn_store::run(folder, Some(&pytorch)));
 }
 
 #[test]

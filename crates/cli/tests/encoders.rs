@@ -10,6 +10,7 @@ use lora_moe::burn::tensor::Device;
 use lora_moe::model_zoo::{AnyModel, LoadOptions, with_any_model};
 use lora_moe::moe_adapter::{Preset, StoredAdapter, TargetModules, adapter_state, attach};
 use safetensors::SafeTensors;
+use serde_json::{Value, json};
 use support::{arg, fails, succeeds};
 
 fn golden(name: &str) -> PathBuf {
@@ -159,4 +160,67 @@ fn inputs_of_another_kind_are_refused_by_name() {
     let error = refused("llama2", "clip_vision");
     assert!(error.contains("reference.safetensors") && error.contains("input_ids"), "{error}");
     assert!(!output.exists());
+}
+
+/// A copy of a model's folder, with what the folder of the samples has beside it.
+fn with_companions(folder: &Path, model: &Path, name: &str) -> PathBuf {
+    let copy = folder.join("model");
+    std::fs::create_dir(&copy).unwrap();
+    let samples = samples_folder(name);
+    for source in [model, samples.as_path()] {
+        for entry in std::fs::read_dir(source).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+        }
+    }
+    copy
+}
+
+fn samples_folder(name: &str) -> PathBuf {
+    let golden = "../evaluation/tests/golden/classification";
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(golden).join(name)
+}
+
+/// Evaluates a model on samples whose right answer is what transformers' logits say, but for the
+/// first, which is given a wrong one; returns how many of how many are right.
+fn right(model: &Path, name: &str, task: &str) -> (usize, usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let model = with_companions(folder.path(), model, name);
+    let samples = std::fs::read_to_string(samples_folder(name).join("samples.json")).unwrap();
+    let mut samples: Vec<Value> = serde_json::from_str(&samples).unwrap();
+    // Of the texts, those that have a second one.
+    samples.retain(|sample| sample.get("text_pair") != Some(&Value::Null));
+    for (index, sample) in samples.iter_mut().enumerate() {
+        let logits: Vec<f64> = serde_json::from_value(sample["logits"].clone()).unwrap();
+        let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap();
+        sample["label"] = json!(if index == 0 { (best + 1) % logits.len() } else { best });
+    }
+    let lines: String = samples.iter().map(|sample| format!("{sample}\n")).collect();
+    std::fs::write(folder.path().join("test.jsonl"), lines).unwrap();
+    let head = format!(
+        "task: classes\ndataset_path: json\ndataset_kwargs:\n  data_files: {{test: {}}}\n\
+         test_split: test\ndoc_to_target: label\nmetric_list: [{{metric: acc}}]\n",
+        arg(&folder.path().join("test.jsonl"))
+    );
+    std::fs::write(folder.path().join("classes.yaml"), head + task).unwrap();
+    let output = folder.path().join("scores");
+    let mut arguments = vec!["eval", "--model", arg(&model), "--tasks", "classes"];
+    arguments.extend(["--include-path", arg(folder.path()), "--output", arg(&output)]);
+    succeeds(&arguments);
+    let results = std::fs::read_to_string(output.join("results.json")).unwrap();
+    let results: Value = serde_json::from_str(&results).unwrap();
+    let accuracy = results["results"]["classes"]["acc,none"].as_f64().unwrap();
+    ((accuracy * samples.len() as f64).round() as usize, samples.len())
+}
+
+#[test]
+fn tasks_of_classes_score_encoders() {
+    let texts = "output_type: sequence_classification\ndoc_to_text: text\n\
+                 doc_to_text_pair: text_pair\ndoc_to_choice: [a, b, c]\n";
+    let images = "output_type: image_classification\ndoc_to_image: image\n".to_owned();
+    let head = images.clone() + "doc_to_choice: [a, b, c, d, e]\n";
+    let labels = images + "doc_to_choice: labels\n";
+    assert_eq!(right(&golden("roberta_cls"), "roberta_cls", texts), (5, 6));
+    assert_eq!(right(&golden("vit_cls"), "vit_cls", &head), (4, 5));
+    assert_eq!(right(&samples_folder("clip"), "clip", &labels), (2, 3));
 }

@@ -332,7 +332,7 @@ fn what_a_study_on_data_cannot_use_is_named() {
     let untyped = r#"[{"instruction": "copy : a ->", "output": "a"}, {"instruction": "copy : b ->", "output": "b"}]"#;
     std::fs::write(own.path("data.json"), untyped).unwrap();
     let error = own.refused("validation_split = 24\n", "validation = [{ path = \"x\" }]\n");
-    assert!(error.contains("`x`"), "{error}");
+    assert!(error.contains("cannot read x"), "{error}");
     let validation = format!("validation = [{{ path = {:?} }}]\n", own.path("retain.json"));
     let error = own.refused("validation_split = 24\n", &validation);
     assert!(error.contains("data.train") && error.contains("LoRAMoE"), "{error}");

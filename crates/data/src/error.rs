@@ -1,56 +1,14 @@
-use std::path::PathBuf;
+use record_files::Origin;
 
-use super::{encoder::BoxError, origin::Origin, report::EncodeReport};
+use super::{encoder::BoxError, report::EncodeReport};
 
 /// What can be wrong with a data set or with the settings that turn it into batches.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// A file could not be read.
-    #[error("cannot read `{}`: {source}", file.display())]
-    Io {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A file is not UTF-8 text.
-    #[error(
-        "`{}` is not UTF-8 text (first bad byte at offset {offset}); convert it to UTF-8",
-        file.display()
-    )]
-    NotUtf8 {
-        /// The file.
-        file: PathBuf,
-        /// Offset of the first invalid byte.
-        offset: usize,
-    },
-    /// A file is neither a JSON array nor JSON Lines.
-    #[error(
-        "`{}` starts with `{found}`; allowed: a JSON array of objects (`[`) or JSON Lines, \
-         one object a line (`{{`)",
-        file.display()
-    )]
-    NotJson {
-        /// The file.
-        file: PathBuf,
-        /// How the file starts.
-        found: String,
-    },
-    /// JSON that does not parse.
-    #[error(
-        "`{}`, line {line}: invalid JSON: {source}; a file that starts with `{{` must hold one \
-         object a line",
-        file.display()
-    )]
-    Json {
-        /// The file.
-        file: PathBuf,
-        /// Line of the error, from 1.
-        line: usize,
-        /// What the parser said.
-        source: serde_json::Error,
-    },
+    /// A file that cannot be read.
+    #[error(transparent)]
+    File(#[from] record_files::RecordFileError),
     /// No records, or no files.
     #[error("no records in {0}; give at least one file with at least one record")]
     NoRecords(String),

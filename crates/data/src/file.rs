@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataFile {
-    /// A JSON array or JSON Lines; told apart by content.
+    /// JSON, JSON Lines, CSV, TSV, or Parquet (feature `parquet`).
     pub path: PathBuf,
     /// Task type of the records that carry none (for LoRAMoE: 1 world knowledge, 0 other tasks).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,5 @@
-use serde_json::{Map, Value};
+use record_files::Row;
+use serde_json::Value;
 
 use super::{DataError, Message, Origin, Role};
 
@@ -51,26 +52,18 @@ impl Record {
         }
     }
 
-    /// Reads one JSON value. The first shape whose required keys are all there is taken (in the
+    /// Reads one row. The first shape whose required keys are all there is taken (in the
     /// order instruction, messages, prompt, question); other keys are ignored, `null` counts as
     /// absent.
     ///
     /// # Errors
     /// [`DataError::UnknownShape`] and [`DataError::Value`].
-    pub(super) fn from_json(
-        value: &Value,
+    pub(super) fn from_row(
+        row: &Row,
         default_task_type: Option<u32>,
         origin: Origin,
     ) -> Result<Self, DataError> {
-        let Value::Object(object) = value else {
-            return Err(DataError::Value {
-                origin,
-                key: "record".into(),
-                found: describe(value),
-                allowed: "a JSON object",
-            });
-        };
-        let keys = Keys { object, origin: &origin };
+        let keys = Keys { row, origin: &origin };
         let content = if keys.has("instruction") && keys.has("output") {
             RecordContent::Instruction {
                 instruction: keys.text("instruction")?,
@@ -91,11 +84,11 @@ impl Record {
                 output: keys.answer("answer")?,
             }
         } else {
-            let found = if object.is_empty() {
+            let found = if row.is_empty() {
                 "none".into()
             } else {
                 let mark = |value: &Value| if value.is_null() { " (null)" } else { "" };
-                let names = object.iter().map(|(key, value)| format!("`{key}`{}", mark(value)));
+                let names = row.iter().map(|(key, value)| format!("`{key}`{}", mark(value)));
                 names.collect::<Vec<_>>().join(", ")
             };
             return Err(DataError::UnknownShape { origin, found });
@@ -107,13 +100,13 @@ impl Record {
 
 /// Typed access to the keys of one record.
 struct Keys<'a> {
-    object: &'a Map<String, Value>,
+    row: &'a Row,
     origin: &'a Origin,
 }
 
 impl Keys<'_> {
     fn has(&self, key: &str) -> bool {
-        self.object.get(key).is_some_and(|value| !value.is_null())
+        self.row.get(key).is_some_and(|value| !value.is_null())
     }
 
     fn wrong<T>(
@@ -126,7 +119,7 @@ impl Keys<'_> {
     }
 
     fn text(&self, key: &str) -> Result<String, DataError> {
-        match self.object.get(key) {
+        match self.row.get(key) {
             Some(Value::String(text)) => Ok(text.clone()),
             other => self.wrong(key, other.map_or("absent".into(), describe), "a string"),
         }
@@ -143,7 +136,7 @@ impl Keys<'_> {
     fn task_type(&self) -> Result<Option<u32>, DataError> {
         const ALLOWED: &str =
             "a non-negative integer below 2^32 (0 or 1 for LoRAMoE), or no such key";
-        match self.object.get("task_type") {
+        match self.row.get("task_type") {
             None | Some(Value::Null) => Ok(None),
             Some(value) => match value.as_u64().and_then(|number| u32::try_from(number).ok()) {
                 Some(number) => Ok(Some(number)),
@@ -153,7 +146,7 @@ impl Keys<'_> {
     }
 
     fn messages(&self) -> Result<Vec<Message>, DataError> {
-        let items = match self.object.get("messages") {
+        let items = match self.row.get("messages") {
             Some(Value::Array(items)) => items,
             other => {
                 let found = other.map_or("absent".into(), describe);

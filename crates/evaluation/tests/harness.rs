@@ -45,6 +45,13 @@ fn alike(ours: &Value, theirs: &Value, tolerance: f64) -> bool {
             ours.len() == theirs.len()
                 && ours.iter().zip(theirs).all(|(ours, theirs)| alike(ours, theirs, tolerance))
         }
+        // How numpy writes an array.
+        (Value::Array(_), Value::String(text)) if text.starts_with('[') => {
+            let numbers = text.trim_matches(['[', ']']).split_whitespace();
+            let theirs: Option<Value> =
+                numbers.map(|number| number.parse::<f64>().ok().map(Value::from)).collect();
+            theirs.is_some_and(|theirs| alike(ours, &theirs, tolerance))
+        }
         _ => match (number(ours), number(theirs)) {
             (Some(ours), Some(theirs)) => {
                 (ours - theirs).abs() <= tolerance * theirs.abs().max(1.0)

@@ -7,7 +7,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum RecordFileError {
     /// The file system refused, or a compressed file is damaged.
-    #[error("{}: {source}", file.display())]
+    #[error("cannot read {}: {source}", file.display())]
     Io {
         /// The file.
         file: PathBuf,

@@ -66,6 +66,6 @@ fn instruction(text: &str) -> Record {
             output: String::new(),
         },
         task_type: None,
-        origin: Origin { file: Path::new("--prompt").into(), record: 0, line: None },
+        origin: Origin { file: Path::new("--prompt").into(), row: 0, line: None },
     }
 }

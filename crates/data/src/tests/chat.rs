@@ -42,13 +42,13 @@ fn the_end_token_closes_a_template_without_markers() {
 fn a_template_without_prefix_property_is_an_error() {
     let error = shown(ChatStyle::Counting).unwrap_err();
     assert!(matches!(error, DataError::ChatPrefix { turn: 2, .. }), "{error}");
-    assert!(error.to_string().starts_with("`test.jsonl`, line 1: the chat template renders"));
+    assert!(error.to_string().starts_with("test.jsonl, line 1: the chat template renders"));
 }
 
 #[test]
 fn a_failing_template_is_named_with_its_record() {
     let error = shown(ChatStyle::Missing).unwrap_err().to_string();
-    let expected = "`test.jsonl`, line 1: rendering the chat template failed: no chat template";
+    let expected = "test.jsonl, line 1: rendering the chat template failed: no chat template";
     assert_eq!(error, expected);
 }
 

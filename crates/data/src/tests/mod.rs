@@ -17,7 +17,7 @@ use super::*;
 /// A record as if read from line 1 of `test.jsonl`.
 fn record(content: RecordContent) -> Record {
     let file: Arc<Path> = Arc::from(Path::new("test.jsonl"));
-    Record { content, task_type: None, origin: Origin { file, record: 0, line: Some(1) } }
+    Record { content, task_type: None, origin: Origin { file, row: 0, line: Some(1) } }
 }
 
 fn instruction(instruction: &str, input: &str, output: &str) -> Record {

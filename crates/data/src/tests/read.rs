@@ -24,7 +24,7 @@ fn reads_an_array_of_instructions() {
     assert_eq!(records[0].content, instruction("a", "b", "c").content);
     assert_eq!(records[1].content, instruction("a", "", "c").content);
     assert_eq!((records[0].task_type, records[1].task_type), (None, Some(1)));
-    assert_eq!((records[1].origin.record, records[1].origin.line), (1, None));
+    assert_eq!((records[1].origin.row, records[1].origin.line), (1, None));
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn reads_json_lines_with_byte_order_mark_and_blank_lines() {
     let records = read(text.as_bytes()).unwrap();
     assert_eq!(records[0].content, completion("a", "b").content);
     assert_eq!(records[1].content, instruction("a", "", "b").content);
-    assert_eq!((records[1].origin.record, records[1].origin.line), (1, Some(5)));
+    assert_eq!((records[1].origin.row, records[1].origin.line), (1, Some(5)));
 }
 
 #[test]
@@ -45,6 +45,15 @@ fn reads_messages() {
     let RecordContent::Messages(messages) = &records[0].content else { panic!("shape") };
     assert_eq!(messages[3], Message::new(Role::Tool, "c"));
     assert_eq!(records[0].answer(), "b");
+}
+
+#[test]
+fn reads_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    std::fs::write(&path, "instruction,output,id\nsay hello,hello,3\n").unwrap();
+    let records = read_records(&[path.into()]).unwrap();
+    assert_eq!(records[0].content, instruction("say hello", "", "hello").content);
 }
 
 #[test]
@@ -96,11 +105,11 @@ fn errors_name_place_key_and_what_is_allowed() {
         ),
         (
             r#"[{"prompt": "a", "completion": "b"}, 3]"#,
-            "record 1 (from 0): `record` is the number 3",
+            "index 1: a row is an object of named values, not `3`",
         ),
-        ("{\"prompt\": \"a\", \"completion\": \"b\"}\n\n{\"prompt\": }", "line 3: invalid JSON"),
-        ("[\n{},\n{\"a\" 1}]", "line 3: invalid JSON"),
-        ("a,b\n1,2", "starts with `a,b"),
+        ("{\"prompt\": \"a\", \"completion\": \"b\"}\n\n{\"prompt\": }", "line 3: expected value"),
+        ("[\n{},\n{\"a\" 1}]", "line 3: expected `:`"),
+        ("a,b\n1,2", "begins with `a,b"),
         ("", "no records in"),
         ("[]", "no records in"),
     ];
@@ -113,8 +122,9 @@ fn errors_name_place_key_and_what_is_allowed() {
 #[test]
 fn unreadable_files_are_named() {
     let missing = read_records(&["/nowhere/x.json".into()]).unwrap_err();
-    assert!(missing.to_string().starts_with("cannot read `/nowhere/x.json`"));
-    assert!(matches!(read(b"{\"a\": \"\xff\"}"), Err(DataError::NotUtf8 { offset: 7, .. })));
+    assert!(missing.to_string().starts_with("cannot read /nowhere/x.json: "));
+    let broken = read(b"{\"a\": \"\xff\"}").unwrap_err().to_string();
+    assert!(broken.contains("not UTF-8 at byte 7"), "{broken}");
     assert!(matches!(read_records(&[]), Err(DataError::NoRecords(_))));
 }
 

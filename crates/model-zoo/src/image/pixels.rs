@@ -144,10 +144,11 @@ mod tests {
     fn arrays_are_read_in_their_three_layouts() {
         let grey = Image::from_numbers(&json!([[0, 1, 2], [3.0, 4, 255]])).unwrap();
         assert_eq!((grey.shape(), grey.data()), ([2, 3, 1], [0, 1, 2, 3, 4, 255].as_slice()));
-        let first = json!([[[1, 2]], [[3, 4]], [[5, 6]]]);
-        let last = json!([[[1, 3, 5], [2, 4, 6]]]);
+        let first = json!([[[1, 2], [7, 8]], [[3, 4], [9, 10]], [[5, 6], [11, 12]]]);
+        let last = json!([[[1, 3, 5], [2, 4, 6]], [[7, 9, 11], [8, 10, 12]]]);
         let [first, last] = [first, last].map(|value| Image::from_numbers(&value).unwrap());
-        assert_eq!((first.shape(), first.data()), ([1, 2, 3], [1, 3, 5, 2, 4, 6].as_slice()));
+        assert_eq!(first.shape(), [2, 2, 3]);
+        assert_eq!(first.data(), [1, 3, 5, 2, 4, 6, 7, 9, 11, 8, 10, 12]);
         assert_eq!(first, last);
         let colours = grey.with_channels(3).unwrap();
         assert_eq!(

@@ -7,11 +7,14 @@ use indicatif::ProgressBar;
 use lora_moe::burn::tensor::Device;
 use lora_moe::device::parse_device;
 use lora_moe::eval_tasks::Limit;
+use lora_moe::evaluation::classification::ClassificationOptions;
 use lora_moe::evaluation::results::{EvaluationResults, TableStyle, results_table};
-use lora_moe::evaluation::run::{LanguageModel, Output, RunOptions, TaskRun, folder_hash};
+use lora_moe::evaluation::run::{
+    Answer, EncoderModel, LanguageModel, Output, RunOptions, TaskRun, folder_hash,
+};
 use lora_moe::evaluation::scoring::{Progress, ScoringOptions};
-use lora_moe::finetune::run::load_model;
-use lora_moe::model_zoo::TextTokenizer;
+use lora_moe::finetune::run::load_any_model;
+use lora_moe::model_zoo::{AnyModel, AnyModelConfig, TextTokenizer};
 use serde_json::{Map, Value, json};
 
 use crate::args::EvalArgs;
@@ -24,11 +27,16 @@ pub fn run(args: &EvalArgs, model: &Path, device: &str) -> Result<()> {
     let device_name = device;
     let device = parse_device(device)?;
     let folder = args.load.folder(model)?;
-    let tokenizer = TextTokenizer::from_folder(&folder)?;
-    let run = TaskRun::prepare(&options(args)?, Some(&tokenizer))?;
+    let tokenizer = match AnyModelConfig::from_folder(&folder)? {
+        AnyModelConfig::Decoder(_) => Some(TextTokenizer::from_folder(&folder)?),
+        // Encoders bring what they read with; a model of images may have no tokenizer.
+        _ => None,
+    };
+    let tokenizer = tokenizer.as_ref();
+    let run = TaskRun::prepare(&options(args)?, tokenizer)?;
     eprintln!("{} requests", run.num_requests());
     let about = about(args, model, &folder, device_name)?;
-    let target = Target { args, run: &run, tokenizer: &tokenizer, folder: &folder, device };
+    let target = Target { args, run: &run, tokenizer, folder: &folder, device };
     match args.adapter.as_slice() {
         [] => println!("{}", target.evaluate(None, output, about)?),
         [adapter] => println!("{}", target.evaluate(Some(adapter), output, about)?),
@@ -47,7 +55,7 @@ pub fn run(args: &EvalArgs, model: &Path, device: &str) -> Result<()> {
 struct Target<'a> {
     args: &'a EvalArgs,
     run: &'a TaskRun,
-    tokenizer: &'a TextTokenizer,
+    tokenizer: Option<&'a TextTokenizer>,
     folder: &'a Path,
     device: Device,
 }
@@ -64,25 +72,29 @@ impl Target<'_> {
             about.insert("adapter".to_owned(), json!(adapter.display().to_string()));
             about.insert("adapter_sha256".to_owned(), json!(folder_hash(adapter)?));
         }
-        let args = &self.args;
-        let model = load_model(self.folder, adapter, &args.load.options(), &self.device)?;
-        let mut options = ScoringOptions::default();
-        if let Some(tokens) = args.scores.batch_tokens {
-            options.batch_tokens = tokens;
-        }
-        let model = LanguageModel::new(
-            &model,
-            self.tokenizer,
-            options,
-            args.scores.add_bos_token,
-            args.scores.generation_seed,
-        )?;
+        let model = load_any_model(self.folder, adapter, &self.args.load.options(), &self.device)?;
+        let model = self.answering(&model)?;
         let mut bar = ScoringBar::new(self.run.num_requests());
-        let output = Output { folder: output, resume: args.scores.resume };
+        let output = Output { folder: output, resume: self.args.scores.resume };
         let results: EvaluationResults =
-            self.run.evaluate(&model, about, Some(output), &mut |progress| bar.show(progress))?;
+            self.run.evaluate(&*model, about, Some(output), &mut |progress| bar.show(progress))?;
         bar.bar.finish_and_clear();
         Ok(results_table(&results, TableStyle::Text))
+    }
+
+    /// The model as what answers: by likelihoods and texts, or by logits of classes.
+    fn answering<'m>(&'m self, model: &'m AnyModel) -> Result<Box<dyn Answer + 'm>> {
+        let scores = &self.args.scores;
+        if let (AnyModel::Decoder(model), Some(tokenizer)) = (model, self.tokenizer) {
+            let mut options = ScoringOptions::default();
+            options.batch_tokens = scores.batch_tokens.unwrap_or(options.batch_tokens);
+            let (bos, seed) = (scores.add_bos_token, scores.generation_seed);
+            return Ok(Box::new(LanguageModel::new(model, tokenizer, options, bos, seed)?));
+        }
+        let mut options = ClassificationOptions::default();
+        options.batch_tokens = scores.batch_tokens.unwrap_or(options.batch_tokens);
+        let load = self.args.load.options();
+        Ok(Box::new(EncoderModel::new(model, self.folder, &load, &self.device, &options)?))
     }
 }
 
