@@ -1,12 +1,11 @@
-//! Fine-tuning: data, training, evaluation, reports.
+//! Fine-tuning: the recipe, the loop, checkpoints, calibration.
 //!
 //! ```text
-//! files -> data -> batches -> train -> adapter folder, metrics
+//! recipe -> model, samples -> train -> checkpoints, adapter folder, metrics
 //! ```
 //!
 //! The [`Trainer`](train::Trainer) works on any [`CausalLm`](model_zoo::CausalLm) whose projections
-//! carry adapters. [`demo`] is a complete experiment that needs no files: a small world of facts, a
-//! small model that knows it, and methods that must teach it other tasks without forgetting.
+//! carry adapters.
 
 pub mod bench;
 pub mod calibrate;

@@ -124,11 +124,9 @@ fn compare_rows(
         };
         match (scores, losses) {
             (Some(scores), _) if !scores.is_empty() => rows.push(of_scores(row, &scores)),
-            (_, Some(losses)) if !losses.is_empty() => {
-                // The same loss stands behind several ways to print it.
-                if metric != "bits_per_byte" {
-                    rows.push(of_losses(row, &losses));
-                }
+            // The same loss stands behind several ways to print it.
+            (_, Some(losses)) if !losses.is_empty() && metric != "bits_per_byte" => {
+                rows.push(of_losses(row, &losses));
             }
             _ => {}
         }

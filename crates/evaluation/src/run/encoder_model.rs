@@ -21,7 +21,7 @@ pub struct EncoderModel<'a>(Kind<'a>);
 
 #[derive(Debug, Clone)]
 enum Kind<'a> {
-    Text(TextClassification<'a, RobertaClassifier>),
+    Text(Box<TextClassification<'a, RobertaClassifier>>),
     Vit(ImageClassification<'a, VitClassifier>),
     ClipHead(ImageClassification<'a, ClipClassifier>),
     ZeroShot(Box<ZeroShotImageClassification<'a, AdaptedLinear>>),
@@ -49,7 +49,7 @@ impl<'a> EncoderModel<'a> {
             AnyModel::Decoder(_) => return Err(ClassificationError::LanguageModel),
             AnyModel::Roberta(model) => {
                 let tokenizer = TextTokenizer::from_folder(folder)?;
-                Kind::Text(TextClassification::new(model, &tokenizer, options)?)
+                Kind::Text(Box::new(TextClassification::new(model, &tokenizer, options)?))
             }
             AnyModel::Vit(model) => {
                 let processor = ImageProcessor::from_folder(folder)?;

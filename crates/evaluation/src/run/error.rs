@@ -10,7 +10,7 @@ use crate::results::ResultsError;
 pub enum RunError {
     /// A task that cannot be used.
     #[error(transparent)]
-    Task(#[from] eval_tasks::TaskError),
+    Task(Box<eval_tasks::TaskError>),
     /// Results that cannot be written.
     #[error(transparent)]
     Results(#[from] ResultsError),
@@ -57,6 +57,12 @@ pub enum RunError {
     /// A model that failed.
     #[error("{0}")]
     Model(String),
+}
+
+impl From<eval_tasks::TaskError> for RunError {
+    fn from(error: eval_tasks::TaskError) -> Self {
+        Self::Task(Box::new(error))
+    }
 }
 
 impl RunError {

@@ -44,7 +44,7 @@ preset = "{preset}"
 # train = "all"
 {adapter}
 [data]
-# JSON or JSON Lines with instruction/input/output, messages, or prompt/completion.{task_type}
+# Files of rows with instruction/input/output, messages, or prompt/completion.{task_type}
 # Files to validate on; or a share (0.05) or a count (200) of the training data is held out.
 # validation = [{{ path = "validation.json" }}]
 validation_split = 0.05
@@ -89,12 +89,24 @@ eval_steps = 0
 save_steps = 0
 # The newest checkpoints that are kept, besides the best.
 save_total_limit = {limit}
+# What the best is: "eval_loss", or a metric of an [[evaluation]] below, as "arc_easy/acc".
+metric_for_best_model = {best:?}
+# Stop after so many evaluations in a row without a better one (0: never).
+early_stopping_patience = {patience}
+# Leave the best checkpoint as the result of the run; needs save_steps.
+load_best_model_at_end = false
 # Also evaluate the untrained model.
 eval_on_start = false
 # A warning when an expert keeps more than this share of the routing weight of a projection (0: off)
 # for so many logged steps in a row.
 routing_collapse_threshold = {collapse_threshold:?}
 routing_collapse_steps = {collapse_steps}
+
+# Scores on tasks while training (`lora-moe eval --list-tasks`).
+# [[evaluation]]
+# tasks = ["arc_easy", "piqa"]
+# eval_steps = 200
+# limit = 200
 "#,
         summary = preset.summary(),
         adapter = adapter_section(&adapter),
@@ -111,6 +123,8 @@ routing_collapse_steps = {collapse_steps}
         seed = training.seed,
         logging = training.logging_steps,
         limit = training.save_total_limit,
+        best = training.metric_for_best_model,
+        patience = training.early_stopping_patience,
         collapse_threshold = training.routing_collapse_threshold,
         collapse_steps = training.routing_collapse_steps,
     )

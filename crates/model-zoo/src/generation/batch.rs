@@ -80,6 +80,9 @@ struct Row<'a> {
     sampler: Sampler,
 }
 
+/// Whether the new tokens of the prompt with an index contain a stop.
+type Stopped<'a> = dyn FnMut(usize, &[u32]) -> Result<bool, GenerationError> + 'a;
+
 impl<'a, M: CausalLm> BatchGenerator<'a, M> {
     /// With limits that suit CPUs.
     pub fn new(model: &'a M) -> Self {
@@ -121,7 +124,7 @@ impl<'a, M: CausalLm> BatchGenerator<'a, M> {
         &self,
         prompts: &[BatchPrompt<'p>],
         eos: Option<&[u32]>,
-        stopped: &mut dyn FnMut(usize, &[u32]) -> Result<bool, GenerationError>,
+        stopped: &mut Stopped<'_>,
         on_done: &mut dyn FnMut(Row<'p>, FinishReason) -> Result<(), E>,
     ) -> Result<(), E> {
         let base = self.beginning(prompts);

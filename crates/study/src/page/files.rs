@@ -34,7 +34,21 @@ pub enum StudyReportError {
 }
 
 /// Writes the report into a folder, which is made where it is missing, and returns the path of its
-/// page. See [the module](super) for the files. Each is written whole or not at all, the page last.
+/// page. Each is written whole or not at all, the page last.
+///
+/// | file | holds |
+/// |---|---|
+/// | `report.html` | the page; it needs nothing else |
+/// | `results.json` | the results as measured, run by run |
+/// | `summary.json` | the statistics over seeds |
+/// | `summary.csv` | the same, a row for each method, amount of data and metric |
+/// | `equal_learning.csv` | the knowledge kept at equal tasks learned |
+/// | `runs.csv` | a row for each run |
+/// | `methods.csv` | description, size, learning rate and cost of each method |
+/// | `search.csv` | a row for each learning rate tried |
+/// | `routing.csv` | the share of each expert, by run, router and kind of text |
+/// | `curves.csv` | training loss by run and step |
+/// | `figures/*.svg` | the figures |
 ///
 /// # Errors
 ///
