@@ -2,6 +2,7 @@
 
 mod args;
 mod command;
+mod interrupt;
 mod progress;
 
 use std::process::ExitCode;
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
+use interrupt::Interrupt;
 
 /// Training on a CPU allocates a large buffer for every operation; glibc gives each back to the
 /// system at once and pays for its pages again.
@@ -18,9 +20,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let device = cli.device.as_str();
+    let interrupt = Interrupt::default();
     let result = match &cli.command {
-        Command::Train(args) => command::train::run(args, device),
-        Command::Eval(args) => command::eval::run(args, device),
+        Command::Train(args) => command::train::run(args, device, &interrupt),
+        Command::Eval(args) => command::eval::run(args, device, &interrupt),
         Command::Generate(args) => command::generate::run(args, device),
         Command::Logits(args) => command::logits::run(args, device),
         Command::Inspect(args) => command::inspect::run(args, device),
@@ -46,7 +49,10 @@ fn main() -> ExitCode {
                     said = cause;
                 }
             }
-            ExitCode::FAILURE
+            match interrupt.asked() {
+                true => ExitCode::from(interrupt.status()),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }

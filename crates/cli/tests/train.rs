@@ -89,6 +89,26 @@ fn a_resumed_run_repeats_the_numbers_of_an_uninterrupted_one() {
 }
 
 #[test]
+fn a_run_that_ended_before_it_saved_anything_starts_again() {
+    let run = Run::new();
+    let whole = run.output("whole");
+    run.train(&whole, &["--set", "training.eval_on_start=true"]);
+    for (name, more) in [("again", None), ("resumed", Some("--resume"))] {
+        let output = run.output(name);
+        std::fs::create_dir(&output).unwrap();
+        std::fs::copy(whole.join("metrics.jsonl"), output.join("metrics.jsonl")).unwrap();
+        let mut arguments = vec!["--set", "training.eval_on_start=true"];
+        arguments.extend(more);
+        run.train(&output, &arguments);
+        assert_eq!(losses(&output), losses(&whole));
+        let lines = |folder: &Path| {
+            std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap().lines().count()
+        };
+        assert_eq!(lines(&output), lines(&whole));
+    }
+}
+
+#[test]
 fn a_trained_adapter_lowers_the_loss_and_generates() {
     let run = Run::new();
     let output = run.output("out");

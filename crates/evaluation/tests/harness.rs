@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
@@ -35,7 +36,7 @@ fn run_case(
     let options = ScoringOptions::default();
     let model = LanguageModel::new(model, tokenizer, options, None, 0).unwrap();
     let output = Output { folder, resume: false };
-    run.evaluate(&model, Map::new(), Some(output), &mut |_| {}).unwrap()
+    run.evaluate(&model, Map::new(), Some(output), &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
 /// Whether two answers or scores are the same but for rounding in f32.

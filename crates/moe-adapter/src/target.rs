@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +11,29 @@ use crate::AdapterError;
 /// A name matches a module whose path is that name or ends in `.` and that name; a regular
 /// expression must match the whole path. `"all-linear"` means every linear of the model's layers
 /// (not the output head).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Lists are equal where they have the same names, in any order.
+#[derive(Debug, Clone, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum TargetModules {
     /// Names, as in `["gate_proj", "up_proj"]`.
     Names(Vec<String>),
     /// A regular expression on the whole path, or `"all-linear"`.
     Pattern(String),
+}
+
+impl PartialEq for TargetModules {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Names(names), Self::Names(others)) => {
+                let [names, others] =
+                    [names, others].map(|names| names.iter().collect::<BTreeSet<_>>());
+                names == others
+            }
+            (Self::Pattern(pattern), Self::Pattern(other)) => pattern == other,
+            (Self::Names(_), Self::Pattern(_)) | (Self::Pattern(_), Self::Names(_)) => false,
+        }
+    }
 }
 
 impl TargetModules {
@@ -143,6 +161,16 @@ mod tests {
         assert!(matcher.matches(PATH));
         assert!(!matcher.matches("model.layers.0.mlp.aggregate_proj"));
         assert_eq!(matcher.unused(), ["proj"]);
+    }
+
+    #[test]
+    fn names_are_a_set() {
+        let names = |names: &[&str]| {
+            TargetModules::Names(names.iter().map(|name| (*name).to_owned()).collect())
+        };
+        assert_eq!(names(&["a", "b"]), names(&["b", "a"]));
+        assert_ne!(names(&["a", "b"]), names(&["a"]));
+        assert_ne!(names(&["a"]), TargetModules::Pattern("a".into()));
     }
 
     #[test]

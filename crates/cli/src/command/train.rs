@@ -11,10 +11,11 @@ use lora_moe::finetune::train::{
 use lora_moe::moe_adapter::trainable_parameters;
 
 use crate::args::TrainArgs;
+use crate::interrupt::Interrupt;
 use crate::progress::bar;
 
 /// Runs `lora-moe train`.
-pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
+pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt) -> Result<()> {
     let device = parse_device(device)?;
     let config = RunConfig::from_file(&args.config, &args.set)?;
     let decomposing = bar(0, "decomposing weights");
@@ -49,7 +50,8 @@ pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
         trainer = trainer.with_evaluation(Box::new(evaluation));
     }
     let threshold = config.training.routing_collapse_threshold;
-    let mut observer = Bar { bar: None, threshold };
+    let mut observer = Bar { bar: None, threshold, interrupt };
+    interrupt.listen()?;
     let (_, summary) = trainer.run(args.resume, &mut observer)?;
     if let Some(bar) = observer.bar.take() {
         bar.finish();
@@ -75,12 +77,13 @@ pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
 }
 
 /// Draws the run; where standard error is no terminal, only evaluations and checkpoints show.
-struct Bar {
+struct Bar<'a> {
     bar: Option<ProgressBar>,
     threshold: f64,
+    interrupt: &'a Interrupt,
 }
 
-impl Bar {
+impl Bar<'_> {
     fn say(&self, text: String) {
         match &self.bar {
             Some(bar) if !bar.is_hidden() => bar.println(text),
@@ -89,7 +92,7 @@ impl Bar {
     }
 }
 
-impl TrainObserver for Bar {
+impl TrainObserver for Bar<'_> {
     fn on_step(&mut self, progress: &Progress, report: &StepReport) {
         let bar = self.bar.get_or_insert_with(|| {
             let bar = bar(progress.total_steps, "training");
@@ -141,5 +144,9 @@ impl TrainObserver for Bar {
 
     fn on_checkpoint(&mut self, step: usize, folder: &Path) {
         self.say(format!("step {step}: checkpoint in {}", folder.display()));
+    }
+
+    fn interrupts(&mut self) -> bool {
+        self.interrupt.asked()
     }
 }

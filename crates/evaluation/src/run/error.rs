@@ -54,6 +54,12 @@ pub enum RunError {
         /// Why.
         message: String,
     },
+    /// The observer ended it.
+    #[error("interrupted{}", kept(path.as_deref()))]
+    Interrupted {
+        /// The folder that keeps the answers so far, if there is one.
+        path: Option<PathBuf>,
+    },
     /// A model that failed.
     #[error("{0}")]
     Model(String),
@@ -69,4 +75,10 @@ impl RunError {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.into(), source }
     }
+}
+
+fn kept(folder: Option<&Path>) -> String {
+    folder.map_or(String::new(), |folder| {
+        format!("; the answers so far are in {}, go on with --resume", folder.display())
+    })
 }

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use eval_tasks::{
@@ -118,6 +119,8 @@ impl TaskRun {
     /// `about` says what the model is; results say it too, and an evaluation resumes only as what
     /// it was. `observe` is told how far it is, of [`num_requests`](Self::num_requests).
     ///
+    /// `observe` sees how far it is, and can end it.
+    ///
     /// # Errors
     /// [`RunError`] naming the task and the document, or the file. Answers that were kept before
     /// stay, for resuming.
@@ -126,7 +129,7 @@ impl TaskRun {
         model: &dyn Answer,
         about: Map<String, Value>,
         output: Option<Output<'_>>,
-        observe: &mut dyn FnMut(Progress),
+        observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<EvaluationResults, RunError> {
         let mut config = about;
         config.extend(self.about.clone());
@@ -150,8 +153,13 @@ impl TaskRun {
                 journal.append(index, &response).map_err(AnswerError::Keep)?;
             }
             known[index] = Some(response);
-            observe(progress);
-            Ok(())
+            match observe(progress) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => {
+                    let path = output.map(|output| output.folder.to_path_buf());
+                    Err(AnswerError::Keep(RunError::Interrupted { path }))
+                }
+            }
         };
         model.answer(&self.requests, &is_known, &mut keep).map_err(|error| self.explain(error))?;
         let results = self.score(&known, config, output.map(|output| output.folder))?;

@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
@@ -65,7 +66,8 @@ impl<M: CausalLm + Module> PeriodicEvaluation<M> for TaskEvaluation<'_> {
         // the same numbers.
         let output = Output { folder: &folder, resume: true };
         let about = Map::from_iter([("step".to_owned(), json!(step))]);
-        let results = self.run.evaluate(&model, about, Some(output), &mut |_| {})?;
+        let results =
+            self.run.evaluate(&model, about, Some(output), &mut |_| ControlFlow::Continue(()))?;
         let metrics = self.run.metrics().into_iter();
         Ok(metrics
             .filter_map(|(name, higher_is_better)| {

@@ -93,6 +93,16 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
+    /// The observer ended the run.
+    #[error(
+        "interrupted at step {step}; the checkpoint is in {}, go on with --resume", path.display()
+    )]
+    Interrupted {
+        /// The last step that was made.
+        step: usize,
+        /// The checkpoint.
+        path: PathBuf,
+    },
     /// There is nothing to train on.
     #[error("there are no training samples left after encoding; see the report above")]
     NoSamples,

@@ -43,6 +43,11 @@ pub trait TrainObserver {
     fn on_checkpoint(&mut self, step: usize, folder: &std::path::Path) {
         let _ = (step, folder);
     }
+
+    /// Asked after each optimiser step: whether the run is to end here, with a checkpoint.
+    fn interrupts(&mut self) -> bool {
+        false
+    }
 }
 
 /// Watches nothing.

@@ -3,7 +3,8 @@ use std::time::Instant;
 
 use model_zoo::CausalLm;
 use moe_adapter::{
-    AdaptedProjection, AdapterConfig, load_adapter, load_adapter_state, save_adapter,
+    ADAPTER_CONFIG_FILE, AdaptedProjection, AdapterConfig, load_adapter, load_adapter_state,
+    save_adapter,
 };
 use router::RoutingTape;
 use serde_json::json;
@@ -137,24 +138,25 @@ where
         let mut state = TrainerState::new(config.clone());
         state.total_steps = config.total_steps(plan.batches_per_epoch());
         let metrics_path = self.output_dir.join(METRICS_FILE);
-        if resume {
-            let folder = latest_checkpoint(self.output_dir).ok_or_else(|| {
-                TrainError::NothingToResume { path: self.output_dir.to_path_buf() }
-            })?;
-            let total_steps = state.total_steps;
-            state = load_checkpoint(&mut self.learner, self.adapter, config, &folder)?;
-            if state.total_steps != total_steps {
-                return Err(TrainError::State {
-                    path: folder,
-                    message: format!(
-                        "the run to resume has {} steps, but with this data it would have \
-                         {total_steps}; the training data must be the same",
-                        state.total_steps
-                    ),
-                });
+        match self.saved_run(resume, &metrics_path)? {
+            Some(folder) => {
+                let total_steps = state.total_steps;
+                state = load_checkpoint(&mut self.learner, self.adapter, config, &folder)?;
+                if state.total_steps != total_steps {
+                    return Err(TrainError::State {
+                        path: folder,
+                        message: format!(
+                            "the run to resume has {} steps, but with this data it would have \
+                             {total_steps}; the training data must be the same",
+                            state.total_steps
+                        ),
+                    });
+                }
             }
-        } else if metrics_path.exists() || latest_checkpoint(self.output_dir).is_some() {
-            return Err(TrainError::OutputExists { path: self.output_dir.to_path_buf() });
+            None if metrics_path.exists() => {
+                std::fs::remove_file(&metrics_path).map_err(TrainError::io(&metrics_path))?;
+            }
+            None => {}
         }
         let mut metrics = MetricsLog::open(&metrics_path, state.step)?;
 
@@ -225,11 +227,16 @@ where
             let best_now = state.observe(&measured, config);
             stopped_early = !end && state.out_of_patience(config);
             let end = end || stopped_early;
-            if end || due(state.step, config.save_steps) || (best_now && config.save_steps > 0) {
+            let interrupted = !end && observer.interrupts();
+            let save = due(state.step, config.save_steps) || (best_now && config.save_steps > 0);
+            if end || save || interrupted {
                 let folder = self.save(&state)?;
                 observer.on_checkpoint(state.step, &folder);
                 let best = state.best.map(|(step, _)| step);
                 rotate_checkpoints(self.output_dir, config.save_total_limit, best)?;
+                if interrupted {
+                    return Err(TrainError::Interrupted { step: state.step, path: folder });
+                }
             }
         }
         let mut model = self.learner.model().valid();
@@ -253,6 +260,23 @@ where
             seconds,
         };
         Ok((model, summary))
+    }
+
+    /// The checkpoint to go on from; `None` to start from the beginning, as does a run that ended
+    /// before it saved anything.
+    fn saved_run(&self, resume: bool, metrics: &Path) -> Result<Option<PathBuf>, TrainError> {
+        let path = self.output_dir.to_path_buf();
+        let checkpoint = latest_checkpoint(&path);
+        let finished = path.join(ADAPTER_CONFIG_FILE).exists();
+        match (resume, checkpoint) {
+            (true, Some(folder)) => Ok(Some(folder)),
+            (true, None) if finished || !metrics.exists() => {
+                Err(TrainError::NothingToResume { path })
+            }
+            (false, Some(_)) => Err(TrainError::OutputExists { path }),
+            (false, None) if finished => Err(TrainError::OutputExists { path }),
+            (_, None) => Ok(None),
+        }
     }
 
     /// Refuses a `metric_for_best_model` that nothing measures, before anything is trained.

@@ -6,9 +6,10 @@ mod tasks;
 use anyhow::{Context, Result};
 
 use crate::args::EvalArgs;
+use crate::interrupt::Interrupt;
 
 /// Runs `lora-moe eval`.
-pub fn run(args: &EvalArgs, device: &str) -> Result<()> {
+pub fn run(args: &EvalArgs, device: &str, interrupt: &Interrupt) -> Result<()> {
     if args.list_tasks {
         return list::run(args);
     }
@@ -17,7 +18,7 @@ pub fn run(args: &EvalArgs, device: &str) -> Result<()> {
     }
     let model = args.model.as_deref().context("--model is missing")?;
     if args.loss.data.is_empty() {
-        tasks::run(args, model, device)
+        tasks::run(args, model, device, interrupt)
     } else {
         data::run(args, model, device)
     }

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -18,11 +19,12 @@ use lora_moe::model_zoo::{AnyModel, AnyModelConfig, TextTokenizer};
 use serde_json::{Map, Value, json};
 
 use crate::args::EvalArgs;
+use crate::interrupt::Interrupt;
 use crate::progress::bar;
 
 /// Scores a model on tasks, without an adapter or with each of those given.
 #[allow(clippy::print_stdout)]
-pub fn run(args: &EvalArgs, model: &Path, device: &str) -> Result<()> {
+pub fn run(args: &EvalArgs, model: &Path, device: &str, interrupt: &Interrupt) -> Result<()> {
     let output = args.output.as_deref().context("--output is missing")?;
     let device_name = device;
     let device = parse_device(device)?;
@@ -36,7 +38,8 @@ pub fn run(args: &EvalArgs, model: &Path, device: &str) -> Result<()> {
     let run = TaskRun::prepare(&options(args)?, tokenizer)?;
     eprintln!("{} requests", run.num_requests());
     let about = about(args, model, &folder, device_name)?;
-    let target = Target { args, run: &run, tokenizer, folder: &folder, device };
+    let target = Target { args, run: &run, tokenizer, folder: &folder, device, interrupt };
+    interrupt.listen()?;
     match args.adapter.as_slice() {
         [] => println!("{}", target.evaluate(None, output, about)?),
         [adapter] => println!("{}", target.evaluate(Some(adapter), output, about)?),
@@ -58,6 +61,7 @@ struct Target<'a> {
     tokenizer: Option<&'a TextTokenizer>,
     folder: &'a Path,
     device: Device,
+    interrupt: &'a Interrupt,
 }
 
 impl Target<'_> {
@@ -77,7 +81,13 @@ impl Target<'_> {
         let mut bar = ScoringBar::new(self.run.num_requests());
         let output = Output { folder: output, resume: self.args.scores.resume };
         let results: EvaluationResults =
-            self.run.evaluate(&*model, about, Some(output), &mut |progress| bar.show(progress))?;
+            self.run.evaluate(&*model, about, Some(output), &mut |progress| {
+                bar.show(progress);
+                match self.interrupt.asked() {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            })?;
         bar.bar.finish_and_clear();
         Ok(results_table(&results, TableStyle::Text))
     }
