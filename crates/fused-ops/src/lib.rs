@@ -14,6 +14,7 @@
 
 mod dropout;
 mod linear;
+mod matmul;
 mod norm;
 mod rope;
 mod routed;
@@ -27,6 +28,7 @@ mod kernel;
 
 pub use dropout::{dropout, dropout_composed, dropout_linear, dropout_linear_composed};
 pub use linear::{linear, linear_add, linear_add_composed, linear_composed};
+pub use matmul::matmul_few_rows;
 pub use norm::{rms_norm, rms_norm_composed};
 pub use rope::{RotaryTables, rope_heads, rope_heads_composed};
 pub use routed::{linear_routed, linear_routed_composed};

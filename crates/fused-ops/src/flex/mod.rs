@@ -1,5 +1,6 @@
 //! The kernels as operations of Burn: for the Flex backend, and for its autodiff.
 
+mod batched;
 mod buffer;
 mod gradients;
 mod mask;
@@ -27,6 +28,9 @@ pub(crate) trait FusedOps: Backend {
 
     /// See [`rms_norm`](crate::rms_norm).
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
+
+    /// See [`matmul_few_rows`](crate::matmul_few_rows).
+    fn few_rows_product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// [`linear`](crate::linear) without a bias.
     fn product(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use super::buffer::{Floats, contiguous, filled, rows_per_task};
 use super::mask::{Mask, softmax};
 use super::product::sum_of_products;
-use super::routed;
 use super::{FusedGradients, FusedOps};
+use super::{batched, routed};
 use crate::kernel;
 
 impl FusedOps for Flex {
@@ -54,6 +54,10 @@ impl FusedOps for Flex {
                     .for_each(|(out, x)| kernel::rms_norm(x, weight, eps, out));
             })
         }
+    }
+
+    fn few_rows_product(a: Floats, b: Floats) -> Floats {
+        batched::few_rows_product(a, b)
     }
 
     fn product(x: Floats, weight: Floats) -> Floats {

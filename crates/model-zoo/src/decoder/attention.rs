@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
-use fused_ops::{rope_heads, softmax_masked};
+use fused_ops::{matmul_few_rows, rope_heads, softmax_masked};
 use moe_adapter::Projection;
 use router::{RoutingTape, Site};
 
@@ -99,14 +99,16 @@ impl<P: Projection> Attention<P> {
         let dtype = q.dtype();
         let shared = per_group > 1;
         let q = if shared { q.reshape([b, groups, per_group * s, d]) } else { q };
-        let scores = q.matmul(k.transpose()).cast(DType::F32).reshape([b, heads, s, keys]);
+        let scores =
+            matmul_few_rows(q, k.transpose()).cast(DType::F32).reshape([b, heads, s, keys]);
         let scores = match self.soft_cap {
             // The tables of the queries have divided by the cap.
             Some(cap) => scores.tanh() * cap,
             None => scores,
         };
         let weights = softmax_masked(scores, visible.mask.clone()).cast(dtype);
-        let y = weights.reshape([b, groups, per_group * s, keys]).matmul(v);
+        let weights = weights.reshape([b, groups, per_group * s, keys]);
+        let y = matmul_few_rows(weights, v);
         let y = if shared { y.reshape([b, heads, s, d]) } else { y };
         let y = y.swap_dims(1, 2).reshape([b, s, heads * d]);
         self.o_proj.forward(y, Site::new(layer, O), tape)

@@ -1,0 +1,25 @@
+use burn::tensor::Tensor;
+
+/// The product of few rows with matrices, `a b`: `[B, H, M, K]` with `[B, H, K, N]`, as attention
+/// has of one new token with all cached keys and values.
+///
+/// Such a product is bound by reading `b`, which general products first copy into an order of their
+/// own. Up to 16 rows, and where `b` or its transpose lies in rows, the kernel reads each element
+/// once, in order. Tensors whose gradients are tracked take Burn's product.
+pub fn matmul_few_rows(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    {
+        use crate::flex::{FusedOps, applies};
+        use burn::backend::Dispatch;
+        let (left, right) = (a.dims(), b.dims());
+        let fits = left[..2] == right[..2] && left[3] == right[2] && left[2] <= 16;
+        if fits {
+            let (a, b) = (a.into_dispatch(), b.into_dispatch());
+            if applies(&[&a, &b]) {
+                return Tensor::from_dispatch(Dispatch::few_rows_product(a, b));
+            }
+            return Tensor::from_dispatch(a).matmul(Tensor::from_dispatch(b));
+        }
+    }
+    a.matmul(b)
+}
