@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains an adapter of each family on a model, and evaluates the model and all of them on three tasks; LoRA also in the harness, as a PEFT adapter:
 #   adapters.sh VENV MODEL DATA.json TASKS OUTPUT PROGRAM
-# The harness knows no mixtures: for these the loss of an evaluation by tasks is compared with that of `eval --data`, another way through the code.
+# The harness knows no mixtures, so for these there is nothing to compare with.
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
 venv=$1 model=$2 data=$3 tasks=$4 output=$5 program=$6
