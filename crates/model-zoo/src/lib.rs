@@ -72,8 +72,8 @@ pub use input::{PaddingSide, TokenInput};
 pub use token_tree::TokenTree;
 pub use tokenizer::{ChatMessage, TextTokenizer, TokenizerError};
 pub use vision::{
-    ClipClassifier, ClipVision, ClipVisionConfig, ClipVisionEmbeddings, ClipVisionEncoder,
-    ClipVisionLayer, ClipVisionOutput, ClipVisionTower, PatchEmbedding, VitClassifier, VitConfig,
+    ClipClassifier, ClipLayer, ClipVision, ClipVisionConfig, ClipVisionEmbeddings,
+    ClipVisionEncoder, ClipVisionOutput, ClipVisionTower, PatchEmbedding, VitClassifier, VitConfig,
     VitEmbeddings, VitEncoder, VitLayer, VitModel, VitPatchEmbeddings,
 };
 pub use weights::{UnknownDType, WeightDType, WeightError, WeightSource, WeightWriter};

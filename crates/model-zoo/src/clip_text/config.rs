@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::ConfigError;
 use crate::encoder::{Activation, Keys, read_config};
+use crate::vision::ClipLayerConfig;
 
 /// The token that checkpoints name as the end though theirs is another: the end is then the token
 /// with the largest id.
@@ -88,6 +89,16 @@ impl ClipTextConfig {
         keys.check_heads(config.num_attention_heads, config.hidden_size)?;
         keys.check_positive([("layer_norm_eps", config.layer_norm_eps)])?;
         Ok(config)
+    }
+
+    pub(super) fn layer(&self) -> ClipLayerConfig {
+        ClipLayerConfig {
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_attention_heads: self.num_attention_heads,
+            layer_norm_eps: self.layer_norm_eps,
+            hidden_act: self.hidden_act,
+        }
     }
 
     /// Where the state is that stands for a text; `None` where nothing ends it.

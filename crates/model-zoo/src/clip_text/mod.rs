@@ -1,7 +1,6 @@
 //! The text tower of CLIP, with which images are compared to labels.
 
 mod config;
-mod layer;
 mod model;
 
 pub use config::ClipTextConfig;

@@ -5,11 +5,12 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use router::{BatchContext, RoutingTape};
 
 use super::ClipTextConfig;
-use super::layer::ClipTextLayer;
-use crate::encoder::{LayerNorm, causal_mask};
+use crate::encoder::{DropoutRates, EncoderPaths, LayerNorm, causal_mask};
 use crate::parameters::{LoadedParameters, ParameterSource};
-use crate::vision::label_scores;
+use crate::vision::{ClipLayer, clip_paths, label_scores};
 use crate::{LoadOptions, ModelError, PaddingSide, TokenInput, WeightError, WeightSource};
+
+const PATHS: EncoderPaths = clip_paths("text_model.encoder.layers");
 
 /// The text tower of CLIP with its projection into the space that images share, frozen.
 ///
@@ -18,7 +19,7 @@ use crate::{LoadOptions, ModelError, PaddingSide, TokenInput, WeightError, Weigh
 pub struct ClipText {
     token_embedding: Embedding,
     position_embedding: Embedding,
-    layers: Vec<ClipTextLayer>,
+    layers: Vec<ClipLayer<Linear>>,
     final_layer_norm: LayerNorm,
     text_projection: Linear,
     logit_scale: f32,
@@ -65,8 +66,9 @@ impl ClipText {
         };
         let token_embedding = embedding("token_embedding", config.vocab_size)?;
         let position_embedding = embedding("position_embedding", config.max_position_embeddings)?;
+        let layer = config.layer();
         let layers = (0..config.num_hidden_layers)
-            .map(|i| ClipTextLayer::build(&config, i, source))
+            .map(|i| ClipLayer::build(&layer, &PATHS, i, source))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             token_embedding,
@@ -117,9 +119,10 @@ impl ClipText {
         let positions = Tensor::<1, Int>::arange(0..seq as i64, device).unsqueeze::<2>();
         let mut x = self.token_embedding.forward(ids) + self.position_embedding.forward(positions);
         let mask = causal_mask(seq, device);
+        let rates = DropoutRates { hidden: 0.0, attention: 0.0 };
         let mut tape = RoutingTape::new(BatchContext::new(batch, seq));
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(x, i, &mask, &mut tape);
+            x = layer.forward(x, i, &PATHS, Some(&mask), rates, &mut tape);
         }
         let ends = Tensor::<1, Int>::from_data(TensorData::new(ends, [batch]), device);
         let x = x.reshape([batch * seq, self.config.hidden_size]).select(0, ends);

@@ -6,12 +6,13 @@ mod patches;
 mod vit;
 
 pub use clip::{
-    ClipClassifier, ClipVision, ClipVisionConfig, ClipVisionEmbeddings, ClipVisionEncoder,
-    ClipVisionLayer, ClipVisionOutput, ClipVisionTower,
+    ClipClassifier, ClipLayer, ClipVision, ClipVisionConfig, ClipVisionEmbeddings,
+    ClipVisionEncoder, ClipVisionOutput, ClipVisionTower,
 };
 pub use patches::PatchEmbedding;
 pub use vit::{
     VitClassifier, VitConfig, VitEmbeddings, VitEncoder, VitLayer, VitModel, VitPatchEmbeddings,
 };
 
-pub(crate) use layer::{PreNorm, label_scores};
+pub(crate) use clip::{ClipLayerConfig, paths as clip_paths};
+pub(crate) use layer::label_scores;

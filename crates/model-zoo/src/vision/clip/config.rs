@@ -2,6 +2,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::ClipLayerConfig;
 use crate::ConfigError;
 use crate::encoder::{Activation, Keys, read_config};
 
@@ -166,6 +167,16 @@ impl ClipVisionConfig {
             ("initializer_range", self.initializer_range),
         ])?;
         keys.check_dropout([("attention_dropout", self.attention_dropout)])
+    }
+
+    pub(super) fn layer(&self) -> ClipLayerConfig {
+        ClipLayerConfig {
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_attention_heads: self.num_attention_heads,
+            layer_norm_eps: self.layer_norm_eps,
+            hidden_act: self.hidden_act,
+        }
     }
 
     /// The number of positions: one for each patch, and the class token.

@@ -8,7 +8,8 @@ mod vision;
 pub use classifier::ClipClassifier;
 pub use config::ClipVisionConfig;
 pub use embeddings::ClipVisionEmbeddings;
-pub use layer::ClipVisionLayer;
+pub use layer::ClipLayer;
+pub(crate) use layer::{ClipLayerConfig, paths};
 pub use tower::{ClipVisionEncoder, ClipVisionTower};
 pub use vision::{ClipVision, ClipVisionOutput};
 

@@ -3,16 +3,13 @@ use burn::tensor::Tensor;
 use moe_adapter::Projection;
 use router::{RoutingTape, Site};
 
-use super::{ClipVisionConfig, ClipVisionEmbeddings, ClipVisionLayer};
+use super::layer::paths;
+use super::{ClipLayer, ClipVisionConfig, ClipVisionEmbeddings};
 use crate::encoder::{DropoutRates, EncoderPaths, LayerNorm, visit_layers, visit_layers_mut};
 use crate::parameters::ParameterSource;
 use crate::vision::layer::assert_image;
 
-pub(super) const PATHS: EncoderPaths = EncoderPaths {
-    layers: "vision_model.encoder.layers",
-    attention: ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj"],
-    mlp: ["mlp.fc1", "mlp.fc2"],
-};
+const PATHS: EncoderPaths = paths("vision_model.encoder.layers");
 
 /// The vision tower of CLIP without what follows it.
 ///
@@ -33,7 +30,7 @@ pub struct ClipVisionTower<P: Projection> {
 #[derive(Module, Debug)]
 pub struct ClipVisionEncoder<P: Projection> {
     /// In the order of the forward pass.
-    pub layers: Vec<ClipVisionLayer<P>>,
+    pub layers: Vec<ClipLayer<P>>,
 }
 
 impl<P: Projection> ClipVisionTower<P> {
@@ -44,8 +41,9 @@ impl<P: Projection> ClipVisionTower<P> {
         let (hidden, eps) = (config.hidden_size, config.layer_norm_eps);
         let embeddings = ClipVisionEmbeddings::build(config, "vision_model.embeddings", source)?;
         let pre_layrnorm = LayerNorm::build("vision_model.pre_layrnorm", hidden, eps, source)?;
+        let layer = config.layer();
         let layers = (0..config.num_hidden_layers)
-            .map(|i| ClipVisionLayer::build(config, i, source))
+            .map(|i| ClipLayer::build(&layer, &PATHS, i, source))
             .collect::<Result<_, _>>()?;
         let post_layernorm = LayerNorm::build("vision_model.post_layernorm", hidden, eps, source)?;
         let encoder = ClipVisionEncoder { layers };
@@ -64,7 +62,7 @@ impl<P: Projection> ClipVisionTower<P> {
         let rates = DropoutRates { hidden: 0.0, attention: config.attention_dropout };
         let mut x = self.pre_layrnorm.forward(self.embeddings.forward(pixel_values.clone()));
         for (i, layer) in self.encoder.layers.iter().enumerate() {
-            x = layer.forward(x, i, rates, tape);
+            x = layer.forward(x, i, &PATHS, None, rates, tape);
         }
         x
     }
