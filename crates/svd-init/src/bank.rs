@@ -30,7 +30,11 @@ pub(crate) fn stack(
     (Tensor::from_data(lora_a, device), Tensor::from_data(lora_b, device))
 }
 
-/// Writes `factor * values` to `to`.
-pub(crate) fn scaled<'a>(values: impl IntoIterator<Item = &'a f32>, factor: f32, to: &mut [f32]) {
-    to.iter_mut().zip(values).for_each(|(to, value)| *to = factor * value);
+/// Writes `factor * values` to `to`, rounded once.
+pub(crate) fn scaled<'a, T: Copy + Into<f64> + 'a>(
+    values: impl IntoIterator<Item = &'a T>,
+    factor: f64,
+    to: &mut [f32],
+) {
+    to.iter_mut().zip(values).for_each(|(to, value)| *to = (factor * (*value).into()) as f32);
 }

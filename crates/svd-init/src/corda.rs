@@ -1,13 +1,14 @@
 use burn::tensor::Tensor;
+use faer::Side;
 use faer::linalg::solvers::{Llt, Solve};
-use faer::{Mat, Side};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::bank::{scaled, stack};
 use crate::error::{not_negative, positive};
-use crate::factors::{leading_triplets, product, thin_svd};
+use crate::factors::{exact_svd, leading_triplets};
 use crate::host::HostMatrix;
+use crate::products::{product, widened};
 use crate::{
     BankShape, ExpertInit, ExpertStart, InitError, LayerStatistics, StatisticsNeeded, SvdMethod,
 };
@@ -91,35 +92,26 @@ impl ExpertInit for CordaConfig {
         self.add_damping(&mut covariance, shape.in_features);
 
         let host = HostMatrix::read(weight, "weight")?;
-        let oriented = product(host.transposed(), covariance.transposed());
-        let (first, triplets) = match self.method {
-            CordaMethod::Ipm => (0, leading_triplets(oriented.as_ref(), total, self.svd)?),
-            CordaMethod::Kpm => (available - total, thin_svd(oriented.as_ref())?),
+        // In f64: the condition of a covariance is beyond f32.
+        let damped = widened(covariance.transposed());
+        let oriented = product(widened(host.transposed()).as_ref(), damped.as_ref());
+        let triplets = match self.method {
+            CordaMethod::Ipm => leading_triplets(oriented.as_ref(), total, self.svd)?,
+            CordaMethod::Kpm => {
+                let least: Vec<usize> = (available - total..available).collect();
+                exact_svd(oriented.as_ref(), &least)?
+            }
         };
-
-        // Solved in f64: the condition of a covariance is beyond f32.
-        let damped = covariance.transposed();
-        let damped = Mat::from_fn(damped.nrows(), damped.ncols(), |i, j| f64::from(damped[(i, j)]));
         let inverse = Llt::new(damped.as_ref(), Side::Lower)
             .map_err(|_| InitError::Singular { damp: self.damp })?;
-        let right = triplets.right.subcols(first, total);
-        let right = Mat::from_fn(right.nrows(), total, |i, j| f64::from(right[(i, j)]));
-        let right = inverse.solve(&right);
+        let right = inverse.solve(&triplets.right);
 
-        let factor = |index: usize| (f64::from(triplets.values[first + index]) / scaling).sqrt();
+        let factor = |index: usize| (triplets.values[index] / scaling).sqrt();
         let (lora_a, lora_b) = stack(
             shape,
             &weight.device(),
-            |index, row| {
-                let column = right.col(index);
-                row.iter_mut().zip(column.iter()).for_each(|(to, value)| {
-                    *to = (factor(index) * value) as f32;
-                });
-            },
-            |index, column| {
-                let left = triplets.left.col(first + index);
-                scaled(left.iter(), factor(index) as f32, column);
-            },
+            |index, row| scaled(right.col(index).iter(), factor(index), row),
+            |index, column| scaled(triplets.left.col(index).iter(), factor(index), column),
         );
         let residual = shape.residual_coefficient(self.init_cof);
         Ok(ExpertStart::unchanged(lora_a, lora_b).with_residual(residual))

@@ -1,47 +1,50 @@
-use std::num::NonZeroUsize;
-
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::householder::{
-    apply_block_householder_sequence_on_the_left_in_place_scratch,
-    apply_block_householder_sequence_on_the_left_in_place_with_conj,
-};
-use faer::linalg::matmul::matmul;
-use faer::linalg::qr::no_pivoting::factor::{
-    qr_in_place, qr_in_place_scratch, recommended_block_size,
-};
 use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
-use faer::{Accum, Conj, Mat, MatRef, Par};
+use faer::{Mat, MatRef};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::normal::fill_normal;
-use crate::{InitError, RandomisedSvd, SvdMethod};
+use crate::products::{PARALLEL, Real, orthonormalised, product, projected, widened};
+use crate::{InitError, RandomisedSvd, SvdMethod, gram};
 
-/// How many parts products and decompositions are divided into. Rounding depends on it, so it is the
-/// same on every machine, whatever the number of threads; more would cost time where layers are
-/// decomposed in parallel.
-const PARTS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
-const PARALLEL: Par = Par::Rayon(PARTS);
-
-/// Triplets of a matrix `[O, I]`, by falling singular value.
+/// Triplets of a matrix `[O, I]`.
+///
+/// In f64: where singular values are close, the error of their vectors is the rounding divided by
+/// the gap, which f32 leaves at 1e-4 for a gap of 1e-3.
 pub(crate) struct Factors {
     /// The left singular vectors, `[O, k]`.
-    pub left: Mat<f32>,
+    pub left: Mat<f64>,
     /// The singular values, `[k]`.
-    pub values: Vec<f32>,
+    pub values: Vec<f64>,
     /// The right singular vectors, `[I, k]`.
-    pub right: Mat<f32>,
+    pub right: Mat<f64>,
 }
 
-/// The thin singular value decomposition, all `min(O, I)` triplets.
-pub(crate) fn thin_svd(matrix: MatRef<'_, f32>) -> Result<Factors, InitError> {
+/// The triplets `wanted`, counted by falling singular value.
+///
+/// From the eigenvectors of the smaller of `M M^T` and `M^T M`, where what squaring loses does not
+/// matter; else from the decomposition of `M`.
+pub(crate) fn exact_svd<T: Real>(
+    matrix: MatRef<'_, T>,
+    wanted: &[usize],
+) -> Result<Factors, InitError> {
+    let factors = match gram::triplets(matrix, wanted)? {
+        Some(factors) => factors,
+        None => thin_svd(widened(matrix).as_ref(), wanted)?,
+    };
+    Ok(with_fixed_signs(factors))
+}
+
+/// The triplets `wanted` of the thin singular value decomposition.
+fn thin_svd(matrix: MatRef<'_, f64>, wanted: &[usize]) -> Result<Factors, InitError> {
     let (rows, columns) = matrix.shape();
     let size = rows.min(columns);
     let (mut left, mut right) = (Mat::zeros(rows, size), Mat::zeros(columns, size));
     let mut values = Diag::zeros(size);
     let thin = ComputeSvdVectors::Thin;
-    let scratch = svd_scratch::<f32>(rows, columns, thin, thin, PARALLEL, Default::default());
+    let scratch = svd_scratch::<f64>(rows, columns, thin, thin, PARALLEL, Default::default());
     svd(
         matrix,
         values.as_mut(),
@@ -52,13 +55,17 @@ pub(crate) fn thin_svd(matrix: MatRef<'_, f32>) -> Result<Factors, InitError> {
         Default::default(),
     )
     .map_err(|_| InitError::NoConvergence)?;
-    let values = values.column_vector().iter().copied().collect();
-    Ok(with_fixed_signs(Factors { left, values, right }))
+    let take = |all: &Mat<f64>| Mat::from_fn(all.nrows(), wanted.len(), |i, j| all[(i, wanted[j])]);
+    let values = wanted.iter().map(|index| values.column_vector()[*index]).collect();
+    Ok(Factors { left: take(&left), values, right: take(&right) })
 }
 
 /// The `count` leading triplets by a randomised range finder; see [`RandomisedSvd`].
-pub(crate) fn randomised_svd(
-    matrix: MatRef<'_, f32>,
+///
+/// The range is found in the precision of the matrix, which is enough: its error counts squared.
+/// What is within it is decomposed in f64.
+pub(crate) fn randomised_svd<T: Real>(
+    matrix: MatRef<'_, T>,
     count: usize,
     settings: &RandomisedSvd,
 ) -> Result<Factors, InitError> {
@@ -66,72 +73,38 @@ pub(crate) fn randomised_svd(
     let width = (count + settings.oversampling).min(rows).min(columns);
     let mut sketch = vec![0.0; columns * width];
     fill_normal(&mut sketch, 1.0, &mut ChaCha8Rng::seed_from_u64(settings.seed));
-    let sketch = MatRef::from_column_major_slice(&sketch, columns, width);
+    let sketch = Mat::from_fn(columns, width, |i, j| T::from(sketch[j * columns + i]));
 
-    let mut range = orthonormalised(product(matrix, sketch));
+    let mut range = orthonormalised(product(matrix, sketch.as_ref()));
     for _ in 0..settings.power_iterations {
         let back = orthonormalised(product(matrix.transpose(), range.as_ref()));
         range = orthonormalised(product(matrix, back.as_ref()));
     }
-    let small = product(range.transpose(), matrix);
-    let Factors { left, mut values, right } = thin_svd(small.as_ref())?;
-    values.truncate(count);
-    let left = product(range.as_ref(), left.subcols(0, count));
-    let right = right.subcols(0, count).to_owned();
+    let range = orthonormalised(widened(range.as_ref()));
+    let small = projected(range.as_ref(), matrix);
+    let leading: Vec<usize> = (0..count).collect();
+    let Factors { left, values, right } = exact_svd(small.as_ref(), &leading)?;
+    let left = product(range.as_ref(), left.as_ref());
     Ok(with_fixed_signs(Factors { left, values, right }))
 }
 
 /// The `count` leading triplets, by the method given.
-pub(crate) fn leading_triplets(
-    matrix: MatRef<'_, f32>,
+pub(crate) fn leading_triplets<T: Real>(
+    matrix: MatRef<'_, T>,
     count: usize,
     method: SvdMethod,
 ) -> Result<Factors, InitError> {
     match method.resolve(count, matrix.nrows().min(matrix.ncols())) {
         Some(settings) => randomised_svd(matrix, count, &settings),
-        None => thin_svd(matrix),
+        None => exact_svd(matrix, &(0..count).collect::<Vec<_>>()),
     }
-}
-
-/// `Q` of the thin `QR`, `[rows, min(rows, columns)]`.
-pub(crate) fn orthonormalised(mut matrix: Mat<f32>) -> Mat<f32> {
-    let (rows, columns) = matrix.shape();
-    let size = rows.min(columns);
-    let block = recommended_block_size::<f32>(rows, columns);
-    let mut coefficients = Mat::zeros(block, size);
-    let scratch = qr_in_place_scratch::<f32>(rows, columns, block, PARALLEL, Default::default());
-    qr_in_place(
-        matrix.as_mut(),
-        coefficients.as_mut(),
-        PARALLEL,
-        MemStack::new(&mut MemBuffer::new(scratch)),
-        Default::default(),
-    );
-    let mut q = Mat::identity(rows, size);
-    let scratch =
-        apply_block_householder_sequence_on_the_left_in_place_scratch::<f32>(rows, block, size);
-    apply_block_householder_sequence_on_the_left_in_place_with_conj(
-        matrix.subcols(0, size),
-        coefficients.as_ref(),
-        Conj::No,
-        q.as_mut(),
-        PARALLEL,
-        MemStack::new(&mut MemBuffer::new(scratch)),
-    );
-    q
-}
-
-pub(crate) fn product(left: MatRef<'_, f32>, right: MatRef<'_, f32>) -> Mat<f32> {
-    let mut out = Mat::zeros(left.nrows(), right.ncols());
-    matmul(out.as_mut(), Accum::Replace, left, right, 1.0, PARALLEL);
-    out
 }
 
 /// Fixes the sign that a singular value decomposition leaves open: the component of each left
 /// vector that is largest in size, the first among equals, becomes positive.
 fn with_fixed_signs(mut factors: Factors) -> Factors {
     for index in 0..factors.values.len() {
-        let mut largest = 0.0_f32;
+        let mut largest = 0.0_f64;
         for value in factors.left.col(index).iter() {
             if value.abs() > largest.abs() {
                 largest = *value;

@@ -32,7 +32,7 @@ impl HostMatrix {
     }
 }
 
-/// The columns of a matrix, one after the other.
-pub(crate) fn columns(matrix: &Mat<f32>, indices: impl Iterator<Item = usize>) -> Vec<f32> {
-    indices.flat_map(|index| matrix.col(index).iter().copied()).collect()
+/// The columns of a matrix, one after the other, in f32.
+pub(crate) fn columns(matrix: &Mat<f64>) -> Vec<f32> {
+    matrix.col_iter().flat_map(|column| column.iter().map(|value| *value as f32)).collect()
 }

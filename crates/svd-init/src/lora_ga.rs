@@ -98,10 +98,10 @@ impl ExpertInit for LoraGaConfig {
             shape,
             &weight.device(),
             |index, row| {
-                scaled(triplets.right.col(of_half(a, index)).iter(), size as f32, row);
+                scaled(triplets.right.col(of_half(a, index)).iter(), size, row);
             },
             |index, column| {
-                scaled(triplets.left.col(of_half(b, index)).iter(), size as f32, column);
+                scaled(triplets.left.col(of_half(b, index)).iter(), size, column);
             },
         );
         let residual = shape.residual_coefficient(self.init_cof);

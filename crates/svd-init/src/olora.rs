@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::bank::{scaled, stack};
 use crate::error::not_negative;
-use crate::factors::{orthonormalised, product};
 use crate::host::HostMatrix;
+use crate::products::{orthonormalised, projected, widened};
 use crate::{BankShape, ExpertInit, ExpertStart, InitError, LayerStatistics};
 
 /// `W = Q R`; `B = Q[:, :r]`, `A = R[:r]`; with experts, each takes the next `r`.
@@ -46,15 +46,14 @@ impl ExpertInit for OloraConfig {
         shape.check_directions("weight", total, shape.num_triplets())?;
         let host = HostMatrix::read(weight, "weight")?;
         let matrix = host.transposed();
-        let q = orthonormalised(matrix.subcols(0, total).to_owned());
-        // Columns of R^T are rows of R, so that each is one piece of memory.
-        let r = product(matrix.transpose(), q.as_ref());
+        let q = orthonormalised(widened(matrix.subcols(0, total)));
+        let r = projected(q.as_ref(), matrix);
         let sign = |index: usize| if r[(index, index)] < 0.0 { -1.0 } else { 1.0 };
         let (lora_a, lora_b) = stack(
             shape,
             &weight.device(),
             |index, row| {
-                scaled(r.col(index).iter(), sign(index), row);
+                scaled(r.row(index).iter(), sign(index), row);
                 row[..index].fill(0.0);
             },
             |index, column| scaled(q.col(index).iter(), sign(index), column),

@@ -3,6 +3,9 @@ use serde::{Deserialize, Serialize};
 use crate::digest::xxh64;
 use crate::{InitError, RandomisedSvd, SvdMethod};
 
+/// Grows whenever the same plan gives other numbers.
+const VERSION: u64 = 1;
+
 /// Which triplets of a weight's singular value decomposition a start needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,7 +52,7 @@ impl TripletPlan {
         }
     }
 
-    /// A digest that tells plans apart.
+    /// A digest that tells plans apart, and files of [`VERSION`] from those of others.
     pub(crate) fn digest(&self) -> u64 {
         let method = match &self.randomised {
             None => [0; 4],
@@ -58,6 +61,6 @@ impl TripletPlan {
             }
         };
         let numbers = method.into_iter().chain(self.indices.iter().map(|index| *index as u64));
-        xxh64(&numbers.flat_map(u64::to_le_bytes).collect::<Vec<_>>(), 0)
+        xxh64(&numbers.flat_map(u64::to_le_bytes).collect::<Vec<_>>(), VERSION)
     }
 }

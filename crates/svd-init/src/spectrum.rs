@@ -82,8 +82,8 @@ impl ExpertInit for SpectrumInit {
         let (lora_a, lora_b) = stack(
             shape,
             &weight.device(),
-            |index, row| scaled(triplets.right(index), factor(index) as f32, row),
-            |index, column| scaled(triplets.left(index), factor(index) as f32, column),
+            |index, row| scaled(triplets.right(index), factor(index), row),
+            |index, column| scaled(triplets.left(index), factor(index), column),
         );
         Ok(ExpertStart {
             lora_a,

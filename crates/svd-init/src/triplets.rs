@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::digest::digest_values;
-use crate::factors::{randomised_svd, thin_svd};
+use crate::factors::{exact_svd, randomised_svd};
 use crate::host::{HostMatrix, columns};
 use crate::{BankShape, ExpertInit, InitError, SvdCache, TripletPlan};
 
@@ -88,18 +88,17 @@ pub fn decompose(
     }
     let factors = match plan.randomised_settings() {
         Some(settings) => {
-            let count = plan.indices().iter().max().map_or(0, |last| last + 1);
-            randomised_svd(matrix.transposed(), count, settings)?
+            // Such a plan is of leading triplets, all of them.
+            randomised_svd(matrix.transposed(), plan.indices().len(), settings)?
         }
-        None => thin_svd(matrix.transposed())?,
+        None => exact_svd(matrix.transposed(), plan.indices())?,
     };
-    let indices = || plan.indices().iter().copied();
     let triplets = Triplets {
         digest,
         plan: plan.clone(),
-        values: indices().map(|index| factors.values[index]).collect(),
-        left: columns(&factors.left, indices()),
-        right: columns(&factors.right, indices()),
+        values: factors.values.iter().map(|value| *value as f32).collect(),
+        left: columns(&factors.left),
+        right: columns(&factors.right),
     };
     if let Some(cache) = cache {
         cache.store(&triplets)?;
