@@ -103,7 +103,7 @@ impl Ground {
     }
 }
 
-/// Every file of a folder and what is in it.
+/// Every file of a folder and what is in it, but for the lock.
 fn files(folder: &Path) -> BTreeMap<String, String> {
     std::fs::read_dir(folder)
         .unwrap()
@@ -112,6 +112,7 @@ fn files(folder: &Path) -> BTreeMap<String, String> {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             (name, std::fs::read_to_string(path).unwrap())
         })
+        .filter(|(name, _)| name != ".lock")
         .collect()
 }
 

@@ -30,6 +30,9 @@ pub enum StudyError {
     /// Generation that failed.
     #[error(transparent)]
     Generation(#[from] model_zoo::GenerationError),
+    /// Another process uses the folder.
+    #[error(transparent)]
+    Lock(#[from] moe_adapter::LockError),
     /// An adapter that cannot be made, saved or loaded.
     #[error(transparent)]
     Adapter(#[from] moe_adapter::AdapterError),

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use moe_adapter::write_atomically;
+use moe_adapter::{FolderLock, write_atomically};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -27,6 +27,7 @@ struct Version {
 /// that a study that was interrupted goes on where it was.
 pub(super) struct Store {
     folder: PathBuf,
+    _lock: FolderLock,
 }
 
 impl Store {
@@ -36,7 +37,7 @@ impl Store {
     ///
     /// [`StudyError`] when the folder holds another study or cannot be used.
     pub(super) fn open(folder: &Path, config: &StudyConfig) -> Result<Self, StudyError> {
-        let store = Self { folder: folder.to_owned() };
+        let store = Self { folder: folder.to_owned(), _lock: FolderLock::acquire(folder)? };
         store.same(CONFIG_FILE, config, "a study of another configuration")?;
         let version = Version { lora_moe: env!("CARGO_PKG_VERSION"), burn: BURN_VERSION };
         store.same(VERSION_FILE, &version, "a study that another version of lora-moe began")?;

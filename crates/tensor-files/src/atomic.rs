@@ -1,6 +1,9 @@
 use std::io::Write;
 use std::path::Path;
 
+/// How the names of temporary files begin and end.
+pub(crate) const UNFINISHED: (&str, &str) = (".writing-", ".tmp");
+
 /// Writes a file so that a reader sees the old content or the new, never a part: to a temporary
 /// file in the same folder, synced, then renamed. The folder is made where it is missing.
 ///
@@ -13,8 +16,8 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder)?;
-    let mut file =
-        tempfile::Builder::new().prefix(".writing-").suffix(".tmp").tempfile_in(folder)?;
+    let (prefix, suffix) = UNFINISHED;
+    let mut file = tempfile::Builder::new().prefix(prefix).suffix(suffix).tempfile_in(folder)?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
     #[cfg(unix)]

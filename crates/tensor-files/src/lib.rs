@@ -30,12 +30,14 @@
 
 mod atomic;
 mod error;
+mod lock;
 mod nearest;
 mod pytorch;
 mod table;
 
 pub use atomic::write_atomically;
 pub use error::TensorFileError;
+pub use lock::{FolderLock, LockError};
 pub use nearest::nearest;
 pub use pytorch::{TensorLocation, pytorch_index};
 pub use table::{StoredTensor, TensorTable};

@@ -22,6 +22,9 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
+    /// Another process uses the folder.
+    #[error(transparent)]
+    Lock(#[from] moe_adapter::LockError),
     /// The folder holds another evaluation.
     #[error(
         "{}: holds an evaluation with `{key}` {found}, not {wanted}; use the same model, tasks \

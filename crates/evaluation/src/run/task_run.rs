@@ -7,6 +7,7 @@ use eval_tasks::{
     TaskSummary,
 };
 use model_zoo::TextTokenizer;
+use moe_adapter::FolderLock;
 use serde_json::{Map, Value, json};
 
 use super::chat::TokenizerChat;
@@ -136,6 +137,7 @@ impl TaskRun {
         let config = Value::Object(config);
         let mut known: Vec<Option<Response>> = vec![None; self.requests.len()];
         let mut journal = None;
+        let _lock = output.map(|output| FolderLock::acquire(output.folder)).transpose()?;
         if let Some(output) = output {
             if let Some(done) = finished(output, &config)? {
                 return Ok(done);

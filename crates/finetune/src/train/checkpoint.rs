@@ -99,6 +99,19 @@ where
     Ok(folder)
 }
 
+/// Removes the checkpoints that runs were killed while writing.
+pub(super) fn remove_unfinished(output_dir: &Path) -> Result<(), TrainError> {
+    let entries = std::fs::read_dir(output_dir).map_err(TrainError::io(output_dir))?;
+    for entry in entries {
+        let path = entry.map_err(TrainError::io(output_dir))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with(&format!(".{PREFIX}")) && name.ends_with(".tmp") {
+            std::fs::remove_dir_all(&path).map_err(TrainError::io(&path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes all but the newest `limit` checkpoints and the best one.
 pub(super) fn rotate_checkpoints(
     output_dir: &Path,

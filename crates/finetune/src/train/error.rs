@@ -70,6 +70,9 @@ pub enum TrainError {
         /// What is wrong with it.
         message: String,
     },
+    /// Another process uses the folder.
+    #[error(transparent)]
+    Lock(#[from] moe_adapter::LockError),
     /// The folder holds another run.
     #[error(
         "{}: already holds a run; continue it with --resume, or choose another \

@@ -3,13 +3,15 @@ use std::time::Instant;
 
 use model_zoo::CausalLm;
 use moe_adapter::{
-    ADAPTER_CONFIG_FILE, AdaptedProjection, AdapterConfig, load_adapter, load_adapter_state,
-    save_adapter,
+    ADAPTER_CONFIG_FILE, AdaptedProjection, AdapterConfig, FolderLock, load_adapter,
+    load_adapter_state, save_adapter,
 };
 use router::RoutingTape;
 use serde_json::json;
 
-use super::checkpoint::{checkpoint_folder, load_checkpoint, rotate_checkpoints, save_checkpoint};
+use super::checkpoint::{
+    checkpoint_folder, load_checkpoint, remove_unfinished, rotate_checkpoints, save_checkpoint,
+};
 use super::{
     CollapseMonitor, EVAL_LOSS, Learner, LearnerConfig, Measurement, MetricsLog,
     PeriodicEvaluation, Progress, RoutingCollapse, StepReport, TrainError, TrainObserver,
@@ -127,6 +129,8 @@ where
     ) -> Result<(M, TrainSummary), TrainError> {
         let config = self.training;
         self.check_best_metric()?;
+        let _lock = FolderLock::acquire(self.output_dir)?;
+        remove_unfinished(self.output_dir)?;
         let lengths: Vec<_> = self.train.iter().map(Sample::len).collect();
         let plan = BatchPlan::new(
             &lengths,
