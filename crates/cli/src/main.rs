@@ -17,7 +17,23 @@ use interrupt::Interrupt;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// A panic is a mistake of this program: one line says so. `RUST_BACKTRACE=1` shows where.
+fn report_panics() {
+    if std::env::var_os("RUST_BACKTRACE").is_some() {
+        return;
+    }
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(String::new, |at| format!(" at {at}"));
+        let said = info.payload_as_str().unwrap_or("no message").replace('\n', " ");
+        eprintln!(
+            "internal error{place}: {said}; if it ends the command, please report it with the \
+             command and RUST_BACKTRACE=1"
+        );
+    }));
+}
+
 fn main() -> ExitCode {
+    report_panics();
     let cli = Cli::parse();
     let device = cli.device.as_str();
     let interrupt = Interrupt::default();

@@ -109,6 +109,48 @@ fn a_run_that_ended_before_it_saved_anything_starts_again() {
 }
 
 #[test]
+fn a_folder_in_use_is_left_alone_and_what_was_torn_is_removed() {
+    let run = Run::new();
+    let output = run.output("shared");
+    let lock = lora_moe::moe_adapter::FolderLock::acquire(&output).unwrap();
+    let set = format!("training.output_dir={}", arg(&output));
+    let arguments = ["train", "--config", &run.config, "--set", &set];
+    let error = fails(&arguments);
+    let holder = format!("in use by process {}", std::process::id());
+    assert!(error.contains("shared") && error.contains(&holder), "{error}");
+    drop(lock);
+
+    std::fs::create_dir(output.join(".checkpoint-6.tmp")).unwrap();
+    std::fs::write(output.join(".writing-x.tmp"), "half").unwrap();
+    succeeds(&arguments);
+    assert!(!output.join(".checkpoint-6.tmp").exists());
+    assert!(!output.join(".writing-x.tmp").exists());
+}
+
+#[test]
+fn sizes_that_no_adapter_has_are_refused_before_memory_is_taken() {
+    let run = Run::new();
+    let output = run.output("out");
+    run.train(&output, &["--set", "training.max_steps=1"]);
+    let path = output.join("adapter_config.json");
+    let config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    for (key, value, expected) in [
+        ("r", 999_999_999_999_u64, "`r` is 999999999999"),
+        ("num_experts", u64::MAX, "`num_experts` is 18446744073709551615"),
+        ("shared_experts", u64::MAX, "`shared_experts` is"),
+        ("r", 60_000, "of 6 experts of rank 60000"),
+        ("num_experts", 4_000, "of 4000 experts of rank 2"),
+    ] {
+        let mut changed = config.clone();
+        changed[key] = value.into();
+        std::fs::write(&path, changed.to_string()).unwrap();
+        let error =
+            fails(&["generate", "--model", &run.model, "--adapter", arg(&output), "--prompt", "a"]);
+        assert!(error.contains(expected), "{key} {value}: {error}");
+    }
+}
+
+#[test]
 fn a_trained_adapter_lowers_the_loss_and_generates() {
     let run = Run::new();
     let output = run.output("out");

@@ -138,3 +138,14 @@ fn a_sentencepiece_tokenizer_keeps_its_spaces() {
     assert_eq!(ids[0], tokenizer.bos_token_id().unwrap());
     assert_eq!(tokenizer.decode(&ids, true).unwrap(), text);
 }
+
+#[test]
+fn a_tokenizer_that_panics_is_an_error() {
+    // Stripped of both ends at once, a token of one character has nothing between them.
+    let strip = r#"{"type":"Strip","content":"?","start":1,"stop":1}"#;
+    let text = tokenizer_json().replace(r#""decoder":null"#, &format!(r#""decoder":{strip}"#));
+    let folder = folder(&[("tokenizer.json", text)]);
+    let tokenizer = TextTokenizer::from_folder(folder.path()).unwrap();
+    let error = tokenizer.decode(&[2], false).unwrap_err();
+    assert!(matches!(error, TokenizerError::Text { .. }), "{error}");
+}

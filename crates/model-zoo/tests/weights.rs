@@ -137,6 +137,24 @@ fn integers_are_no_weights() {
 }
 
 #[test]
+fn what_is_no_number_is_named() {
+    for value in [f32::NAN, f32::INFINITY] {
+        let folder = copy("llama2");
+        let path = folder.path().join("model.safetensors");
+        let mut bytes = fs::read(&path).unwrap();
+        let (header, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+        let begin = metadata.info("model.norm.weight").unwrap().data_offsets.0;
+        bytes[8 + header + begin..][..4].copy_from_slice(&value.to_le_bytes());
+        fs::write(&path, bytes).unwrap();
+        let error = load(folder.path());
+        assert!(
+            matches!(&error, WeightError::NotFinite { name, .. } if name == "model.norm.weight"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn truncated_and_foreign_files() {
     let folder = copy("llama2");
     let path = folder.path().join("model.safetensors");

@@ -179,6 +179,7 @@ where
     }
     let mut loaded = model.clone();
     let plan = Plan::new(&loaded, config)?;
+    plan.check_factors(config, &state, origin)?;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let count = plan.apply(&mut loaded, config, &mut rng, |path, sizes, linear, rng| {
         Ok((config.placeholder(linear, sizes, path, &state, rng)?, None))
@@ -307,6 +308,36 @@ impl Plan {
             }
         }
         Ok(Self { sizes, blocks })
+    }
+
+    /// Whether the factors of a state are as many numbers as the sizes say, before memory is
+    /// allocated by the sizes; [`check_state`] tells the rest.
+    fn check_factors(
+        &self,
+        config: &AdapterConfig,
+        state: &AdapterState,
+        origin: &str,
+    ) -> Result<(), AdapterError> {
+        for (path, sizes) in &self.sizes {
+            let trained = sizes.num_experts + sizes.shared_experts;
+            let Some((of_a, of_b)) = config.experts.factors(trained) else { continue };
+            for (factor, experts) in [("lora_A", of_a), ("lora_B", of_b)] {
+                let name = format!("{path}.{factor}.weight");
+                let Some(data) = state.get(&name) else { continue };
+                let (experts, rank) = (experts.max(1), sizes.rank.max(1));
+                if data.num_elements() % (experts * rank) != 0
+                    || data.num_elements() < experts * rank
+                {
+                    return Err(AdapterError::TensorMismatch {
+                        origin: origin.into(),
+                        name,
+                        found: format!("{:?}", data.shape().as_slice()),
+                        expected: format!("of {experts} experts of rank {rank}"),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Puts on the model what `build` makes of each linear, the routers of blocks,

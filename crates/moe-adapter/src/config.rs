@@ -11,6 +11,13 @@ use crate::{
     TargetModules,
 };
 
+/// The largest rank: that of a full update of the largest linears there are.
+const MAX_RANK: usize = 1 << 16;
+/// The most experts of a kind in a layer.
+const MAX_EXPERTS: usize = 1 << 12;
+/// The most entries of a list by layer.
+const MAX_LAYERS: usize = 1 << 10;
+
 /// Everything that makes a method: experts, router, balance loss, start and targets.
 ///
 /// Keys that PEFT has keep its name and meaning. [`Preset`](crate::Preset)s are values of it.
@@ -291,6 +298,7 @@ impl AdapterConfig {
         if self.rank_pattern.values().any(|r| *r == 0) {
             return Err(AdapterError::Zero { key: "rank_pattern" });
         }
+        self.check_upper_limits()?;
         if self.top_k_by_layer.is_some() && self.router.with_top_k(1).is_none() {
             return Err(AdapterError::NoTopK);
         }
@@ -307,6 +315,34 @@ impl AdapterConfig {
             }
         }
         Ok(())
+    }
+
+    /// A configuration may come from anywhere, and memory is allocated by its sizes.
+    fn check_upper_limits(&self) -> Result<(), AdapterError> {
+        let list = |list: &Option<Vec<usize>>| list.clone().unwrap_or_default();
+        let ranks = list(&self.r_by_layer).into_iter().chain(self.rank_pattern.values().copied());
+        let limited = [
+            ("r", vec![self.r], MAX_RANK),
+            ("num_experts", vec![self.num_experts], MAX_EXPERTS),
+            ("identity_experts", vec![self.identity_experts], MAX_EXPERTS),
+            ("shared_experts", vec![self.shared_experts], MAX_EXPERTS),
+            ("num_experts_by_layer", list(&self.num_experts_by_layer), MAX_EXPERTS),
+            ("top_k_by_layer", list(&self.top_k_by_layer), MAX_EXPERTS),
+            ("r_by_layer or rank_pattern", ranks.collect(), MAX_RANK),
+        ];
+        for (key, values, most) in limited {
+            if let Some(value) = values.into_iter().find(|value| *value > most) {
+                return Err(AdapterError::TooLarge { key, value, most });
+            }
+        }
+        let lists = [&self.num_experts_by_layer, &self.r_by_layer, &self.top_k_by_layer];
+        match lists.iter().filter_map(|list| list.as_ref().map(Vec::len)).max() {
+            Some(value) if value > MAX_LAYERS => {
+                let key = "the number of entries of a list by layer";
+                Err(AdapterError::TooLarge { key, value, most: MAX_LAYERS })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A router of a whole block needs experts that only add to the frozen linears.
@@ -390,6 +426,14 @@ mod tests {
         assert!(matches!(error, AdapterError::Zero { key: "r_by_layer" }));
         let error = refused(|c| c.num_experts_by_layer = Some(Vec::new()));
         assert!(matches!(error, AdapterError::Zero { key: "num_experts_by_layer" }));
+        let error = refused(|c| c.num_experts = usize::MAX);
+        assert!(matches!(error, AdapterError::TooLarge { key: "num_experts", .. }));
+        let error = refused(|c| c.r = 999_999_999_999);
+        assert!(matches!(error, AdapterError::TooLarge { key: "r", .. }));
+        let error = refused(|c| c.identity_experts = usize::MAX);
+        assert!(matches!(error, AdapterError::TooLarge { key: "identity_experts", .. }));
+        let error = refused(|c| c.r_by_layer = Some(vec![4; 5000]));
+        assert!(matches!(error, AdapterError::TooLarge { value: 5000, .. }));
         assert!(matches!(refused(|c| c.top_k_by_layer = Some(vec![2])), AdapterError::NoTopK));
         let error = refused(|c| (c.split_rank, c.r) = (true, 8));
         assert!(matches!(error, AdapterError::SplitRank { r: 8, num_experts: 6 }));

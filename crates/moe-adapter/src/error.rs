@@ -12,6 +12,16 @@ pub enum AdapterError {
         /// The key at fault.
         key: &'static str,
     },
+    /// A size beyond what any adapter has.
+    #[error("adapter: `{key}` is {value}, but must be at most {most}")]
+    TooLarge {
+        /// The key at fault.
+        key: &'static str,
+        /// The value given.
+        value: usize,
+        /// The largest that is allowed.
+        most: usize,
+    },
     /// A scaling that would switch the adapter off or is not a number.
     #[error("adapter: `lora_alpha` is {value}, but must be a finite number above 0")]
     LoraAlpha {
@@ -255,6 +265,14 @@ pub enum AdapterError {
         count: usize,
         /// The first of them.
         names: String,
+    },
+    /// A tensor with something that is no number.
+    #[error("{origin}: tensor `{name}` holds values that are not finite")]
+    NotFinite {
+        /// The file.
+        origin: String,
+        /// The tensor.
+        name: String,
     },
     /// A tensor of another shape or type.
     #[error("{origin}: tensor `{name}` is {found}, but must be {expected}")]

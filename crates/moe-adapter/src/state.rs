@@ -127,6 +127,9 @@ pub(crate) fn check_state(
                 expected: format!("{:?} {:?}", data.dtype(), data.shape().as_slice()),
             });
         }
+        if given.dtype().is_float() && !given.iter::<f32>().all(f32::is_finite) {
+            return Err(AdapterError::NotFinite { origin: origin.into(), name: name.clone() });
+        }
     }
     let names: Vec<_> = found.keys().filter(|name| !expected.contains_key(*name)).collect();
     if !names.is_empty() {

@@ -6,7 +6,7 @@ use tokenizers::Tokenizer;
 
 use super::chat::ChatTemplate;
 use super::error::TokenizerError;
-use super::text::{SpecialToken, TextTokenizer};
+use super::text::{SpecialToken, TextTokenizer, guarded};
 use crate::files::replace_with;
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -28,8 +28,10 @@ impl TextTokenizer {
         let path = folder.join(TOKENIZER);
         let bytes =
             fs::read(&path).map_err(|source| TokenizerError::Io { path: path.clone(), source })?;
-        let tokenizer = Tokenizer::from_bytes(bytes)
-            .map_err(|error| TokenizerError::File { path, message: error.to_string() })?;
+        let tokenizer = guarded(|| Tokenizer::from_bytes(bytes)).map_err(|error| match error {
+            TokenizerError::Text { message } => TokenizerError::File { path, message },
+            other => other,
+        })?;
 
         let config = read_object(&folder.join(TOKENIZER_CONFIG))?;
         let map = read_object(&folder.join("special_tokens_map.json"))?;

@@ -1,4 +1,5 @@
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokenizers::{Tokenizer, TruncationParams};
 
@@ -69,7 +70,7 @@ impl TextTokenizer {
     ///
     /// [`TokenizerError::Text`] when the tokenizer fails.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TokenizerError> {
-        let encoding = self.tokenizer.encode_fast(text, add_special_tokens).map_err(failed)?;
+        let encoding = guarded(|| self.tokenizer.encode_fast(text, add_special_tokens))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -79,11 +80,11 @@ impl TextTokenizer {
     ///
     /// [`TokenizerError::Text`] when the tokenizer fails.
     pub fn encode_pair(&self, text: &str, pair: Option<&str>) -> Result<Vec<u32>, TokenizerError> {
-        let encoding = match pair {
+        let encoding = guarded(|| match pair {
             Some(pair) => self.tokenizer.encode_fast((text, pair), true),
             None => self.tokenizer.encode_fast(text, true),
-        };
-        Ok(encoding.map_err(failed)?.get_ids().to_vec())
+        })?;
+        Ok(encoding.get_ids().to_vec())
     }
 
     /// The same, but that cuts sequences to `max_length` tokens, special ones included: tokens at
@@ -109,7 +110,7 @@ impl TextTokenizer {
         text: &str,
         add_special_tokens: bool,
     ) -> Result<Vec<(u32, Range<usize>)>, TokenizerError> {
-        let encoding = self.tokenizer.encode(text, add_special_tokens).map_err(failed)?;
+        let encoding = guarded(|| self.tokenizer.encode(text, add_special_tokens))?;
         let offsets = encoding.get_offsets().iter().map(|(start, end)| *start..*end);
         Ok(encoding.get_ids().iter().copied().zip(offsets).collect())
     }
@@ -120,7 +121,7 @@ impl TextTokenizer {
     ///
     /// [`TokenizerError::Text`] when the tokenizer fails.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, TokenizerError> {
-        self.tokenizer.decode(ids, skip_special_tokens).map_err(failed)
+        guarded(|| self.tokenizer.decode(ids, skip_special_tokens))
     }
 
     /// The token that starts a sequence.
@@ -168,6 +169,23 @@ impl TextTokenizer {
         let template = self.chat_template.as_ref().ok_or(TokenizerError::NoChatTemplate)?;
         let text = |token: &Option<SpecialToken>| token.as_ref().map(|token| token.text.clone());
         template.render(messages, add_generation_prompt, text(&self.bos), text(&self.eos))
+    }
+}
+
+/// Runs the tokenizer. A `tokenizer.json` can hold what its parser accepts and its parts panic on,
+/// as a decoder with an empty pattern; no state is left half-changed, as nothing is changed.
+pub(super) fn guarded<T>(
+    run: impl FnOnce() -> Result<T, tokenizers::Error>,
+) -> Result<T, TokenizerError> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => result.map_err(failed),
+        Err(panic) => {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said =
+                said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+            let message = format!("tokenizer.json holds what the tokenizer fails on: {said}");
+            Err(TokenizerError::Text { message })
+        }
     }
 }
 

@@ -54,6 +54,19 @@ pub(super) fn decode(
     })
 }
 
+/// Whether everything in decoded data is a number.
+pub(super) fn all_finite(data: &TensorData) -> bool {
+    fn all<T: Element>(data: &TensorData, finite: impl Fn(&T) -> bool) -> bool {
+        data.as_slice::<T>().map_or(true, |values| values.iter().all(finite))
+    }
+    match data.dtype() {
+        DType::F32 => all(data, |value: &f32| value.is_finite()),
+        DType::F16 => all(data, |value: &f16| value.is_finite()),
+        DType::BF16 => all(data, |value: &bf16| value.is_finite()),
+        _ => true,
+    }
+}
+
 fn pack<const N: usize, T: Element + Default>(
     bytes: &[u8],
     order: Order,

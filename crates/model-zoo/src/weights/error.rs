@@ -105,6 +105,16 @@ pub enum WeightError {
         /// Its type, as safetensors names it.
         dtype: String,
     },
+    /// A tensor holds infinities or no numbers, perhaps because its type holds no larger ones.
+    #[error("{}: tensor `{name}` holds values that are not finite in {dtype:?}", folder.display())]
+    NotFinite {
+        /// The folder of the model.
+        folder: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The type that it was read into.
+        dtype: DType,
+    },
     /// The device cannot compute with an element type.
     #[error("tensor `{name}`: this device does not compute in {dtype:?}; load it as float32")]
     DeviceDtype {

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::decode::{Order, decode};
+use super::decode::{Order, all_finite, decode};
 use super::file::WeightFile;
 use super::index::ShardIndex;
 use super::{WeightDType, WeightError};
@@ -182,12 +182,17 @@ impl WeightSource {
                 found: stored.shape.to_vec(),
             });
         }
-        let decoded = decode(stored.bytes, stored.dtype, self.dtype, order, shape);
-        decoded.ok_or_else(|| WeightError::Dtype {
-            folder: self.folder.clone(),
-            name: name.to_owned(),
-            dtype: format!("{:?}", stored.dtype),
-        })
+        let (folder, name) = (|| self.folder.clone(), name.to_owned());
+        match decode(stored.bytes, stored.dtype, self.dtype, order, shape) {
+            None => {
+                let dtype = format!("{:?}", stored.dtype);
+                Err(WeightError::Dtype { folder: folder(), name, dtype })
+            }
+            Some((data, dtype)) if !all_finite(&data) => {
+                Err(WeightError::NotFinite { folder: folder(), name, dtype })
+            }
+            Some(decoded) => Ok(decoded),
+        }
     }
 
     /// Counts a tensor as taken.
