@@ -23,7 +23,11 @@ pub enum MergingMask {
 ///
 /// An element of `B A` is kept with probability `1 - rate`. Fast form: whole rows of `B` and whole
 /// columns of `A` are masked, each with probability `1 - sqrt(1 - rate)`, independently for each
-/// expert. What is kept is not rescaled. Source: SLIM, arXiv 2410.07739, section 3.
+/// expert. Source: SLIM, arXiv 2410.07739, section 3.
+///
+/// With fresh masks that are not rescaled, a pass of training adds `(1 - rate) B A` on average and
+/// inference adds `B A`: one function is trained and another one used. `rescale` divides what is
+/// kept by `1 - rate`, as DARE does (arXiv 2311.03099), and both add `B A` on average.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DynamicMergingConfig {
@@ -32,15 +36,24 @@ pub struct DynamicMergingConfig {
     /// Fresh or fixed masks. Default: fresh.
     #[serde(default)]
     pub mask: MergingMask,
+    /// Whether what is kept of `B A` is divided by `1 - rate`. Default: no.
+    #[serde(default)]
+    pub rescale: bool,
     /// Decides the fixed masks. Default 0.
     #[serde(default)]
     pub seed: u64,
 }
 
 impl DynamicMergingConfig {
-    /// Fresh masks for a share `rate` of the elements.
+    /// Fresh masks for a share `rate` of the elements, and what is kept as it is.
     pub fn new(rate: f64) -> Self {
-        Self { rate, mask: MergingMask::Fresh, seed: 0 }
+        Self { rate, mask: MergingMask::Fresh, rescale: false, seed: 0 }
+    }
+
+    /// Divides what is kept of `B A` by `1 - rate`.
+    pub fn with_rescale(mut self) -> Self {
+        self.rescale = true;
+        self
     }
 
     /// Makes the masks the same in every pass, decided by `seed`.
@@ -60,11 +73,11 @@ impl DynamicMergingConfig {
     /// The masks of a layer that `layer_seed` tells from others, where they are fixed.
     pub(crate) fn fixed(&self, layer_seed: u64, factors: &[Tensor<3>; 2]) -> Option<MergingMasks> {
         let seed = self.fixed_seed(layer_seed);
-        (self.mask == MergingMask::Fixed).then(|| MergingMasks::draw(self.rate, seed, factors))
+        (self.mask == MergingMask::Fixed).then(|| self.draw(seed, factors))
     }
 
-    /// What is kept of the columns of `A`, `[N, I]`, and of the rows of `B`, `[N, O]`, in the layer
-    /// that `layer_seed` tells from others, as 1 and 0; `None` where the masks are fresh.
+    /// What the columns of `A`, `[N, I]`, and the rows of `B`, `[N, O]`, are multiplied with in the
+    /// layer that `layer_seed` tells from others, 0 where masked; `None` where the masks are fresh.
     pub fn fixed_masks(
         &self,
         layer_seed: u64,
@@ -74,7 +87,7 @@ impl DynamicMergingConfig {
     ) -> Option<[Vec<f32>; 2]> {
         let lengths = [experts * in_features, experts * out_features];
         let seed = self.fixed_seed(layer_seed);
-        (self.mask == MergingMask::Fixed).then(|| draw_kept(self.rate, seed, lengths))
+        (self.mask == MergingMask::Fixed).then(|| self.draw_kept(seed, lengths))
     }
 
     fn fixed_seed(&self, layer_seed: u64) -> u64 {
@@ -88,14 +101,38 @@ impl DynamicMergingConfig {
         factors: &[Tensor<3>; 2],
     ) -> Option<MergingMasks> {
         let seed = training_seed.filter(|_| self.mask == MergingMask::Fresh)?;
-        Some(MergingMasks::draw(self.rate, seed ^ SALT, factors))
+        Some(self.draw(seed ^ SALT, factors))
+    }
+
+    /// Masks for `A` `[N, r, I]` and `B` `[N, O, r]`.
+    fn draw(&self, seed: u64, [a, b]: &[Tensor<3>; 2]) -> MergingMasks {
+        let ([experts, _, in_features], out_features) = (a.dims(), b.dims()[1]);
+        let shapes = [[experts, 1, in_features], [experts, out_features, 1]];
+        let [cols, rows] = self.draw_kept(seed, shapes.map(|shape| shape.iter().product()));
+        let mask = |kept: Vec<f32>, shape: [usize; 3], like: &Tensor<3>| -> Tensor<3> {
+            let mask: Tensor<3> = Tensor::from_data(TensorData::new(kept, shape), &like.device());
+            mask.cast(like.dtype())
+        };
+        MergingMasks { cols: mask(cols, shapes[0], a), rows: mask(rows, shapes[1], b) }
+    }
+
+    /// What columns and rows are multiplied with.
+    fn draw_kept(&self, seed: u64, lengths: [usize; 2]) -> [Vec<f32>; 2] {
+        let keep = (1.0 - self.rate).sqrt();
+        // A row and a column make an element, which is so divided by `1 - rate`.
+        let kept = if self.rescale { (1.0 / keep) as f32 } else { 1.0 };
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        lengths.map(|length| {
+            let draw = |_| if f64::from(rng.random::<f32>()) < keep { kept } else { 0.0 };
+            (0..length).map(draw).collect()
+        })
     }
 }
 
 /// Keeps the masks of a pass apart from its dropout.
 const SALT: u64 = 0x736c_696d_6d61_736b;
 
-/// What is kept of the factors, 1 or 0.
+/// What the factors are multiplied with, 0 where masked.
 #[derive(Debug, Clone)]
 pub(crate) struct MergingMasks {
     /// The columns of `A`, `[N, 1, I]`.
@@ -105,32 +142,10 @@ pub(crate) struct MergingMasks {
 }
 
 impl MergingMasks {
-    /// Masks for `A` `[N, r, I]` and `B` `[N, O, r]`.
-    fn draw(rate: f64, seed: u64, [a, b]: &[Tensor<3>; 2]) -> Self {
-        let ([experts, _, in_features], out_features) = (a.dims(), b.dims()[1]);
-        let shapes = [[experts, 1, in_features], [experts, out_features, 1]];
-        let [cols, rows] = draw_kept(rate, seed, shapes.map(|shape| shape.iter().product()));
-        let mask = |kept: Vec<f32>, shape: [usize; 3], like: &Tensor<3>| -> Tensor<3> {
-            let mask: Tensor<3> = Tensor::from_data(TensorData::new(kept, shape), &like.device());
-            mask.cast(like.dtype())
-        };
-        Self { cols: mask(cols, shapes[0], a), rows: mask(rows, shapes[1], b) }
-    }
-
     /// The factors with their masks.
     pub(crate) fn apply(&self, [a, b]: [Tensor<3>; 2]) -> [Tensor<3>; 2] {
         [a * self.cols.clone().detach(), b * self.rows.clone().detach()]
     }
-}
-
-/// Columns and rows that are kept, as 1 and 0.
-fn draw_kept(rate: f64, seed: u64, lengths: [usize; 2]) -> [Vec<f32>; 2] {
-    let keep = (1.0 - rate).sqrt();
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    lengths.map(|length| {
-        let kept = |_| if f64::from(rng.random::<f32>()) < keep { 1.0 } else { 0.0 };
-        (0..length).map(kept).collect()
-    })
 }
 
 #[cfg(test)]
@@ -152,13 +167,30 @@ mod tests {
     #[test]
     fn an_element_of_the_product_is_kept_with_one_minus_the_rate() {
         for rate in [0.0, 0.25, 0.5, 0.75] {
-            let masks = MergingMasks::draw(rate, 3, &factors());
+            let masks = DynamicMergingConfig::new(rate).draw(3, &factors());
             let mean = |mask| kept(mask).iter().sum::<f32>() / kept(mask).len() as f32;
             let (cols, rows) = (mean(&masks.cols), mean(&masks.rows));
             let one = (1.0 - rate as f32).sqrt();
             assert!((cols - one).abs() < 0.02 && (rows - one).abs() < 0.02, "{rate}");
             let product = masks.rows.matmul(masks.cols).mean().into_scalar::<f32>();
             assert!((product - (1.0 - rate as f32)).abs() < 0.02, "{rate}: {product}");
+        }
+    }
+
+    #[test]
+    fn a_rescaled_product_keeps_its_mean() {
+        for rate in [0.25, 0.5, 0.75] {
+            let config = DynamicMergingConfig::new(rate);
+            let (plain, rescaled) =
+                (config.draw(3, &factors()), config.with_rescale().draw(3, &factors()));
+            let product = rescaled.rows.clone().matmul(rescaled.cols);
+            let mean = product.mean().into_scalar::<f32>();
+            assert!((mean - 1.0).abs() < 0.03, "{rate}: {mean}");
+            // The same are kept.
+            let zero = |mask: &Tensor<3>| -> Vec<bool> {
+                kept(mask).iter().map(|value| *value == 0.0).collect()
+            };
+            assert_eq!(zero(&plain.rows), zero(&rescaled.rows));
         }
     }
 

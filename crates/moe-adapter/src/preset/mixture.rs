@@ -4,7 +4,7 @@ use balance_loss::{
     Aggregation, BalanceLossConfig, EntropyConfig, FSumsTo, L1Config, LoadBalancingConfig,
     LocalizedBalancingConfig, PaddingPolicy, Scores, SumConfig, VariationForm, ZLossConfig,
 };
-use lora_expert::{DropoutMask, DynamicMergingConfig, Execution, ExpertsConfig, MergingMask};
+use lora_expert::{DropoutMask, DynamicMergingConfig, Execution, ExpertsConfig};
 use router::{
     AdamoleRouterConfig, DynmoleRouterConfig, GateConfig, GateInit, Lambda, RouterConfig,
     SlidingClusterRouterConfig, SparsegenRouterConfig, SwitchRouterConfig, TopKRouterConfig,
@@ -71,7 +71,7 @@ pub(super) fn slim() -> AdapterConfig {
         num_experts: 8,
         identity_experts: 2,
         experts: ExpertsConfig::Lora {
-            merging: Some(DynamicMergingConfig { rate: 0.5, mask: MergingMask::Fresh, seed: 0 }),
+            merging: Some(DynamicMergingConfig::new(0.5)),
             execution: Execution::Auto,
         },
         router: RouterConfig::SlidingCluster(SlidingClusterRouterConfig::default()),
