@@ -2,7 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BalanceLoss, BalanceLossError, EntropyConfig, ExpertSimilarityConfig, ImportanceConfig,
-    L1Config, LoadBalancingConfig, LocalizedBalancingConfig, SumConfig, ZLossConfig,
+    L1Config, LoadBalancingConfig, LoadConfig, LocalizedBalancingConfig, SparsityConfig, SumConfig,
+    ZLossConfig,
 };
 
 /// A balance loss as configuration files name it.
@@ -15,10 +16,14 @@ pub enum BalanceLossConfig {
     LoadBalancing(LoadBalancingConfig),
     /// See [`Importance`](crate::Importance).
     Importance(ImportanceConfig),
+    /// See [`Load`](crate::Load).
+    Load(LoadConfig),
     /// See [`ZLoss`](crate::ZLoss).
     ZLoss(ZLossConfig),
     /// See [`Entropy`](crate::Entropy).
     Entropy(EntropyConfig),
+    /// See [`Sparsity`](crate::Sparsity).
+    Sparsity(SparsityConfig),
     /// See [`ExpertSimilarity`](crate::ExpertSimilarity).
     ExpertSimilarity(ExpertSimilarityConfig),
     /// See [`L1`](crate::L1).
@@ -38,8 +43,10 @@ impl BalanceLossConfig {
             Self::LocalizedBalancing(config) => Box::new(config.init()?),
             Self::LoadBalancing(config) => Box::new(config.init()?),
             Self::Importance(config) => Box::new(config.init()?),
+            Self::Load(config) => Box::new(config.init()?),
             Self::ZLoss(config) => Box::new(config.init()?),
             Self::Entropy(config) => Box::new(config.init()?),
+            Self::Sparsity(config) => Box::new(config.init()?),
             Self::ExpertSimilarity(config) => Box::new(config.init()?),
             Self::L1(config) => Box::new(config.init()?),
             Self::Sum(config) => Box::new(config.init()?),
@@ -53,8 +60,10 @@ impl BalanceLossConfig {
             Self::Sum(config) => config.losses.iter().any(Self::needs_task_types),
             Self::LoadBalancing(_)
             | Self::Importance(_)
+            | Self::Load(_)
             | Self::ZLoss(_)
             | Self::Entropy(_)
+            | Self::Sparsity(_)
             | Self::ExpertSimilarity(_)
             | Self::L1(_) => false,
         }
@@ -65,12 +74,14 @@ impl BalanceLossConfig {
 mod tests {
     use super::*;
 
-    const NAMES: [&str; 7] = [
+    const NAMES: [&str; 9] = [
         "localized_balancing",
         "load_balancing",
         "importance",
+        "load",
         "z_loss",
         "entropy",
+        "sparsity",
         "expert_similarity",
         "l1",
     ];

@@ -1,3 +1,4 @@
+use router::RoutingRecord;
 use thiserror::Error;
 
 /// A balance loss that is misconfigured, or a batch that lacks what it needs.
@@ -66,9 +67,33 @@ pub enum BalanceLossError {
         /// The loss.
         loss: &'static str,
     },
+    /// A number of experts that no token can use.
+    #[error("balance loss: `k` is 0, but must be at least 1")]
+    NoExperts,
+    /// A router without what the loss is about.
+    #[error(
+        "balance loss: `{loss}` is about the router `{router}`, but the router at {site} is another"
+    )]
+    OtherRouter {
+        /// The loss.
+        loss: &'static str,
+        /// The router that it is about.
+        router: &'static str,
+        /// Where another one is.
+        site: String,
+    },
     /// A sum of nothing.
     #[error("balance loss: `losses` of a `sum` is empty, but must name at least one loss")]
     EmptySum,
+}
+
+/// What a loss says of a router that it is not about.
+pub(crate) fn missing(
+    loss: &'static str,
+    router: &'static str,
+    record: &RoutingRecord,
+) -> BalanceLossError {
+    BalanceLossError::OtherRouter { loss, router, site: record.site.to_string() }
 }
 
 /// Refuses a coefficient that is no finite number of at least 0.

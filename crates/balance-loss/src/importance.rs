@@ -3,6 +3,7 @@ use router::RoutingTape;
 use serde::{Deserialize, Serialize};
 
 use crate::error::check_coefficient;
+use crate::reduction::squared_variation;
 use crate::{Aggregation, BalanceLoss, BalanceLossError, PaddingPolicy, Scores};
 
 /// Configuration of [`Importance`].
@@ -67,14 +68,7 @@ impl BalanceLoss for Importance {
         config.aggregation.over(
             tape.records(),
             |record| Ok(mean.of(config.over.of(&record.routing))),
-            |pooled| {
-                let importance = pooled.mean();
-                let degrees = importance.dims()[1].saturating_sub(1).max(1) as f64;
-                let mean = importance.clone().mean_dim(1);
-                let variance = (importance - mean.clone()).powi_scalar(2).sum() / degrees;
-                let mean: Tensor<1> = mean.reshape([1]);
-                variance / (mean.powi_scalar(2) + 1e-10) * config.coefficient
-            },
+            |pooled| squared_variation(pooled.mean()) * config.coefficient,
         )
     }
 }

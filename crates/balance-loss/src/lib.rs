@@ -10,11 +10,13 @@ mod entropy;
 mod error;
 mod importance;
 mod l1;
+mod load;
 mod load_balancing;
 mod localized;
 mod reduction;
 mod scores;
 mod similarity;
+mod sparsity;
 mod sum;
 #[cfg(test)]
 mod testing;
@@ -25,11 +27,13 @@ pub use entropy::{Entropy, EntropyConfig, EntropyObjective, normalised_entropy};
 pub use error::BalanceLossError;
 pub use importance::{Importance, ImportanceConfig};
 pub use l1::{L1, L1Config};
+pub use load::{Load, LoadConfig};
 pub use load_balancing::{FSumsTo, LoadBalancing, LoadBalancingConfig};
 pub use localized::{LocalizedBalancing, LocalizedBalancingConfig, VariationForm};
 pub use reduction::{Aggregation, PaddingPolicy};
 pub use scores::Scores;
 pub use similarity::{ExpertSimilarity, ExpertSimilarityConfig};
+pub use sparsity::{Sparsity, SparsityConfig};
 pub use sum::{Sum, SumConfig};
 pub use z_loss::{ZLoss, ZLossConfig};
 

@@ -88,6 +88,16 @@ impl Pooled {
     }
 }
 
+/// `var / (mean^2 + 1e-10)` over experts, of `[1, E]`: the squared coefficient of variation, with
+/// the unbiased variance.
+pub(crate) fn squared_variation(values: Tensor<2>) -> Tensor<1> {
+    let degrees = values.dims()[1].saturating_sub(1).max(1) as f64;
+    let mean = values.clone().mean_dim(1);
+    let variance = (values - mean.clone()).powi_scalar(2).sum() / degrees;
+    let mean: Tensor<1> = mean.reshape([1]);
+    variance / (mean.powi_scalar(2) + 1e-10)
+}
+
 /// Whether padding counts in a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

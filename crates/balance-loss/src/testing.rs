@@ -15,6 +15,7 @@ pub struct Layer<const E: usize> {
     pub selection: Option<Vec<[bool; E]>>,
     pub entropy: Option<Vec<f32>>,
     pub balance_scores: Option<Vec<[f32; E]>>,
+    pub lambda: Option<Vec<f32>>,
     pub parameters: Vec<Tensor<3>>,
 }
 
@@ -28,6 +29,7 @@ impl<const E: usize> Layer<E> {
             selection: None,
             entropy: None,
             balance_scores: None,
+            lambda: None,
             parameters: Vec::new(),
         }
     }
@@ -60,6 +62,10 @@ pub fn push<const E: usize>(tape: &mut RoutingTape, index: usize, layer: &Layer<
             .as_ref()
             .map(|values| Tensor::from_data(values.as_slice(), &Device::flex())),
         balance_scores: layer.balance_scores.as_ref().map(|rows| floats(rows)),
+        lambda: layer
+            .lambda
+            .as_ref()
+            .map(|values| Tensor::from_data(values.as_slice(), &Device::flex())),
         ..RoutingExtras::default()
     };
     tape.push(Site::new(index, "mlp.up_proj"), &routing, || layer.parameters.clone());

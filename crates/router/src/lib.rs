@@ -59,7 +59,7 @@ pub use gate::{GateConfig, GateInit, Read, Scope};
 pub use gated::{GatedRouter, Strategy, StrategyConfig};
 pub use hash::stable_hash;
 pub use reach::Reach;
-pub use routing::{Routing, RoutingExtras};
+pub use routing::{RouterNoise, Routing, RoutingExtras};
 pub use shape::RouterShape;
 pub use strategy::*;
 pub use tape::{RoutingRecord, RoutingTape, Site};

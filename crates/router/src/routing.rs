@@ -36,6 +36,17 @@ pub struct RoutingExtras {
     pub balance_scores: Option<Tensor<2>>,
     /// `[T]`, the sparsity `lambda` of the projection (LD-MoLE).
     pub lambda: Option<Tensor<1>>,
+    /// The noise on the logits (noisy top-k, in training).
+    pub noise: Option<RouterNoise>,
+}
+
+/// Logits before noise was added, and how much.
+#[derive(Debug, Clone)]
+pub struct RouterNoise {
+    /// `[T, E]`, the logits without noise.
+    pub logits: Tensor<2>,
+    /// `[T, E]`, the standard deviation of the noise.
+    pub std: Tensor<2>,
 }
 
 impl Routing {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::affine::Affine;
 use crate::error::number_of_experts;
 use crate::{
-    BatchContext, GateConfig, GatedRouter, Read, RouterError, RouterShape, Routing, Strategy,
-    StrategyConfig, random, select,
+    BatchContext, GateConfig, GatedRouter, Read, RouterError, RouterNoise, RouterShape, Routing,
+    RoutingExtras, Strategy, StrategyConfig, random, select,
 };
 
 /// Configuration of a [`NoisyTopK`] router.
@@ -53,7 +53,7 @@ impl StrategyConfig for NoisyTopKRouterConfig {
 /// `w = softmax` of the `k` largest `h`.
 ///
 /// The noise weight `N` starts at zero. Source: Shazeer et al., arXiv 1701.06538, equations 3 to 5.
-/// The logits and probabilities of the routing are those with the noise.
+/// The logits and probabilities of the routing are those with the noise, which is in its extras.
 #[derive(Module, Debug)]
 pub struct NoisyTopK {
     /// `N`, `[E, F]`.
@@ -67,15 +67,20 @@ pub type NoisyTopKRouter = GatedRouter<NoisyTopK>;
 
 impl Strategy for NoisyTopK {
     fn decide(&self, mut logits: Tensor<2>, read: Read, context: &BatchContext) -> Routing {
+        let mut extras = RoutingExtras::default();
         if let Some(seed) = context.training_seed {
             let std = softplus(self.noise.forward(read.rows.clone()), 1.0);
             let rng = &mut random::stream(seed, "router noise");
             let noise = random::normal(std.dims(), 1.0, rng, &std.device());
-            logits = logits + read.spread(std * noise);
+            let noisy = logits.clone() + read.spread(std.clone() * noise);
+            extras.noise = Some(RouterNoise { logits, std: read.spread(std) });
+            logits = noisy;
         }
         let probabilities = softmax(logits.clone(), 1);
         let selected = select::top_k(logits.clone(), self.k);
         let weights = select::renormalise(select::keep(probabilities.clone(), selected.clone()));
-        Routing::dense(logits, probabilities, weights).with_selection(selected, Some(self.k))
+        Routing::dense(logits, probabilities, weights)
+            .with_selection(selected, Some(self.k))
+            .with_extras(extras)
     }
 }
