@@ -1,6 +1,10 @@
-use super::{DataError, Message, Origin, Role, TextEncoder};
+use std::ops::Range;
 
-/// A conversation as text, cut where the assistant's turns begin and end.
+use model_zoo::MarkedChat;
+
+use super::{DataError, Message, Origin, Role, TextEncoder, TrainOn};
+
+/// A conversation as text, cut where what is learned begins and ends.
 #[derive(Debug)]
 pub(super) struct Conversation {
     pub text: String,
@@ -10,20 +14,48 @@ pub(super) struct Conversation {
     pub closed: bool,
 }
 
-/// Renders a conversation by rendering each of its beginnings: up to an assistant's turn with the
-/// generation prompt (masked), and with the turn (target, up to the template's end marker).
+impl Conversation {
+    /// With pieces that the template itself marks as the assistant's, end marker included.
+    fn marked(text: String, targets: impl IntoIterator<Item = Range<usize>>) -> Self {
+        let cuts = targets.into_iter().flat_map(|range| [(range.start, false), (range.end, true)]);
+        Self { text, cuts: cuts.collect(), closed: true }
+    }
+}
+
+/// Renders a conversation: one text, or one for each turn of the assistant.
 ///
-/// What follows the last assistant turn teaches nothing and is left out.
+/// Where the template marks what is the assistant's (`{% generation %}`), that is learned. Elsewhere
+/// it is found by rendering beginnings of the conversation. What follows the last target teaches
+/// nothing and is left out.
 pub(super) fn render(
     messages: &[Message],
+    train_on: TrainOn,
+    encoder: &dyn TextEncoder,
+    origin: &Origin,
+) -> Result<Vec<Conversation>, DataError> {
+    let is_turn = |turn: &usize| messages[*turn].role == Role::Assistant;
+    let mut turns = (0..messages.len()).filter(is_turn);
+    let one = |turn: usize| one_turn(&messages[..=turn], encoder, origin);
+    match train_on {
+        TrainOn::AllTurns => Ok(vec![all_turns(messages, turns, encoder, origin)?]),
+        TrainOn::LastTurn => turns.next_back().map(one).into_iter().collect(),
+        TrainOn::EachTurn => turns.map(one).collect(),
+    }
+}
+
+/// All turns in one text, by rendering each beginning up to an assistant's turn with the generation
+/// prompt (masked), and with the turn (target, up to the template's end marker).
+fn all_turns(
+    messages: &[Message],
+    turns: impl Iterator<Item = usize>,
     encoder: &dyn TextEncoder,
     origin: &Origin,
 ) -> Result<Conversation, DataError> {
+    if let Some(MarkedChat { text, assistant }) = marked(messages, encoder, origin)? {
+        return Ok(Conversation::marked(text, assistant));
+    }
     let mut conversation = Conversation { text: String::new(), cuts: Vec::new(), closed: false };
-    for (turn, message) in messages.iter().enumerate() {
-        if message.role != Role::Assistant {
-            continue;
-        }
+    for turn in turns {
         let prompt = prompt(&messages[..turn], encoder, origin)?;
         let full = render_with(&messages[..=turn], false, encoder, origin)?;
         for (longer, shorter) in [(&prompt, &conversation.text), (&full, &prompt)] {
@@ -31,13 +63,39 @@ pub(super) fn render(
                 return Err(DataError::ChatPrefix { origin: origin.clone(), turn });
             }
         }
-        let (end, closed) = turn_end(&full[prompt.len()..], &message.content);
+        let (end, closed) = turn_end(&full[prompt.len()..], &messages[turn].content);
         conversation.cuts.push((prompt.len(), false));
         conversation.cuts.push((prompt.len() + end, true));
         conversation.closed = closed;
         conversation.text = full;
     }
     Ok(conversation)
+}
+
+/// The last of `messages`, the assistant's, as the only target.
+///
+/// It begins where the text leaves what generation would start from. That is all of the prompt,
+/// but for templates whose prompt opens a thought that a turn without one does not have.
+fn one_turn(
+    messages: &[Message],
+    encoder: &dyn TextEncoder,
+    origin: &Origin,
+) -> Result<Conversation, DataError> {
+    if let Some(MarkedChat { text, assistant }) = marked(messages, encoder, origin)? {
+        return Ok(Conversation::marked(text, assistant.last().cloned()));
+    }
+    let turn = messages.len() - 1;
+    let prompt = prompt(&messages[..turn], encoder, origin)?;
+    let text = render_with(messages, false, encoder, origin)?;
+    let common = text.char_indices().zip(prompt.chars()).find(|((_, a), b)| a != b);
+    let begin = common.map_or(prompt.len().min(text.len()), |((at, _), _)| at);
+    let content = messages[turn].content.trim();
+    // Where the prompt is no beginning, the answer must be whole on the other side.
+    if begin < prompt.len() && !text[begin..].contains(content) {
+        return Err(DataError::ChatPrefix { origin: origin.clone(), turn });
+    }
+    let (end, closed) = turn_end(&text[begin..], content);
+    Ok(Conversation { cuts: vec![(begin, false), (begin + end, true)], text, closed })
 }
 
 /// A conversation up to where the assistant's next turn begins.
@@ -55,11 +113,20 @@ fn render_with(
     encoder: &dyn TextEncoder,
     origin: &Origin,
 ) -> Result<String, DataError> {
-    encoder.render_chat(messages, add_generation_prompt).map_err(|source| DataError::Encoder {
-        origin: origin.clone(),
-        action: "rendering the chat template",
-        source,
-    })
+    encoder.render_chat(messages, add_generation_prompt).map_err(failed(origin))
+}
+
+fn marked(
+    messages: &[Message],
+    encoder: &dyn TextEncoder,
+    origin: &Origin,
+) -> Result<Option<MarkedChat>, DataError> {
+    encoder.render_marked_chat(messages).map_err(failed(origin))
+}
+
+fn failed(origin: &Origin) -> impl FnOnce(super::BoxError) -> DataError {
+    let (origin, action) = (origin.clone(), "rendering the chat template");
+    move |source| DataError::Encoder { origin, action, source }
 }
 
 /// Where a rendered turn ends, its end marker included but not the white space after it, which

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, PromptTemplate};
+use super::{ChatConfig, DataError, PromptTemplate};
 
 /// How records become token samples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub struct EncodeConfig {
     /// Whether the end token follows the answer and is a target. Where a chat template writes an
     /// end marker of its own, that one is used and none is added. Default true.
     pub append_eos: bool,
+    /// How conversations are learned.
+    pub chat: ChatConfig,
 }
 
 impl Default for EncodeConfig {
@@ -25,6 +27,7 @@ impl Default for EncodeConfig {
             max_length: 1024,
             train_on_prompt: false,
             append_eos: true,
+            chat: ChatConfig::default(),
         }
     }
 }

@@ -1,6 +1,8 @@
 use super::{
     DataError, EncodeConfig, EncodeReport, Message, Origin, PromptTemplate, Record, RecordContent,
-    Role, Sample, TextEncoder, chat, segments::Segments,
+    Role, Sample, TextEncoder,
+    chat::{self, Conversation},
+    segments::Segments,
 };
 
 /// Tokenises records.
@@ -12,8 +14,8 @@ use super::{
 /// does; counted in [`EncodeReport::boundary_splits`]). Under [`PromptTemplate::Plain`] the end
 /// token stands between the two, and they are always encoded separately.
 ///
-/// Targets are the answer and the end token; in a conversation every assistant turn with the
-/// template's end marker. With `train_on_prompt` everything is. Position 0 never is.
+/// Targets are the answer and the end token; in a conversation the assistant's turns with the
+/// template's end marker, as [`ChatConfig`](super::ChatConfig) says. With `train_on_prompt` everything is. Position 0 never is.
 ///
 /// Samples longer than `max_length` lose their end (and with it the end token), those left without
 /// a target are left out; both are counted in the report.
@@ -34,8 +36,15 @@ pub fn encode_records(
     check_task_types(records)?;
     let mut samples = Vec::with_capacity(records.len());
     let mut report = EncodeReport::default();
+    let mut pieces = Vec::with_capacity(records.len());
     for record in records {
-        let Segments { mut ids, mut mask, splits } = encode_record(record, encoder, config)?;
+        let encoded = encode_record(record, encoder, config)?;
+        if encoded.is_empty() {
+            report.dropped_without_target += 1;
+        }
+        pieces.extend(encoded.into_iter().map(|segments| (segments, record.task_type)));
+    }
+    for (Segments { mut ids, mut mask, splits }, task_type) in pieces {
         report.boundary_splits += splits;
         if ids.len() > config.max_length {
             report.truncated += 1;
@@ -48,7 +57,7 @@ pub fn encode_records(
         if let Some(first) = mask.first_mut() {
             *first = false;
         }
-        let sample = Sample { input_ids: ids, target_mask: mask, task_type: record.task_type };
+        let sample = Sample { input_ids: ids, target_mask: mask, task_type };
         let targets = sample.target_count();
         if targets == 0 {
             report.dropped_without_target += 1;
@@ -94,36 +103,51 @@ fn encode_record(
     record: &Record,
     encoder: &dyn TextEncoder,
     config: &EncodeConfig,
-) -> Result<Segments, DataError> {
+) -> Result<Vec<Segments>, DataError> {
     let origin = &record.origin;
     let mut segments = Segments::default();
-    let closed = match Draft::new(record, &config.template)? {
+    match Draft::new(record, &config.template)? {
         Draft::Chat(messages) => {
-            let conversation = chat::render(&messages, encoder, origin)?;
-            segments.append(&conversation.text, &conversation.cuts, false, encoder, origin)?;
-            conversation.closed
+            let conversations = chat::render(&messages, config.chat.train_on, encoder, origin)?;
+            let encoded = conversations.into_iter().map(|conversation| {
+                let Conversation { text, cuts, closed } = conversation;
+                let mut segments = Segments::default();
+                segments.append(&text, &cuts, false, encoder, origin)?;
+                if !closed {
+                    append_eos(&mut segments, encoder, config)?;
+                }
+                Ok(segments)
+            });
+            return encoded.collect();
         }
         Draft::Text { prompt, answer, separated: true } => {
             segments.append(&prompt, &[(prompt.len(), false)], true, encoder, origin)?;
             segments.push(&[end_token(encoder, "the template `plain`")?], false);
             append_alone(&mut segments, answer, encoder, origin)?;
-            false
         }
         Draft::Text { prompt, answer, separated: false } => {
             let text = format!("{prompt}{answer}");
             let cuts = [(prompt.len(), false), (text.len(), true)];
             segments.append(&text, &cuts, true, encoder, origin)?;
-            false
         }
-    };
-    if config.append_eos && !closed {
+    }
+    append_eos(&mut segments, encoder, config)?;
+    Ok(vec![segments])
+}
+
+fn append_eos(
+    segments: &mut Segments,
+    encoder: &dyn TextEncoder,
+    config: &EncodeConfig,
+) -> Result<(), DataError> {
+    if config.append_eos {
         let eos = end_token(encoder, "`append_eos`")?;
         // Some tokenizers, or the data itself, end with it already.
         if segments.ids.last() != Some(&eos) {
             segments.push(&[eos], true);
         }
     }
-    Ok(segments)
+    Ok(())
 }
 
 fn append_alone(

@@ -1,3 +1,5 @@
+use model_zoo::MarkedChat;
+
 use super::Message;
 
 /// Any error of a tokenizer.
@@ -25,4 +27,13 @@ pub trait TextEncoder {
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<String, BoxError>;
+
+    /// A conversation as text, and the bytes of it that the template marks as the assistant's;
+    /// `None` for a template that marks nothing, which is the default.
+    ///
+    /// # Errors
+    /// Whatever the template reports.
+    fn render_marked_chat(&self, _messages: &[Message]) -> Result<Option<MarkedChat>, BoxError> {
+        Ok(None)
+    }
 }

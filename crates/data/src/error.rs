@@ -66,8 +66,9 @@ pub enum DataError {
     /// A chat template that renders a conversation's beginning differently on its own.
     #[error(
         "{origin}: the chat template renders `messages[..{turn}]` differently alone and as the \
-         beginning of a longer conversation, so the targets cannot be told apart exactly; split \
-         the record into one conversation per assistant turn, or use another chat template"
+         beginning of a longer conversation, so the targets cannot be told apart exactly; set \
+         `data.chat.train_on` to \"each_turn\" or \"last_turn\", or use a template that marks them \
+         by {{% generation %}}"
     )]
     ChatPrefix {
         /// Where.

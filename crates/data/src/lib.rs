@@ -29,6 +29,7 @@ mod targets;
 mod template;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod zoo;
 
 pub use batch::Batch;
@@ -49,3 +50,4 @@ pub use sample::Sample;
 pub use split::{HoldOut, split};
 pub use targets::Targets;
 pub use template::PromptTemplate;
+pub use turns::{ChatConfig, TrainOn};

@@ -1,4 +1,4 @@
-use model_zoo::{ChatMessage, TextTokenizer};
+use model_zoo::{ChatMessage, MarkedChat, TextTokenizer};
 
 use super::{BoxError, Message, TextEncoder};
 
@@ -16,13 +16,17 @@ impl TextEncoder for TextTokenizer {
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<String, BoxError> {
-        let messages: Vec<ChatMessage> = messages
-            .iter()
-            .map(|message| ChatMessage {
-                role: message.role.as_str().to_owned(),
-                content: message.content.clone(),
-            })
-            .collect();
-        Ok(self.apply_chat_template(&messages, add_generation_prompt)?)
+        Ok(self.apply_chat_template(&chat_messages(messages), add_generation_prompt)?)
     }
+
+    fn render_marked_chat(&self, messages: &[Message]) -> Result<Option<MarkedChat>, BoxError> {
+        Ok(self.apply_marked_chat_template(&chat_messages(messages))?)
+    }
+}
+
+fn chat_messages(messages: &[Message]) -> Vec<ChatMessage> {
+    messages
+        .iter()
+        .map(|message| ChatMessage::new(message.role.as_str(), message.content.clone()))
+        .collect()
 }

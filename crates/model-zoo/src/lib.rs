@@ -70,7 +70,7 @@ pub use hub::{HubDataset, HubError, HubModel, resolve_model};
 pub use image::{Image, ImageError, ImageProcessor, Resample};
 pub use input::{PaddingSide, TokenInput};
 pub use token_tree::TokenTree;
-pub use tokenizer::{ChatMessage, TextTokenizer, TokenizerError};
+pub use tokenizer::{ChatMessage, MarkedChat, TextTokenizer, TokenizerError};
 pub use vision::{
     ClipClassifier, ClipLayer, ClipVision, ClipVisionConfig, ClipVisionEmbeddings,
     ClipVisionEncoder, ClipVisionOutput, ClipVisionTower, PatchEmbedding, VitClassifier, VitConfig,

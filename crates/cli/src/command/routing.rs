@@ -30,6 +30,7 @@ pub fn run(args: &InspectArgs, device: &str) -> Result<()> {
         template: template(&args.template),
         max_length: args.max_length,
         train_on_prompt: false,
+        chat: Default::default(),
     };
     let max_length = args.max_length.min(model.max_positions());
     let (samples, report) = load_samples(&data.train, &data, max_length, &tokenizer)?;

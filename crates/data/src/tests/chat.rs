@@ -45,6 +45,38 @@ fn a_template_without_prefix_property_is_an_error() {
     assert!(error.to_string().starts_with("test.jsonl, line 1: the chat template renders"));
 }
 
+fn trained_on(chat: ChatStyle, train_on: TrainOn) -> Result<Vec<String>, DataError> {
+    let mut encoder = TestEncoder::new();
+    encoder.chat = chat;
+    let config = EncodeConfig { chat: ChatConfig { train_on }, ..EncodeConfig::default() };
+    let (samples, _) = encode_records(&[conversation(&TALK)], &encoder, &config)?;
+    Ok(samples.iter().map(|sample| encoder.show(sample)).collect())
+}
+
+#[test]
+fn each_turn_is_a_sample_as_it_is_at_generation() {
+    let first = "system : be brief <|im_end|> user : capital of france <|im_end|> assistant : \
+                 [paris] [<|im_end|>]";
+    let second = "system : be brief <|im_end|> user : capital of france <|im_end|> assistant : .. \
+                  <|im_end|> user : thanks <|im_end|> assistant : [it] [is] [.] [<|im_end|>]";
+    let found = trained_on(ChatStyle::Forgetful, TrainOn::EachTurn).unwrap();
+    assert_eq!(found, [first, second]);
+    assert_eq!(trained_on(ChatStyle::Forgetful, TrainOn::LastTurn).unwrap(), [second]);
+    let error = trained_on(ChatStyle::Forgetful, TrainOn::AllTurns).unwrap_err();
+    assert!(error.to_string().contains("each_turn"), "{error}");
+}
+
+#[test]
+fn what_a_template_marks_is_learned_and_nothing_else() {
+    let found = trained_on(ChatStyle::Marking, TrainOn::AllTurns).unwrap();
+    let expected = "system : be brief <|im_end|> user : capital of france <|im_end|> assistant : \
+                    [paris] <|im_end|> user : thanks <|im_end|> assistant : [it] [is] [.]";
+    assert_eq!(found, [expected]);
+    let last = expected.replace("[paris]", "paris");
+    assert_eq!(trained_on(ChatStyle::Marking, TrainOn::LastTurn).unwrap(), [last]);
+    assert_eq!(trained_on(ChatStyle::Marking, TrainOn::EachTurn).unwrap().len(), 2);
+}
+
 #[test]
 fn a_failing_template_is_named_with_its_record() {
     let error = shown(ChatStyle::Missing).unwrap_err().to_string();

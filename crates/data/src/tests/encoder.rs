@@ -1,9 +1,10 @@
+use model_zoo::MarkedChat;
 use tokenizers::{
     AddedToken, Tokenizer, models::wordlevel::WordLevel, pre_tokenizers::whitespace::Whitespace,
     processors::template::TemplateProcessing,
 };
 
-use super::super::{BoxError, Message, Sample, TextEncoder};
+use super::super::{BoxError, Message, Role, Sample, TextEncoder};
 
 const SPECIAL: [&str; 4] = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"];
 const WORDS: &str = "<unk> name the capital of france paris is it . : .. :. ### system user assistant \
@@ -18,6 +19,10 @@ pub enum ChatStyle {
     Bare,
     /// Begins with the number of messages, so that no beginning is a prefix of the whole.
     Counting,
+    /// Leaves the answers of earlier turns out, and its prompt opens a thought.
+    Forgetful,
+    /// Marks the answers, without their end.
+    Marking,
     /// There is none.
     Missing,
 }
@@ -75,18 +80,39 @@ impl TextEncoder for TestEncoder {
         let (open, middle, close) = match self.chat {
             ChatStyle::Marked => ("<|im_start|>", "\n", "<|im_end|>\n"),
             ChatStyle::Bare | ChatStyle::Counting => ("", ": ", "\n"),
+            ChatStyle::Forgetful | ChatStyle::Marking => ("", ": ", " <|im_end|>\n"),
             ChatStyle::Missing => return Err("no chat template".into()),
         };
         let mut text = String::new();
         if matches!(self.chat, ChatStyle::Counting) {
             text.push_str(&format!("{} messages\n", messages.len()));
         }
-        for Message { role, content } in messages {
+        for (turn, Message { role, content }) in messages.iter().enumerate() {
+            let forgotten = matches!(self.chat, ChatStyle::Forgetful) && turn + 1 < messages.len();
+            let content = if forgotten && *role == Role::Assistant { ".." } else { content };
             text.push_str(&format!("{open}{}{middle}{content}{close}", role.as_str()));
         }
         if add_generation_prompt {
             text.push_str(&format!("{open}assistant{middle}"));
+            if matches!(self.chat, ChatStyle::Forgetful) {
+                text.push_str(":..");
+            }
         }
         Ok(text)
+    }
+
+    fn render_marked_chat(&self, messages: &[Message]) -> Result<Option<MarkedChat>, BoxError> {
+        if !matches!(self.chat, ChatStyle::Marking) {
+            return Ok(None);
+        }
+        let text = self.render_chat(messages, false)?;
+        let mut ranges = Vec::new();
+        let mut from = 0;
+        for message in messages.iter().filter(|message| message.role == Role::Assistant) {
+            let begin = from + text[from..].find(&message.content).unwrap();
+            from = begin + message.content.len();
+            ranges.push(begin..from);
+        }
+        Ok(Some(MarkedChat { text, assistant: ranges }))
     }
 }

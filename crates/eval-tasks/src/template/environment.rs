@@ -4,6 +4,9 @@ use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 
 use crate::python::{self, Pattern};
 
+/// How many instructions a rendering may take: a prompt with many examples takes some thousand.
+const FUEL: u64 = 20_000_000;
+
 /// The environment of the harness: `StrictUndefined`, `keep_trailing_newline`, `regex_replace`.
 pub(super) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
@@ -11,6 +14,7 @@ pub(super) fn environment() -> Environment<'static> {
     if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
         environment.set_syntax(syntax);
     }
+    environment.set_fuel(Some(FUEL));
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_unknown_method_callback(method);
     environment.set_formatter(|out, _, value| Ok(out.write_str(&display(value)?)?));

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::{AdapterStart, TaskEvaluationConfig};
 use crate::train::{TrainError, TrainingConfig};
-use data::{DataFile, HoldOut, PromptTemplate};
+use data::{ChatConfig, DataFile, HoldOut, PromptTemplate};
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +68,9 @@ pub struct DataConfig {
     /// Whether the prompt's tokens are targets too. Default false.
     #[serde(default)]
     pub train_on_prompt: bool,
+    /// How conversations are learned.
+    #[serde(default)]
+    pub chat: ChatConfig,
 }
 
 fn default_max_length() -> usize {

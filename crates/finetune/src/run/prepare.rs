@@ -106,6 +106,7 @@ pub fn load_samples(
         template: data.template.clone(),
         max_length,
         train_on_prompt: data.train_on_prompt,
+        chat: data.chat,
         ..EncodeConfig::default()
     };
     let records = read_records(files)?;

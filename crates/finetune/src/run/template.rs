@@ -55,6 +55,9 @@ template = "{template}"
 max_length = 1024
 # Whether the prompt is learned too.
 train_on_prompt = false
+# Which turns of a conversation are learned: "all_turns" in one sample, the "last_turn", or
+# "each_turn" in a sample of its own.
+chat = {{ train_on = "all_turns" }}
 
 [training]
 # Receives metrics.jsonl, checkpoints and the adapter.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::TokenizerError;
 use super::json::python_json;
+use super::marks::{self, MarkedChat};
 use super::time;
 
 /// One message of a conversation.
@@ -25,11 +26,16 @@ impl ChatMessage {
 
 const NAME: &str = "chat_template";
 
+/// How many instructions a rendering may take: a long conversation takes some ten thousand.
+const FUEL: u64 = 20_000_000;
+
 /// A Jinja template, set up as transformers' `apply_chat_template` does.
 #[derive(Debug, Clone)]
 pub(super) struct ChatTemplate {
     pub(super) source: String,
     environment: Environment<'static>,
+    /// Whether it marks what is the assistant's.
+    marks: bool,
 }
 
 impl ChatTemplate {
@@ -42,11 +48,41 @@ impl ChatTemplate {
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", |format: String| time::format_now(&format));
         environment.add_filter("tojson", tojson);
-        environment.add_template_owned(NAME, source.to_owned()).map_err(wrong)?;
-        Ok(Self { source: source.to_owned(), environment })
+        environment.set_fuel(Some(FUEL));
+        let marked = marks::with_marks(source);
+        let marks = marked.is_some();
+        let compiled = marked.unwrap_or_else(|| source.to_owned());
+        environment.add_template_owned(NAME, compiled).map_err(wrong)?;
+        Ok(Self { source: source.to_owned(), environment, marks })
+    }
+
+    /// Renders a conversation without a generation prompt, with the bytes that are the assistant's;
+    /// `None` where the template does not mark them.
+    pub(super) fn render_marked(
+        &self,
+        messages: &[ChatMessage],
+        bos_token: Option<String>,
+        eos_token: Option<String>,
+    ) -> Result<Option<MarkedChat>, TokenizerError> {
+        if !self.marks {
+            return Ok(None);
+        }
+        self.render_raw(messages, false, bos_token, eos_token).map(|text| Some(marks::taken(&text)))
     }
 
     pub(super) fn render(
+        &self,
+        messages: &[ChatMessage],
+        add_generation_prompt: bool,
+        bos_token: Option<String>,
+        eos_token: Option<String>,
+    ) -> Result<String, TokenizerError> {
+        let text = self.render_raw(messages, add_generation_prompt, bos_token, eos_token)?;
+        Ok(if self.marks { marks::taken(&text).text } else { text })
+    }
+
+    /// With marks.
+    fn render_raw(
         &self,
         messages: &[ChatMessage],
         add_generation_prompt: bool,
@@ -154,6 +190,39 @@ mod tests {
         let template = "{% for k, v in messages[0].items() %}{{ k }}={{ v }};{% endfor %}";
         let text = render(template, &[ChatMessage::new("user", "x")]).unwrap();
         assert_eq!(text, "role=user;content=x;");
+    }
+
+    #[test]
+    fn a_template_that_does_not_end_is_ended() {
+        let long = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}";
+        let error = render(long, &[]).unwrap_err();
+        assert!(error.to_string().contains("fuel"), "{error}");
+    }
+
+    #[test]
+    fn generation_blocks_mark_what_is_the_assistants() {
+        let template = "{% for message in messages %}\n<{{ message.role }}>\n\
+            {%- if message.role == 'assistant' %}\n    {% generation %}\n{{ message.content }}!\
+            {%- endgeneration %}\n{% else %}{{ message.content }}{% endif %}\n</>\n{% endfor %}";
+        let talk = [
+            ChatMessage::new("user", "hi"),
+            ChatMessage::new("assistant", "a"),
+            ChatMessage::new("user", "b"),
+            ChatMessage::new("assistant", "cc"),
+        ];
+        let plain = template.replace("{% generation %}", "{% if true %}");
+        let plain = plain.replace("{%- endgeneration %}", "{%- endif %}");
+        let text = render(template, &talk).unwrap();
+        assert_eq!(text, render(&plain, &talk).unwrap());
+        let eos = Some("</s>".to_owned());
+        let marked = ChatTemplate::new(template).unwrap().render_marked(&talk, None, eos).unwrap();
+        let MarkedChat { text: marked, assistant } = marked.unwrap();
+        assert_eq!(marked, text);
+        let found: Vec<&str> = assistant.into_iter().map(|range| &marked[range]).collect();
+        assert_eq!(found, ["a!", "cc!"]);
+        assert!(
+            ChatTemplate::new(&plain).unwrap().render_marked(&talk, None, None).unwrap().is_none()
+        );
     }
 
     #[test]

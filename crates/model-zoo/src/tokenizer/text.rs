@@ -5,6 +5,7 @@ use tokenizers::{Tokenizer, TruncationParams};
 
 use super::chat::{ChatMessage, ChatTemplate};
 use super::error::TokenizerError;
+use super::marks::MarkedChat;
 
 /// Turns text into tokens and back, with the special tokens and the chat template of a model.
 #[derive(Debug, Clone)]
@@ -169,6 +170,22 @@ impl TextTokenizer {
         let template = self.chat_template.as_ref().ok_or(TokenizerError::NoChatTemplate)?;
         let text = |token: &Option<SpecialToken>| token.as_ref().map(|token| token.text.clone());
         template.render(messages, add_generation_prompt, text(&self.bos), text(&self.eos))
+    }
+
+    /// Formats a conversation, and tells which bytes of the text the template marks as the
+    /// assistant's by `{% generation %}` to `{% endgeneration %}`, as transformers'
+    /// `return_assistant_tokens_mask` does; `None` for a template that marks nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply_chat_template`](Self::apply_chat_template).
+    pub fn apply_marked_chat_template(
+        &self,
+        messages: &[ChatMessage],
+    ) -> Result<Option<MarkedChat>, TokenizerError> {
+        let template = self.chat_template.as_ref().ok_or(TokenizerError::NoChatTemplate)?;
+        let text = |token: &Option<SpecialToken>| token.as_ref().map(|token| token.text.clone());
+        template.render_marked(messages, text(&self.bos), text(&self.eos))
     }
 }
 

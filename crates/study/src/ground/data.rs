@@ -60,6 +60,7 @@ impl DataGround {
             template: data.template.clone(),
             max_length: data.max_length.min(model.max_positions()),
             train_on_prompt: data.train_on_prompt,
+            chat: data.chat,
             ..EncodeConfig::default()
         };
 
