@@ -41,8 +41,10 @@ pub enum Preset {
     GoatPaper,
     /// GOAT as in its released code: scaling lora_alpha / d, balance loss k times larger.
     GoatReleased,
-    /// SLIM: 8 LoRA and 2 identity experts, sliding clusters, dynamic merging (arXiv 2410.07739).
+    /// SLIM: 8 LoRA and 2 identity experts, weight yielding by sliding clusters (arXiv 2410.07739).
     Slim,
+    /// SLIM with dynamic merging in training and not at inference, and a scaling of 1.
+    SlimLiteral,
     /// MixLoRA: 8 feed-forward experts behind one top-2 router, plain LoRA on attention (arXiv
     /// 2404.15159).
     Mixlora,
@@ -74,7 +76,7 @@ pub enum Preset {
 
 impl Preset {
     /// All presets, in the order of the documentation.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Lora,
         Self::Rslora,
         Self::LoraPlus,
@@ -88,6 +90,7 @@ impl Preset {
         Self::GoatPaper,
         Self::GoatReleased,
         Self::Slim,
+        Self::SlimLiteral,
         Self::Mixlora,
         Self::MixloraDynamic,
         Self::MixloraSwitch,
@@ -119,6 +122,7 @@ impl Preset {
             Self::GoatPaper => "goat-paper",
             Self::GoatReleased => "goat-released",
             Self::Slim => "slim",
+            Self::SlimLiteral => "slim-literal",
             Self::Mixlora => "mixlora",
             Self::MixloraDynamic => "mixlora-dynamic",
             Self::MixloraSwitch => "mixlora-switch",
@@ -165,7 +169,10 @@ impl Preset {
                 "GOAT as in its released code: scaling lora_alpha / d, balance loss k times larger"
             }
             Self::Slim => {
-                "SLIM: 8 LoRA and 2 identity experts, sliding clusters, dynamic merging (arXiv 2410.07739)"
+                "SLIM: 8 LoRA and 2 identity experts, weight yielding by sliding clusters (arXiv 2410.07739)"
+            }
+            Self::SlimLiteral => {
+                "SLIM with dynamic merging in training and not at inference, and a scaling of 1"
             }
             Self::Mixlora => {
                 "MixLoRA: 8 feed-forward experts behind one top-2 router, plain LoRA on attention (arXiv 2404.15159)"
@@ -209,6 +216,7 @@ impl Preset {
             Self::GoatPaper => mixture::goat_paper(),
             Self::GoatReleased => mixture::goat_released(),
             Self::Slim => mixture::slim(),
+            Self::SlimLiteral => mixture::slim_literal(),
             Self::Mixlora => mixture::mixlora(),
             Self::MixloraDynamic => mixture::mixlora_dynamic(),
             Self::MixloraSwitch => mixture::mixlora_switch(),
