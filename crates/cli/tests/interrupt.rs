@@ -87,3 +87,58 @@ fn an_evaluation_that_is_asked_to_end_says_how_to_go_on() {
     arguments.push("--resume");
     assert!(succeeds(&arguments).contains("many"));
 }
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_ends_with_the_same_adapter() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, data) = tiny_model(folder.path());
+    let config = folder.path().join("run.toml");
+    let text = format!(
+        "[model]\npath = {model:?}\n[adapter]\npreset = \"goat-paper\"\nr = 8\n\
+         [data]\ntrain = [{{ path = {data:?} }}]\nvalidation_split = 20\ntemplate = \"plain\"\n\
+         [training]\noutput_dir = \"unset\"\nmax_steps = 40\nlogging_steps = 1\nsave_steps = 2\n\
+         per_device_train_batch_size = 4\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let [whole, parts] = ["whole", "parts"].map(|name| folder.path().join(name));
+    let [to_whole, to_parts] =
+        [&whole, &parts].map(|path| format!("training.output_dir={}", arg(path)));
+    let started = std::time::Instant::now();
+    succeeds(&["train", "--config", arg(&config), "--set", &to_whole]);
+    let seconds = started.elapsed().as_secs_f64();
+
+    let arguments = || {
+        let mut arguments = vec!["train", "--config", arg(&config), "--set", &to_parts];
+        // Before anything is written there is nothing to resume.
+        arguments.extend(parts.join("metrics.jsonl").exists().then_some("--resume"));
+        arguments
+    };
+    let mut kills = 0;
+    for attempt in 0..8 {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_lora-moe"))
+            .args(arguments())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let share = f64::from(attempt * 7 % 8) / 16.0 + 0.1;
+        std::thread::sleep(Duration::from_secs_f64(seconds * share));
+        let ended = child.try_wait().unwrap().is_some();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if ended {
+            break;
+        }
+        kills += 1;
+    }
+    println!("killed {kills} times");
+    assert!(kills > 1, "{kills}");
+    if !parts.join("adapter_config.json").exists() {
+        succeeds(&arguments());
+    }
+    for file in ["adapter_model.safetensors", "adapter_config.json"] {
+        let read = |folder: &Path| std::fs::read(folder.join(file)).unwrap();
+        assert_eq!(read(&whole), read(&parts), "{file}");
+    }
+    assert_eq!(lines(&whole.join("metrics.jsonl")), lines(&parts.join("metrics.jsonl")));
+}

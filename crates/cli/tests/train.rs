@@ -89,6 +89,25 @@ fn a_resumed_run_repeats_the_numbers_of_an_uninterrupted_one() {
 }
 
 #[test]
+fn the_number_of_threads_changes_nothing() {
+    let run = Run::new();
+    let adapter = |threads: &str| {
+        let output = run.output(threads);
+        let set = format!("training.output_dir={}", arg(&output));
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_lora-moe"))
+            .args(["train", "--config", &run.config, "--set", &set])
+            .args(["--set", "adapter.preset=goat-paper", "--set", "adapter.r=8"])
+            .env("RAYON_NUM_THREADS", threads)
+            .output()
+            .unwrap();
+        assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+        std::fs::read(output.join("adapter_model.safetensors")).unwrap()
+    };
+    let one = adapter("1");
+    assert!(adapter("2") == one && adapter("3") == one);
+}
+
+#[test]
 fn a_run_that_ended_before_it_saved_anything_starts_again() {
     let run = Run::new();
     let whole = run.output("whole");

@@ -64,7 +64,7 @@ pub use start::StartFactors;
 pub use state::{AdapterState, adapter_state, is_start, load_adapter_state, module_state};
 pub use stored::StoredAdapter;
 pub use target::{LayersToTransform, TargetModules};
-pub use tensor_files::{FolderLock, LockError, write_atomically};
+pub use tensor_files::{FolderLock, LockError, sync_folder, write_atomically};
 pub use trainable::{load_named_state, named_state, trainable_names, trainable_parameters};
 pub use values::{to_data, to_stored};
 pub use weights_file::WeightsFile;

@@ -4,8 +4,9 @@ use std::path::Path;
 /// How the names of temporary files begin and end.
 pub(crate) const UNFINISHED: (&str, &str) = (".writing-", ".tmp");
 
-/// Writes a file so that a reader sees the old content or the new, never a part: to a temporary
-/// file in the same folder, synced, then renamed. The folder is made where it is missing.
+/// Writes a file so that a reader sees the old content or the new, never a part, though the power
+/// fails: to a temporary file in the same folder, synced, renamed, and the folder synced. The folder
+/// is made where it is missing.
 ///
 /// # Errors
 ///
@@ -27,5 +28,18 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
         file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
     }
     file.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder)
+}
+
+/// Makes renames in a folder last, where the system has folders that can be synced.
+///
+/// # Errors
+///
+/// Any error of the file system.
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    std::fs::File::open(folder)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = folder;
     Ok(())
 }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Bytes;
 use model_zoo::CausalLm;
 use moe_adapter::{
-    AdaptedProjection, AdapterConfig, load_adapter, load_adapter_state, save_adapter,
+    AdaptedProjection, AdapterConfig, load_adapter, load_adapter_state, save_adapter, sync_folder,
     write_atomically,
 };
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,7 @@ where
         std::fs::remove_dir_all(&folder).map_err(TrainError::io(&folder))?;
     }
     std::fs::rename(&writing, &folder).map_err(TrainError::io(&folder))?;
+    sync_folder(output_dir).map_err(TrainError::io(output_dir))?;
     Ok(folder)
 }
 

@@ -1,3 +1,5 @@
+#![allow(unsafe_code)]
+
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};

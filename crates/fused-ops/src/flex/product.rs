@@ -1,6 +1,8 @@
 //! Products of matrices by the crate that Burn's Flex multiplies with, which here writes into fresh
 //! memory: Flex itself fills it with zeros first and copies it.
 
+#![allow(unsafe_code)]
+
 use std::mem::MaybeUninit;
 
 use burn::backend::tensor::FloatTensor;

@@ -1,5 +1,7 @@
 //! Low-rank experts, each for the rows that selected it.
 
+#![allow(unsafe_code)]
+
 use std::ops::Range;
 
 use burn::backend::TensorMetadata;
