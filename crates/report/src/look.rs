@@ -1,6 +1,6 @@
 use plotters::style::RGBColor;
 
-use crate::surface::{INK, Surface, css};
+use crate::surface::{INK, Surface};
 
 /// Series colours: apart for all common kinds of colour blindness, and readable on white and on
 /// near-black.
@@ -58,11 +58,6 @@ impl Look {
     /// The same colour with another shape.
     pub fn with(self, marker: Marker) -> Self {
         Self { marker, ..self }
-    }
-
-    /// The colour, for style sheets.
-    pub fn css(&self) -> String {
-        css(self.color)
     }
 
     /// The shape as a sign within a line of text, as SVG.
