@@ -4,7 +4,7 @@
 //! cargo run --release --example custom_expert
 //! ```
 //!
-//! [`BottleneckBank`] puts a non-linearity between LoRA's two factors, which makes each expert a
+//! `BottleneckBank` puts a non-linearity between LoRA's two factors, which makes each expert a
 //! small network (the parallel adapter of He et al., arXiv 2110.04366). Nothing else is needed.
 #![allow(clippy::print_stdout)]
 

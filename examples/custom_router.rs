@@ -4,7 +4,7 @@
 //! cargo run --release --example custom_router
 //! ```
 //!
-//! [`CosineRouter`] compares each token with one prototype per expert. Implementing [`Router`] is
+//! `CosineRouter` compares each token with one prototype per expert. Implementing `Router` is
 //! all there is to it: experts, adapters, models, losses and checkpoints take it as it is. The
 //! model is tiny and random, and learns a simple pattern of tokens through its adapters alone.
 #![allow(clippy::print_stdout)]
