@@ -1,5 +1,5 @@
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::atomic::UNFINISHED;
@@ -9,7 +9,8 @@ const FILE: &str = ".lock";
 /// A folder that only this process writes to, as long as the value lives.
 ///
 /// It is a lock of the file `.lock` in the folder, which stays there: the system releases the lock
-/// when the process ends, however it ends. It is advisory, for processes that ask.
+/// when the process ends, however it ends. It is advisory, for processes that ask, and there is none
+/// where the file system has no locks.
 #[derive(Debug)]
 pub struct FolderLock {
     _file: File,
@@ -64,6 +65,8 @@ impl FolderLock {
                 let holder = if known { holder.trim() } else { "another process" }.to_owned();
                 return Err(LockError::Held { folder: folder.into(), holder });
             }
+            // Some file systems of clusters have no locks. A run there goes without.
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
         let holder = format!("process {} on {}\n", std::process::id(), host());
