@@ -87,12 +87,17 @@ fn one_turn(
     let turn = messages.len() - 1;
     let prompt = prompt(&messages[..turn], encoder, origin)?;
     let text = render_with(messages, false, encoder, origin)?;
-    let common = text.char_indices().zip(prompt.chars()).find(|((_, a), b)| a != b);
-    let begin = common.map_or(prompt.len().min(text.len()), |((at, _), _)| at);
+    let other = text.char_indices().zip(prompt.chars()).find(|((_, a), b)| a != b);
+    let begin = other.map_or(prompt.len().min(text.len()), |((at, _), _)| at);
     let content = messages[turn].content.trim();
-    // Where the prompt is no beginning, the answer must be whole on the other side.
-    if begin < prompt.len() && !text[begin..].contains(content) {
-        return Err(DataError::ChatPrefix { origin: origin.clone(), turn });
+    if begin < prompt.len() {
+        // They may part only behind what was said before, and before the answer.
+        let before = render_with(&messages[..turn], false, encoder, origin)?;
+        let before = before.trim_end();
+        let after_it = text.starts_with(before) && begin >= before.len();
+        if !after_it || !text[begin..].contains(content) {
+            return Err(DataError::ChatPrefix { origin: origin.clone(), turn });
+        }
     }
     let (end, closed) = turn_end(&text[begin..], content);
     Ok(Conversation { cuts: vec![(begin, false), (begin + end, true)], text, closed })

@@ -15,7 +15,8 @@ use super::{
 /// token stands between the two, and they are always encoded separately.
 ///
 /// Targets are the answer and the end token; in a conversation the assistant's turns with the
-/// template's end marker, as [`ChatConfig`](super::ChatConfig) says. With `train_on_prompt` everything is. Position 0 never is.
+/// template's end marker, as [`ChatConfig`](super::ChatConfig) says. With `train_on_prompt`
+/// everything is. Position 0 never is.
 ///
 /// Samples longer than `max_length` lose their end (and with it the end token), those left without
 /// a target are left out; both are counted in the report.
@@ -36,37 +37,36 @@ pub fn encode_records(
     check_task_types(records)?;
     let mut samples = Vec::with_capacity(records.len());
     let mut report = EncodeReport::default();
-    let mut pieces = Vec::with_capacity(records.len());
     for record in records {
         let encoded = encode_record(record, encoder, config)?;
         if encoded.is_empty() {
             report.dropped_without_target += 1;
         }
-        pieces.extend(encoded.into_iter().map(|segments| (segments, record.task_type)));
-    }
-    for (Segments { mut ids, mut mask, splits }, task_type) in pieces {
-        report.boundary_splits += splits;
-        if ids.len() > config.max_length {
-            report.truncated += 1;
-            ids.truncate(config.max_length);
-            mask.truncate(config.max_length);
+        for Segments { mut ids, mut mask, splits } in encoded {
+            report.boundary_splits += splits;
+            if ids.len() > config.max_length {
+                report.truncated += 1;
+                ids.truncate(config.max_length);
+                mask.truncate(config.max_length);
+            }
+            if config.train_on_prompt {
+                mask.fill(true);
+            }
+            if let Some(first) = mask.first_mut() {
+                *first = false;
+            }
+            let task_type = record.task_type;
+            let sample = Sample { input_ids: ids, target_mask: mask, task_type };
+            let targets = sample.target_count();
+            if targets == 0 {
+                report.dropped_without_target += 1;
+                continue;
+            }
+            report.samples += 1;
+            report.tokens += sample.len();
+            report.target_tokens += targets;
+            samples.push(sample);
         }
-        if config.train_on_prompt {
-            mask.fill(true);
-        }
-        if let Some(first) = mask.first_mut() {
-            *first = false;
-        }
-        let sample = Sample { input_ids: ids, target_mask: mask, task_type };
-        let targets = sample.target_count();
-        if targets == 0 {
-            report.dropped_without_target += 1;
-            continue;
-        }
-        report.samples += 1;
-        report.tokens += sample.len();
-        report.target_tokens += targets;
-        samples.push(sample);
     }
     if samples.is_empty() { Err(DataError::NoTargets { report }) } else { Ok((samples, report)) }
 }

@@ -67,6 +67,14 @@ fn each_turn_is_a_sample_as_it_is_at_generation() {
 }
 
 #[test]
+fn a_text_that_changes_before_the_turn_is_an_error() {
+    for train_on in [TrainOn::LastTurn, TrainOn::EachTurn] {
+        let error = trained_on(ChatStyle::Counting, train_on).unwrap_err();
+        assert!(matches!(error, DataError::ChatPrefix { .. }), "{error}");
+    }
+}
+
+#[test]
 fn what_a_template_marks_is_learned_and_nothing_else() {
     let found = trained_on(ChatStyle::Marking, TrainOn::AllTurns).unwrap();
     let expected = "system : be brief <|im_end|> user : capital of france <|im_end|> assistant : \
