@@ -37,10 +37,11 @@ pub fn dropout_composed(x: Tensor<2>, p: f64, seed: u64) -> Tensor<2> {
 pub fn dropout_linear(x: Tensor<2>, weight: Tensor<2>, p: f64, seed: u64) -> Tensor<2> {
     #[cfg(feature = "flex")]
     {
-        use crate::flex::{FusedOps, applies};
+        use crate::flex::{FusedOps, applies, multiplies};
         use burn::backend::Dispatch;
+        let constant = weight.dtype() == x.dtype() || !weight.is_require_grad();
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
-        if applies(&[&x, &weight]) {
+        if constant && applies(&[&x]) && multiplies(&weight) {
             return Tensor::from_dispatch(Dispatch::dropout_linear(x, weight, p, seed));
         }
         dropout_linear_composed(Tensor::from_dispatch(x), Tensor::from_dispatch(weight), p, seed)
@@ -54,5 +55,6 @@ pub fn dropout_linear(x: Tensor<2>, weight: Tensor<2>, p: f64, seed: u64) -> Ten
 /// It seeds the generator of the device and draws the mask there, so the same seed drops other
 /// entries.
 pub fn dropout_linear_composed(x: Tensor<2>, weight: Tensor<2>, p: f64, seed: u64) -> Tensor<2> {
+    let weight = weight.cast(x.dtype());
     dropout_composed(x, p, seed).matmul(weight.transpose())
 }

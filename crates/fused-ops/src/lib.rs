@@ -12,6 +12,8 @@
 //! element types, a build without the feature) takes the composed formula, whose values and
 //! gradients are equal up to rounding. So no combination of features and devices fails.
 
+mod attention;
+mod attention_mask;
 mod dropout;
 mod linear;
 mod matmul;
@@ -26,6 +28,8 @@ mod flex;
 #[cfg(feature = "flex")]
 mod kernel;
 
+pub use attention::{attention, attention_composed};
+pub use attention_mask::{AttentionMask, Causal, HIDDEN};
 pub use dropout::{dropout, dropout_composed, dropout_linear, dropout_linear_composed};
 pub use linear::{linear, linear_add, linear_add_composed, linear_composed};
 pub use matmul::matmul_few_rows;

@@ -6,6 +6,9 @@ use burn::tensor::module;
 /// With `g` for the gradient of the result, those of `x`, `W` and the bias are `g W^T`, `x^T g` and
 /// the sum of `g` over the rows, each computed only where it is tracked. `x` is kept only where `W`
 /// is tracked, and `W` only where `x` is.
+///
+/// A constant `W` may be held in a half type: it is widened to the type of `x` part by part, and the
+/// result is that of the widened matrix.
 pub fn linear<const D: usize>(
     x: Tensor<D>,
     weight: Tensor<2>,
@@ -13,12 +16,14 @@ pub fn linear<const D: usize>(
 ) -> Tensor<D> {
     #[cfg(feature = "flex")]
     {
-        use crate::flex::{FusedOps, applies};
+        use crate::flex::{FusedOps, applies, multiplies};
         use burn::backend::Dispatch;
-        let fits = fits(&x, &weight, bias.as_ref());
+        let fits = fits(&x, &weight, bias.as_ref()) && constant_half(&x, &weight);
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
         let bias = bias.map(Tensor::into_dispatch);
-        let applies = applies(&[&x, &weight]) && bias.as_ref().is_none_or(|bias| applies(&[bias]));
+        let applies = applies(&[&x])
+            && multiplies(&weight)
+            && bias.as_ref().is_none_or(|bias| applies(&[bias]));
         if fits && applies {
             return Tensor::from_dispatch(match bias {
                 None => Dispatch::product(x, weight),
@@ -32,13 +37,14 @@ pub fn linear<const D: usize>(
     linear_composed(x, weight, bias)
 }
 
-/// [`linear`] as Burn has it.
+/// [`linear`] as Burn has it, which widens the whole matrix.
 pub fn linear_composed<const D: usize>(
     x: Tensor<D>,
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
-    module::linear(x, weight, bias)
+    let dtype = x.dtype();
+    module::linear(x, weight.cast(dtype), bias.map(|bias| bias.cast(dtype)))
 }
 
 /// A linear map and a product added to it, `y = x W + bias + h B`: `[T, I]`, `[I, O]`, `[O]`,
@@ -56,14 +62,15 @@ pub fn linear_add(
 ) -> Tensor<2> {
     #[cfg(feature = "flex")]
     {
-        use crate::flex::{FusedOps, applies};
+        use crate::flex::{FusedOps, applies, multiplies};
         use burn::backend::Dispatch;
         let fits = fits(&x, &weight, None)
             && fits(&h, &b, None)
             && x.dims()[0] == h.dims()[0]
-            && weight.dims()[1] == b.dims()[1];
+            && weight.dims()[1] == b.dims()[1]
+            && constant_half(&x, &weight);
         let [x, weight, h, b] = [x, weight, h, b].map(Tensor::into_dispatch);
-        if fits && applies(&[&x, &weight, &h, &b]) {
+        if fits && applies(&[&x, &h, &b]) && multiplies(&weight) {
             let y = Tensor::from_dispatch(Dispatch::product_add(x, weight, h, b));
             return match bias {
                 None => y,
@@ -85,7 +92,13 @@ pub fn linear_add_composed(
     h: Tensor<2>,
     b: Tensor<2>,
 ) -> Tensor<2> {
-    module::linear(x, weight, bias) + h.matmul(b)
+    linear_composed(x, weight, bias) + h.matmul(b)
+}
+
+/// Whether a weight of another type than `x` is a constant, as kernels want it.
+#[cfg(feature = "flex")]
+fn constant_half<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> bool {
+    weight.dtype() == x.dtype() || !weight.is_require_grad()
 }
 
 /// Whether the shapes are those of a linear map of rows.

@@ -1,8 +1,10 @@
+use std::ops::Range;
+
 use burn::tensor::{Device, Tensor};
 use moe_adapter::Adaptable;
 use router::RoutingTape;
 
-use crate::{KvCache, TokenInput};
+use crate::{KvCache, LayerPass, TokenInput};
 
 /// A decoder that predicts each next token.
 ///
@@ -49,9 +51,33 @@ pub trait CausalLm: Adaptable {
     fn hidden_states(
         &self,
         input: &TokenInput,
+        mut cache: Option<&mut KvCache>,
+        tape: &mut RoutingTape,
+    ) -> Tensor<3> {
+        let (x, pass) = self.begin(input, cache.as_deref_mut());
+        let x = self.layers(0..self.num_layers(), x, &pass, cache.as_deref_mut(), tape);
+        if let Some(cache) = cache {
+            cache.advance(input.input_ids.dims()[1]);
+        }
+        self.finish(x)
+    }
+
+    /// What enters the first layer, `[B, S, H]`, and what all layers of the pass share.
+    fn begin(&self, input: &TokenInput, cache: Option<&mut KvCache>) -> (Tensor<3>, LayerPass);
+
+    /// Some layers of a pass, one after the other: what enters the first of them to what leaves the
+    /// last, `[B, S, H]` each.
+    fn layers(
+        &self,
+        range: Range<usize>,
+        x: Tensor<3>,
+        pass: &LayerPass,
         cache: Option<&mut KvCache>,
         tape: &mut RoutingTape,
     ) -> Tensor<3>;
+
+    /// The final norm of what leaves the last layer, `[B, S, H]`.
+    fn finish(&self, x: Tensor<3>) -> Tensor<3>;
 
     /// The scores of all tokens as the next one, in f32.
     ///

@@ -54,7 +54,7 @@ pub use config::{
 };
 pub use decoder::{
     Attention, Decoder, DecoderLayer, DecoderModel, FeedForward, FeedForwardNorms,
-    FusedFeedForward, LoadOptions, QkvProjections, RmsNorm, SplitQkv,
+    FusedFeedForward, LayerPass, LoadOptions, QkvProjections, RmsNorm, SplitQkv,
 };
 pub use encoder::{
     Activation, ClassificationTask, Classifier, ImageClassifier, LayerNorm, Mlp, ProblemType,

@@ -92,8 +92,25 @@ fn part<const D: usize>(
 
 /// Parameters read from files, frozen.
 pub(crate) struct LoadedParameters<'a> {
-    pub(crate) source: &'a mut WeightSource,
-    pub(crate) device: &'a Device,
+    source: &'a mut WeightSource,
+    device: &'a Device,
+    wide_vectors: bool,
+}
+
+impl<'a> LoadedParameters<'a> {
+    pub(crate) fn new(source: &'a mut WeightSource, device: &'a Device) -> Self {
+        Self { source, device, wide_vectors: false }
+    }
+
+    /// Norms and biases in f32, whatever matrices are held in.
+    pub(crate) fn with_wide_vectors(self, wide_vectors: bool) -> Self {
+        Self { wide_vectors, ..self }
+    }
+
+    fn vector(&mut self, name: &str, size: usize) -> Result<Param<Tensor<1>>, WeightError> {
+        let vector = self.source.take(name, [size], self.device)?;
+        Ok(frozen(if self.wide_vectors { vector.cast(DType::F32) } else { vector }))
+    }
 }
 
 impl ParameterSource for LoadedParameters<'_> {
@@ -118,10 +135,7 @@ impl ParameterSource for LoadedParameters<'_> {
         let name = format!("{path}.weight");
         let weight = self.source.take_transposed(&name, [outputs, inputs], self.device)?;
         let bias = match bias {
-            true => {
-                let bias = self.source.take(&format!("{path}.bias"), [outputs], self.device)?;
-                Some(frozen(bias))
-            }
+            true => Some(self.vector(&format!("{path}.bias"), outputs)?),
             false => None,
         };
         Ok(Linear { weight: frozen(weight), bias })
@@ -138,7 +152,7 @@ impl ParameterSource for LoadedParameters<'_> {
     }
 
     fn norm(&mut self, path: &str, size: usize) -> Result<Param<Tensor<1>>, WeightError> {
-        Ok(frozen(self.source.take(&format!("{path}.weight"), [size], self.device)?))
+        self.vector(&format!("{path}.weight"), size)
     }
 }
 

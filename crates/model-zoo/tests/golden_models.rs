@@ -177,7 +177,10 @@ fn half_types_are_computed_in_or_refused_by_name() {
                 let found = logits(&model, &reference.input_on(&device()), None);
                 let error = largest_difference(&found, &reference.logits) / reference.largest();
                 eprintln!("{name}: relative error {error:e}");
-                assert!(error <= 5e-2, "{name}: relative error {error:e}");
+                // The file is in bf16, and CPUs compute with its matrices in f32.
+                let exact = dtype == WeightDType::BF16 && device() == Device::flex();
+                let allowed = if exact { 1e-5 } else { 5e-2 };
+                assert!(error <= allowed, "{name}: relative error {error:e}");
             }
             Err(ModelError::Weights(error @ WeightError::DeviceDtype { .. })) => {
                 let error = error.to_string();

@@ -55,7 +55,7 @@ impl Projection for Linear {
     }
 
     fn forward(&self, x: Tensor<3>, _site: Site, _tape: &mut RoutingTape) -> Tensor<3> {
-        Linear::forward(self, x)
+        fused_ops::linear(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()))
     }
 }
 

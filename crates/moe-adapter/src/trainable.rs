@@ -113,7 +113,8 @@ pub(crate) fn unfreeze<M: Module>(
             }
             if of_bias || whole {
                 self.count += 1;
-                return param.set_require_grad(true);
+                // Updates are far smaller than the steps of a half type.
+                return param.map(|tensor| tensor.cast(DType::F32)).set_require_grad(true);
             }
             param
         }

@@ -1,8 +1,11 @@
 //! The kernels as operations of Burn: for the Flex backend, and for its autodiff.
 
+mod attention;
 mod batched;
+mod block;
 mod buffer;
 mod gradients;
+mod half_weights;
 mod mask;
 mod operations;
 mod product;
@@ -13,6 +16,8 @@ use burn::backend::{
     Backend, DispatchTensor, DispatchTensorKind, TensorMetadata, backend_extension,
 };
 use burn::tensor::DType;
+
+pub(crate) use attention::{Attended, AttentionKind};
 
 /// The operations. Only called for what [`applies`] allows.
 #[backend_extension(Autodiff, Flex)]
@@ -77,6 +82,23 @@ pub(crate) trait FusedOps: Backend {
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
+
+    /// See [`attention`](crate::attention).
+    fn attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        kind: AttentionKind,
+    ) -> FloatTensor<Self>;
+
+    /// [`attention`](Self::attention) with what hides keys.
+    fn attention_padded(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        padding: FloatTensor<Self>,
+        kind: AttentionKind,
+    ) -> FloatTensor<Self>;
 }
 
 /// Their backward passes, on the backend below autodiff.
@@ -117,17 +139,43 @@ pub(crate) trait FusedGradients: FusedOps {
         sin: FloatTensor<Self>,
         grad: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
+
+    /// The result of an attention and the logarithms of its sums of exponentials, `[B, S, H]`.
+    fn attention_forward(
+        inputs: [FloatTensor<Self>; 3],
+        padding: Option<FloatTensor<Self>>,
+        kind: AttentionKind,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The gradients of queries, keys and values.
+    fn attention_backward(
+        attended: Attended<FloatTensor<Self>>,
+        grad: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 3];
 }
 
 /// Whether all tensors are f32 on Flex, tracked or not.
 pub(crate) fn applies(tensors: &[&DispatchTensor]) -> bool {
-    let on_flex = |tensor: &DispatchTensor| match &tensor.kind {
+    tensors.iter().all(|tensor| tensor.kind.dtype() == DType::F32 && on_flex(tensor))
+}
+
+/// Whether a matrix is held on Flex in a type whose products with f32 are computed here; halves only
+/// where they are constants.
+pub(crate) fn multiplies(weight: &DispatchTensor) -> bool {
+    match weight.kind.dtype() {
+        DType::F32 => applies(&[weight]),
+        DType::BF16 | DType::F16 => on_flex(weight),
+        _ => false,
+    }
+}
+
+fn on_flex(tensor: &DispatchTensor) -> bool {
+    match &tensor.kind {
         DispatchTensorKind::Flex(_) => true,
         DispatchTensorKind::Autodiff(inner) => matches!(**inner, DispatchTensorKind::Flex(_)),
         #[allow(unreachable_patterns)]
         _ => false,
-    };
-    tensors.iter().all(|tensor| tensor.kind.dtype() == DType::F32 && on_flex(tensor))
+    }
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use super::buffer::{Floats, contiguous, filled, rows_per_task};
 use super::mask::{Mask, softmax};
 use super::product::sum_of_products;
+use super::{Attended, AttentionKind, attention, batched, routed};
 use super::{FusedGradients, FusedOps};
-use super::{batched, routed};
 use crate::kernel;
 
 impl FusedOps for Flex {
@@ -114,6 +114,20 @@ impl FusedOps for Flex {
                 });
             })
         }
+    }
+
+    fn attention(q: Floats, k: Floats, v: Floats, kind: AttentionKind) -> Floats {
+        attention::forward([q, k, v], None, kind).0
+    }
+
+    fn attention_padded(
+        q: Floats,
+        k: Floats,
+        v: Floats,
+        padding: Floats,
+        kind: AttentionKind,
+    ) -> Floats {
+        attention::forward([q, k, v], Some(padding), kind).0
     }
 }
 
@@ -239,5 +253,17 @@ impl FusedGradients for Flex {
                 );
             })
         }
+    }
+
+    fn attention_forward(
+        inputs: [Floats; 3],
+        padding: Option<Floats>,
+        kind: AttentionKind,
+    ) -> (Floats, Floats) {
+        attention::forward(inputs, padding, kind)
+    }
+
+    fn attention_backward(attended: Attended<Floats>, grad: Floats) -> [Floats; 3] {
+        attention::backward(attended, grad)
     }
 }

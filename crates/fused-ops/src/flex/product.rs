@@ -12,6 +12,7 @@ use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
 use super::buffer::{Floats, contiguous, filled, rows_per_task};
+use super::half_weights::{is_half, multiply_half};
 use crate::kernel;
 
 /// From this many multiplications on, threads share a product. As in Burn's Flex.
@@ -19,10 +20,10 @@ const SHARED: usize = 192 * 192 * 192;
 
 /// Up to so many rows, a product costs little more than reading its right factor, which `gemm`
 /// would copy into an order of its own first.
-const FEW_ROWS: usize = 32;
+pub(super) const FEW_ROWS: usize = 32;
 
 /// A right factor of so many elements is worth it.
-const LARGE: usize = 1 << 16;
+pub(super) const LARGE: usize = 1 << 16;
 
 /// The columns of the right factor that one task multiplies.
 const TASK: usize = 256;
@@ -68,7 +69,11 @@ pub(super) fn sum_of_products<const P: usize>(
                 written = true;
             }
             for (left, right) in factors {
-                multiply(&rows::<Flex>(left), &right, out, written);
+                let left = rows::<Flex>(left);
+                match is_half(&right) {
+                    true => multiply_half(&left, &right, out, written),
+                    false => multiply(&left, &right, out, written),
+                }
                 written = true;
             }
         })
@@ -84,8 +89,6 @@ unsafe fn multiply(a: &Floats, b: &Floats, out: &mut [MaybeUninit<f32>], add: bo
     let (a_shape, b_shape) = (a.shape(), b.shape());
     let (m, k, n) = (a_shape[0], a_shape[1], b_shape[1]);
     assert!(b_shape[0] == k && out.len() == m * n, "linear: factors that fit");
-    let shared = m.saturating_mul(n).saturating_mul(k) >= SHARED;
-    let parallelism = if shared { Parallelism::Rayon(0) } else { Parallelism::None };
     let (a_strides, b_strides) = (a.layout().strides(), b.layout().strides());
     let rows_in_order = a_strides == [k as isize, 1] && k > 0;
     if !add && rows_in_order && m <= FEW_ROWS && k * n >= LARGE {
@@ -102,22 +105,45 @@ unsafe fn multiply(a: &Floats, b: &Floats, out: &mut [MaybeUninit<f32>], add: bo
             });
         }
     }
-    let first = |x: &Floats| x.storage::<f32>()[x.layout().start_offset()..].as_ptr();
-    // SAFETY: the layouts stay within their storages, and `out` is `m` rows of `n`. It is read only
-    // where it is added to, which the caller allows.
+    let values = b.storage::<f32>()[b.layout().start_offset()..].as_ptr();
+    let strides = [b_strides[0], b_strides[1]];
+    // SAFETY: the layout of `b` stays within its storage, and `out` is `m` rows of `n`; the caller
+    // allows reading it with `add`.
+    unsafe { gemm_into(a, values, strides, out.as_mut_ptr(), [m, k, n], n, add) };
+}
+
+/// `out = a b`, or with `add` `out += a b`: `[m, k]` with `[k, n]`, of given strides, to rows that
+/// begin `stride` apart.
+///
+/// # Safety
+///
+/// `b` and `out` must be valid for their sizes and strides, and with `add` `out` initialised.
+pub(super) unsafe fn gemm_into(
+    a: &Floats,
+    b: *const f32,
+    b_strides: [isize; 2],
+    out: *mut MaybeUninit<f32>,
+    [m, k, n]: [usize; 3],
+    stride: usize,
+    add: bool,
+) {
+    let shared = m.saturating_mul(n).saturating_mul(k) >= SHARED;
+    let parallelism = if shared { Parallelism::Rayon(0) } else { Parallelism::None };
+    let a_strides = a.layout().strides();
+    // SAFETY: the layout of `a` stays within its storage, and the caller promises the rest.
     unsafe {
         gemm(
             m,
             n,
             k,
-            out.as_mut_ptr().cast::<f32>(),
+            out.cast::<f32>(),
             1,
-            n as isize,
+            stride as isize,
             add,
-            first(a),
+            a.storage::<f32>()[a.layout().start_offset()..].as_ptr(),
             a_strides[1],
             a_strides[0],
-            first(b),
+            b,
             b_strides[1],
             b_strides[0],
             1.0,
@@ -132,7 +158,7 @@ unsafe fn multiply(a: &Floats, b: &Floats, out: &mut [MaybeUninit<f32>], add: bo
 
 /// Fills `out`, rows of `width`, in parallel by columns: `multiply` computes the columns from the
 /// given first one on, as many as given, into rows of so many.
-fn few_rows(
+pub(super) fn few_rows(
     out: &mut [MaybeUninit<f32>],
     width: usize,
     multiply: impl Fn(usize, usize, &mut [f32]) + Sync,

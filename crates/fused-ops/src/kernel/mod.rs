@@ -1,5 +1,6 @@
 //! Loops over f32 slices, each on one thread, written so that the compiler vectorises them.
 
+mod attention;
 mod dropout;
 mod few_rows;
 mod norm;
@@ -8,8 +9,13 @@ mod sigmoid;
 mod simd;
 mod softmax;
 
+pub(crate) use attention::{
+    attention_weights, online_softmax, row_dots, scale_rows, score_gradients, soft_cap,
+};
 pub(crate) use dropout::{Mask as DropoutMask, dropout, dropout_in_place};
-pub(crate) use few_rows::{COLUMNS, few_rows_by_columns, few_rows_by_rows};
+pub(crate) use few_rows::{
+    COLUMNS, few_rows_by_bf16_columns, few_rows_by_bf16_rows, few_rows_by_columns, few_rows_by_rows,
+};
 pub(crate) use norm::{rms_norm, rms_norm_backward};
 pub(crate) use rope::{turn, turn_back};
 pub(crate) use sigmoid::{silu_mul, silu_mul_backward};

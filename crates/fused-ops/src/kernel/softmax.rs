@@ -2,7 +2,7 @@ use super::simd::{LANES, exp_of_negative, fold, multiply_add, multiversioned, su
 
 /// The maximum; NaN entries do not count.
 #[inline(always)]
-fn maximum(row: &[f32]) -> f32 {
+pub(super) fn maximum(row: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (chunks, tail) = row.as_chunks::<LANES>();
@@ -17,7 +17,7 @@ fn maximum(row: &[f32]) -> f32 {
 
 /// `row = exp(row - top)`, and the sum.
 #[inline(always)]
-fn exponentials<const FMA: bool>(row: &mut [f32], top: f32) -> f32 {
+pub(super) fn exponentials<const FMA: bool>(row: &mut [f32], top: f32) -> f32 {
     let mut sums = [0.0f32; LANES];
     let (chunks, rest) = row.as_chunks_mut::<LANES>();
     for chunk in chunks {

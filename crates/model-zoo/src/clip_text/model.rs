@@ -2,10 +2,11 @@ use std::path::Path;
 
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use fused_ops::{AttentionMask, Causal};
 use router::{BatchContext, RoutingTape};
 
 use super::ClipTextConfig;
-use crate::encoder::{DropoutRates, EncoderPaths, LayerNorm, causal_mask};
+use crate::encoder::{DropoutRates, EncoderPaths, LayerNorm};
 use crate::parameters::{LoadedParameters, ParameterSource};
 use crate::vision::{ClipLayer, clip_paths, label_scores};
 use crate::{LoadOptions, ModelError, PaddingSide, TokenInput, WeightError, WeightSource};
@@ -46,11 +47,8 @@ impl ClipText {
                 || name.ends_with("embeddings.position_ids")
         });
         let logit_scale = source.take_scalar("logit_scale")?;
-        let model = Self::build(
-            config,
-            logit_scale,
-            &mut LoadedParameters { source: &mut source, device },
-        )?;
+        let model =
+            Self::build(config, logit_scale, &mut LoadedParameters::new(&mut source, device))?;
         source.finish()?;
         Ok(model)
     }
@@ -118,11 +116,12 @@ impl ClipText {
         let [batch, seq] = ids.dims();
         let positions = Tensor::<1, Int>::arange(0..seq as i64, device).unsqueeze::<2>();
         let mut x = self.token_embedding.forward(ids) + self.position_embedding.forward(positions);
-        let mask = causal_mask(seq, device);
+        let causal = Causal { offset: 0, window: None };
+        let mask = AttentionMask::new(Some(causal), None);
         let rates = DropoutRates { hidden: 0.0, attention: 0.0 };
         let mut tape = RoutingTape::new(BatchContext::new(batch, seq));
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(x, i, &PATHS, Some(&mask), rates, &mut tape);
+            x = layer.forward(x, i, &PATHS, &mask, rates, &mut tape);
         }
         let ends = Tensor::<1, Int>::from_data(TensorData::new(ends, [batch]), device);
         let x = x.reshape([batch * seq, self.config.hidden_size]).select(0, ends);

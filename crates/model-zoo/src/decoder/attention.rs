@@ -1,6 +1,6 @@
 use burn::module::Module;
-use burn::tensor::{DType, Tensor};
-use fused_ops::{matmul_few_rows, rope_heads, softmax_masked};
+use burn::tensor::Tensor;
+use fused_ops::{attention, rope_heads};
 use moe_adapter::Projection;
 use router::{RoutingTape, Site};
 
@@ -76,7 +76,6 @@ impl<P: Projection> Attention<P> {
     ) -> Tensor<3> {
         let [b, s, _] = x.dims();
         let (heads, groups, d) = (self.num_heads, self.num_key_value_heads, self.head_dim);
-        let per_group = heads / groups;
         let [q, k, v] = self.qkv.forward(x, [heads * d, groups * d], layer, tape);
 
         let q = normed(&self.q_norm, q.reshape([b, s, heads, d]));
@@ -94,23 +93,8 @@ impl<P: Projection> Attention<P> {
             first => [k, v].map(|tensor| tensor.narrow(2, first, keys)),
         };
 
-        // The query heads of a group are rows of one product with its keys, so that no key or
-        // value is repeated.
-        let dtype = q.dtype();
-        let shared = per_group > 1;
-        let q = if shared { q.reshape([b, groups, per_group * s, d]) } else { q };
-        let scores =
-            matmul_few_rows(q, k.transpose()).cast(DType::F32).reshape([b, heads, s, keys]);
-        let scores = match self.soft_cap {
-            // The tables of the queries have divided by the cap.
-            Some(cap) => scores.tanh() * cap,
-            None => scores,
-        };
-        let weights = softmax_masked(scores, visible.mask.clone()).cast(dtype);
-        let weights = weights.reshape([b, groups, per_group * s, keys]);
-        let y = matmul_few_rows(weights, v);
-        let y = if shared { y.reshape([b, heads, s, d]) } else { y };
-        let y = y.swap_dims(1, 2).reshape([b, s, heads * d]);
+        // The tables of the queries have divided by the cap.
+        let y = attention(q, k, v, &visible.mask, self.soft_cap).reshape([b, s, heads * d]);
         self.o_proj.forward(y, Site::new(layer, O), tape)
     }
 

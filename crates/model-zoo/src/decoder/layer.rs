@@ -6,7 +6,7 @@ use router::RoutingTape;
 use super::attention::Attention;
 use super::feed_forward::FeedForward;
 use super::norm::RmsNorm;
-use super::pass::Pass;
+use super::pass::LayerPass;
 use crate::DecoderConfig;
 use crate::cache::LayerCache;
 use crate::parameters::ParameterSource;
@@ -79,7 +79,7 @@ impl<P: Projection> DecoderLayer<P> {
         &self,
         x: Tensor<3>,
         layer: usize,
-        pass: &Pass,
+        pass: &LayerPass,
         cache: Option<&mut LayerCache>,
         tape: &mut RoutingTape,
     ) -> Tensor<3> {

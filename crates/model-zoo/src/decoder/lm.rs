@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor};
@@ -6,7 +8,7 @@ use moe_adapter::{Adaptable, AdaptedLinear, BlockVisitor, BlockVisitorMut, Proje
 use router::{RoutingTape, Site};
 
 use super::model::DecoderModel;
-use super::pass::soft_cap;
+use super::pass::{LayerPass, soft_cap};
 use crate::parameters::{ParameterSource, RandomParameters};
 use crate::{CausalLm, ConfigError, DecoderConfig, KvCache, TokenInput};
 
@@ -44,6 +46,12 @@ impl<P: Projection> Decoder<P> {
             Ok(model) => Ok(model),
             Err(never) => match never {},
         }
+    }
+
+    /// The element type of activations: that of the weights, but f32 where kernels multiply f32
+    /// with halves (CPUs).
+    pub fn activation_dtype(&self) -> DType {
+        self.model.activation_dtype()
     }
 
     /// The shape of the decoder.
@@ -99,13 +107,23 @@ impl<P: Projection> CausalLm for Decoder<P> {
         self.model.embed_tokens.weight.lazy_device()
     }
 
-    fn hidden_states(
+    fn begin(&self, input: &TokenInput, cache: Option<&mut KvCache>) -> (Tensor<3>, LayerPass) {
+        self.model.begin(&self.config, input, cache)
+    }
+
+    fn layers(
         &self,
-        input: &TokenInput,
+        range: Range<usize>,
+        x: Tensor<3>,
+        pass: &LayerPass,
         cache: Option<&mut KvCache>,
         tape: &mut RoutingTape,
     ) -> Tensor<3> {
-        self.model.forward(&self.config, input, cache, tape)
+        self.model.layers(range, x, pass, cache, tape)
+    }
+
+    fn finish(&self, x: Tensor<3>) -> Tensor<3> {
+        self.model.norm.forward(x)
     }
 
     fn logits<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {

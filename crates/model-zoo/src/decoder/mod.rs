@@ -18,4 +18,5 @@ pub use lm::Decoder;
 pub use model::DecoderModel;
 pub use norm::RmsNorm;
 pub use options::LoadOptions;
+pub use pass::LayerPass;
 pub use qkv::{QkvProjections, SplitQkv};

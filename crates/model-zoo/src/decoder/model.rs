@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use burn::module::Module;
 use burn::nn::Embedding;
 use burn::tensor::{DType, Tensor};
@@ -7,7 +9,7 @@ use router::RoutingTape;
 
 use super::layer::DecoderLayer;
 use super::norm::RmsNorm;
-use super::pass::Pass;
+use super::pass::LayerPass;
 use crate::parameters::ParameterSource;
 use crate::placement::Placement;
 use crate::{DecoderConfig, KvCache, TokenInput};
@@ -37,15 +39,20 @@ impl<P: Projection> DecoderModel<P> {
         Ok(Self { embed_tokens, layers, norm })
     }
 
-    pub(super) fn forward(
+    /// The element type of what flows from layer to layer: that of the norms.
+    pub(super) fn activation_dtype(&self) -> DType {
+        self.norm.weight.val().dtype()
+    }
+
+    pub(super) fn begin(
         &self,
         config: &DecoderConfig,
         input: &TokenInput,
         mut cache: Option<&mut KvCache>,
-        tape: &mut RoutingTape,
-    ) -> Tensor<3> {
-        let [batch_size, len] = input.input_ids.dims();
-        let mut x = self.embed_tokens.forward(input.input_ids.clone());
+    ) -> (Tensor<3>, LayerPass) {
+        let [batch_size, _] = input.input_ids.dims();
+        let x = self.embed_tokens.forward(input.input_ids.clone());
+        let mut x = x.cast(self.activation_dtype());
         if config.family.traits().scaled_embeddings {
             let scale = rounded((config.hidden_size as f64).sqrt(), x.dtype());
             x = x * scale;
@@ -57,17 +64,25 @@ impl<P: Projection> DecoderModel<P> {
             None => None,
         };
         let pass = match placement {
-            Some(placement) => Pass::placed(config, &placement, &device, x.dtype()),
-            None => Pass::counted(config, input, cache.as_deref_mut(), &device, x.dtype()),
+            Some(placement) => LayerPass::placed(config, &placement, &device, x.dtype()),
+            None => LayerPass::counted(config, input, cache, &device, x.dtype()),
         };
-        for (i, layer) in self.layers.iter().enumerate() {
+        (x, pass)
+    }
+
+    pub(super) fn layers(
+        &self,
+        range: Range<usize>,
+        mut x: Tensor<3>,
+        pass: &LayerPass,
+        mut cache: Option<&mut KvCache>,
+        tape: &mut RoutingTape,
+    ) -> Tensor<3> {
+        for i in range {
             let cache = cache.as_deref_mut().map(|cache| cache.layer(i));
-            x = layer.forward(x, i, &pass, cache, tape);
+            x = self.layers[i].forward(x, i, pass, cache, tape);
         }
-        if let Some(cache) = cache {
-            cache.advance(len);
-        }
-        self.norm.forward(x)
+        x
     }
 }
 

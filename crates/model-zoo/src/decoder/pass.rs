@@ -1,13 +1,14 @@
 use burn::tensor::{DType, Device, Tensor};
+use fused_ops::AttentionMask;
 
-use super::mask::{Visible, padding_bias};
+use super::mask::Visible;
 use super::rope::RopeTables;
 use crate::placement::Placement;
 use crate::{DecoderConfig, KvCache, TokenInput};
 
-/// What all layers of one forward pass share.
+/// What all layers of one forward pass share: the angles of positions, and which keys are seen.
 #[derive(Debug)]
-pub(super) struct Pass {
+pub struct LayerPass {
     pub(super) rope: RopeTables,
     /// What layers without a sliding window see.
     pub(super) full: Visible,
@@ -15,7 +16,7 @@ pub(super) struct Pass {
     pub(super) sliding: Visible,
 }
 
-impl Pass {
+impl LayerPass {
     /// A pass whose positions are counted along the rows. They count padding too: only their
     /// differences matter to rotary embeddings and windows.
     pub(super) fn counted(
@@ -27,17 +28,17 @@ impl Pass {
     ) -> Self {
         let [batch_size, len] = input.input_ids.dims();
         let past = cache.as_ref().map_or(0, |cache| cache.len());
-        let padding = input.attention_mask.clone().map(padding_bias);
+        let padding = input.attention_mask.clone().map(AttentionMask::padding_bias);
         let padding = match cache {
             Some(cache) => cache.extended_padding(batch_size, len, padding, device),
             None => padding,
         };
-        let full = Visible::new(len, past, None, padding.clone(), device);
+        let full = Visible::new(len, past, None, padding.clone());
         Self {
             rope: RopeTables::new(config, past..past + len, device, dtype),
             sliding: match config.sliding_window {
                 Some(window) if window < past + len => {
-                    Visible::new(len, past, Some(window), padding, device)
+                    Visible::new(len, past, Some(window), padding)
                 }
                 _ => full.clone(),
             },

@@ -4,6 +4,7 @@ use std::path::Path;
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor};
+use fused_ops::runs_kernels;
 use moe_adapter::Projection;
 
 use super::feed_forward::FeedForward;
@@ -29,7 +30,10 @@ impl<P: Projection> Decoder<P> {
         let mut config = DecoderConfig::from_folder(folder)?;
         config.fused_projections &= !options.split_fused;
         let mut source = WeightSource::open(folder, options.dtype)?;
-        let model = Self::build(&config, &mut LoadedParameters { source: &mut source, device })?;
+        // CPUs multiply f32 with halves as fast as with f32, and compute slowly in halves.
+        let wide = runs_kernels(&Tensor::<1>::zeros([1], (device, DType::F32)));
+        let mut parameters = LoadedParameters::new(&mut source, device).with_wide_vectors(wide);
+        let model = Self::build(&config, &mut parameters)?;
         let tied = config.tie_word_embeddings;
         // Old checkpoints store these, though they follow from the configuration.
         source.ignore(|name| {
@@ -51,14 +55,16 @@ impl<P: Projection> Decoder<P> {
         fs::create_dir_all(folder).map_err(|source| write(folder, source))?;
 
         let mut writer = WeightWriter::new();
+        let dtype = self.model.embed_tokens.weight.val().dtype();
         writer.push("model.embed_tokens.weight", self.model.embed_tokens.weight.val());
         for (i, layer) in self.model.layers.iter().enumerate() {
             for (path, norm) in layer.norms() {
-                writer.push(format!("model.layers.{i}.{path}.weight"), norm.weight.val());
+                let weight = norm.weight.val().cast(dtype);
+                writer.push(format!("model.layers.{i}.{path}.weight"), weight);
             }
         }
         self.push_projections(&mut writer);
-        writer.push("model.norm.weight", self.model.norm.weight.val());
+        writer.push("model.norm.weight", self.model.norm.weight.val().cast(dtype));
         if let Some(head) = &self.lm_head {
             writer.push_linear("lm_head", head);
         }

@@ -1,15 +1,11 @@
 use burn::module::Module;
-use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
-use fused_ops::softmax_masked;
+use burn::tensor::{DType, Tensor};
+use fused_ops::{AttentionMask, attention, softmax_masked};
 use moe_adapter::Projection;
 use router::{RoutingTape, Site};
 
 use super::{EncoderPaths, dropout};
 use crate::parameters::ParameterSource;
-
-/// Added to the scores of padding. Finite, so that a row of nothing but padding gives a uniform
-/// distribution and not NaN.
-const HIDDEN: f64 = -1e30;
 
 /// Self-attention that sees in both directions.
 ///
@@ -51,14 +47,14 @@ impl<P: Projection> SelfAttention<P> {
         })
     }
 
-    /// `[B, S, H]` to the same; `mask` is added to the scores, `dropout_rate` is that of attention
-    /// weights.
+    /// `[B, S, H]` to the same; `dropout_rate` is that of attention weights, which then are held
+    /// for all pairs.
     pub(crate) fn forward(
         &self,
         x: Tensor<3>,
         layer: usize,
         paths: &EncoderPaths,
-        mask: Option<&Tensor<4>>,
+        mask: &AttentionMask,
         dropout_rate: f64,
         tape: &mut RoutingTape,
     ) -> Tensor<3> {
@@ -70,11 +66,17 @@ impl<P: Projection> SelfAttention<P> {
         let k = heads(self.key.forward(x.clone(), key, tape));
         let v = heads(self.value.forward(x, value, tape));
 
-        let dtype = q.dtype();
-        let scores = q.matmul(k.transpose()).cast(DType::F32);
-        let weights = softmax_masked(scores, mask.cloned());
-        let weights = dropout(weights, dropout_rate, Site::new(layer, "attention.weights"), tape);
-        let y = weights.cast(dtype).matmul(v).swap_dims(1, 2).reshape([b, s, hidden]);
+        let y = if dropout_rate > 0.0 && tape.context().training_seed.is_some() {
+            let dtype = q.dtype();
+            let bias = mask.bias(s, s, &q.device());
+            let weights = softmax_masked(q.matmul(k.transpose()).cast(DType::F32), bias);
+            let site = Site::new(layer, "attention.weights");
+            let weights = dropout(weights, dropout_rate, site, tape).cast(dtype);
+            weights.matmul(v).swap_dims(1, 2)
+        } else {
+            attention(q, k, v, mask, None)
+        };
+        let y = y.reshape([b, s, hidden]);
         self.output.forward(y, output, tape)
     }
 
@@ -85,20 +87,4 @@ impl<P: Projection> SelfAttention<P> {
     pub(crate) fn projections_mut(&mut self) -> [&mut P; 4] {
         [&mut self.query, &mut self.key, &mut self.value, &mut self.output]
     }
-}
-
-/// What hides padding in scores `[B, heads, S, S]`; `token_mask` is `[B, S]`, true for a real
-/// token.
-pub(crate) fn padding_mask(token_mask: Tensor<2, Bool>) -> Tensor<4> {
-    let zeros = Tensor::<2>::zeros(token_mask.shape(), (&token_mask.device(), DType::F32));
-    zeros.mask_fill(token_mask.bool_not(), HIDDEN).unsqueeze_dims(&[1, 2])
-}
-
-/// What hides later tokens in scores `[B, heads, S, S]`: `[1, 1, S, S]`.
-pub(crate) fn causal_mask(seq_len: usize, device: &Device) -> Tensor<4> {
-    let hidden = (0..seq_len).flat_map(|query| {
-        (0..seq_len).map(move |key| if key > query { HIDDEN as f32 } else { 0.0 })
-    });
-    let data = TensorData::new(hidden.collect::<Vec<_>>(), [1, 1, seq_len, seq_len]);
-    Tensor::from_data(data, (device, DType::F32))
 }

@@ -34,7 +34,7 @@ impl Checkpoint {
             source.ignore(self.ignored_with_new_head);
         }
         let mut parameters = EncoderParameters {
-            loaded: LoadedParameters { source: &mut source, device },
+            loaded: LoadedParameters::new(&mut source, device),
             head,
             left_out: if bare { self.prefix } else { "" },
         };

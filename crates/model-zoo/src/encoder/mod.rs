@@ -24,7 +24,6 @@ pub use roberta::{
 };
 pub use task::{ClassificationTask, ProblemType};
 
-pub(crate) use attention::{causal_mask, padding_mask};
 pub(crate) use checkpoint::Checkpoint;
 pub(crate) use dropout::{DropoutRates, dropout};
 pub(crate) use keys::{Keys, read_config};

@@ -1,6 +1,6 @@
 use burn::nn::Linear;
 use burn::tensor::{DType, Tensor};
-use fused_ops::linear;
+use fused_ops::{AttentionMask, linear};
 use moe_adapter::Projection;
 use router::{RoutingTape, Site};
 
@@ -15,13 +15,13 @@ pub(crate) struct PreNorm<'a, P: Projection> {
 }
 
 impl<P: Projection> PreNorm<'_, P> {
-    /// `h = x + attention(norm(x))`, then `h + mlp(norm(h))`; `mask` is added to the scores.
+    /// `h = x + attention(norm(x))`, then `h + mlp(norm(h))`; `mask` says what is seen.
     pub(crate) fn forward(
         &self,
         x: Tensor<3>,
         layer: usize,
         paths: &EncoderPaths,
-        mask: Option<&Tensor<4>>,
+        mask: &AttentionMask,
         rates: DropoutRates,
         tape: &mut RoutingTape,
     ) -> Tensor<3> {

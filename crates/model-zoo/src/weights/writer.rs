@@ -32,15 +32,16 @@ impl WeightWriter {
         self.tensors.push((name.into(), StoredTensor { tensor, shape, transposed: false }));
     }
 
-    /// Adds a linear as `<path>.weight`, `[out, in]`, and `<path>.bias`.
+    /// Adds a linear as `<path>.weight`, `[out, in]`, and `<path>.bias`, both in the
+    /// element type of the weight.
     pub fn push_linear(&mut self, path: &str, linear: &Linear) {
         let tensor = linear.weight.val();
         let [inputs, outputs] = tensor.dims();
-        let shape = vec![outputs, inputs];
+        let (shape, dtype) = (vec![outputs, inputs], tensor.dtype());
         let stored = StoredTensor { tensor, shape, transposed: true };
         self.tensors.push((format!("{path}.weight"), stored));
         if let Some(bias) = &linear.bias {
-            self.push(format!("{path}.bias"), bias.val());
+            self.push(format!("{path}.bias"), bias.val().cast(dtype));
         }
     }
 

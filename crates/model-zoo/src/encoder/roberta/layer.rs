@@ -1,5 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
+use fused_ops::AttentionMask;
 use moe_adapter::Projection;
 use router::{RoutingTape, Site};
 
@@ -46,7 +47,7 @@ impl<P: Projection> RobertaLayer<P> {
         &self,
         x: Tensor<3>,
         layer: usize,
-        mask: Option<&Tensor<4>>,
+        mask: &AttentionMask,
         rates: DropoutRates,
         tape: &mut RoutingTape,
     ) -> Tensor<3> {

@@ -1,11 +1,12 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
+use fused_ops::AttentionMask;
 use moe_adapter::Projection;
 use router::{RoutingTape, Site};
 
 use super::{RobertaConfig, RobertaEmbeddings, RobertaLayer};
 use crate::TokenInput;
-use crate::encoder::{DropoutRates, EncoderPaths, dropout, padding_mask};
+use crate::encoder::{DropoutRates, EncoderPaths, dropout};
 use crate::parameters::ParameterSource;
 
 pub(super) const PATHS: EncoderPaths = EncoderPaths {
@@ -58,11 +59,12 @@ impl<P: Projection> RobertaModel<P> {
             hidden: config.hidden_dropout_prob,
             attention: config.attention_probs_dropout_prob,
         };
-        let mask = input.attention_mask.clone().map(padding_mask);
+        let padding = input.attention_mask.clone().map(AttentionMask::padding_bias);
+        let mask = AttentionMask::new(None, padding);
         let x = self.embeddings.forward(input.input_ids.clone());
         let mut x = dropout(x, rates.hidden, Site::new(0, "embeddings"), tape);
         for (i, layer) in self.encoder.layer.iter().enumerate() {
-            x = layer.forward(x, i, mask.as_ref(), rates, tape);
+            x = layer.forward(x, i, &mask, rates, tape);
         }
         x
     }

@@ -1,5 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
+use fused_ops::AttentionMask;
 use moe_adapter::Projection;
 use router::RoutingTape;
 
@@ -62,7 +63,7 @@ impl<P: Projection> ClipLayer<P> {
         x: Tensor<3>,
         layer: usize,
         paths: &EncoderPaths,
-        mask: Option<&Tensor<4>>,
+        mask: &AttentionMask,
         rates: DropoutRates,
         tape: &mut RoutingTape,
     ) -> Tensor<3> {

@@ -1,5 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
+use fused_ops::AttentionMask;
 use moe_adapter::Projection;
 use router::{RoutingTape, Site};
 
@@ -61,8 +62,9 @@ impl<P: Projection> ClipVisionTower<P> {
         assert_image(pixel_values, [config.num_channels, size, size]);
         let rates = DropoutRates { hidden: 0.0, attention: config.attention_dropout };
         let mut x = self.pre_layrnorm.forward(self.embeddings.forward(pixel_values.clone()));
+        let mask = AttentionMask::default();
         for (i, layer) in self.encoder.layers.iter().enumerate() {
-            x = layer.forward(x, i, &PATHS, None, rates, tape);
+            x = layer.forward(x, i, &PATHS, &mask, rates, tape);
         }
         x
     }

@@ -1,5 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
+use fused_ops::AttentionMask;
 use moe_adapter::Projection;
 use router::RoutingTape;
 
@@ -55,6 +56,6 @@ impl<P: Projection> VitLayer<P> {
             before_mlp: &self.layernorm_after,
             mlp: &self.mlp,
         };
-        parts.forward(x, layer, &PATHS, None, rates, tape)
+        parts.forward(x, layer, &PATHS, &AttentionMask::default(), rates, tape)
     }
 }

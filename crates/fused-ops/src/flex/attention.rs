@@ -1,0 +1,337 @@
+//! Attention by blocks of queries and keys.
+
+use std::ops::Range;
+
+use burn::backend::TensorMetadata;
+use burn::tensor::{Shape, TensorData};
+use rayon::prelude::*;
+
+use super::block::{View, product};
+use super::buffer::{Floats, contiguous};
+use crate::Causal;
+use crate::kernel;
+
+/// Queries of a block.
+const QUERIES: usize = 64;
+
+/// Keys of a block. The scores of a block stay in the cache of a core.
+const KEYS: usize = 256;
+
+/// A key is hidden by a bias below this.
+const HIDDEN: f32 = -1e29;
+
+/// What an attention is beside its tensors.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AttentionKind {
+    pub(crate) causal: Option<Causal>,
+    pub(crate) soft_cap: Option<f64>,
+}
+
+impl AttentionKind {
+    fn visible(&self, query: usize, keys: usize) -> Range<usize> {
+        self.causal.map_or(0..keys, |causal| causal.visible(query, keys))
+    }
+
+    /// The blocks of keys of which some of these queries see some.
+    fn blocks(&self, queries: Range<usize>, keys: usize) -> impl Iterator<Item = Range<usize>> {
+        // The first key that is seen, and the last, grow with the query.
+        let first = self.visible(queries.start, keys).start;
+        let end = self.visible(queries.end - 1, keys).end;
+        (first..end).step_by(KEYS).map(move |start| start..(start + KEYS).min(end))
+    }
+}
+
+/// The sizes of an attention.
+#[derive(Clone, Copy)]
+struct Sizes {
+    heads: usize,
+    groups: usize,
+    queries: usize,
+    keys: usize,
+    depth: usize,
+}
+
+impl Sizes {
+    fn of(q: &Floats, k: &Floats) -> Self {
+        let (q, k) = (q.shape(), k.shape());
+        Self { heads: q[1], groups: k[1], queries: q[2], keys: k[2], depth: q[3] }
+    }
+
+    /// Where the keys of a head begin.
+    fn of_group(&self, batch: usize, head: usize) -> usize {
+        (batch * self.groups + head * self.groups / self.heads) * self.keys * self.depth
+    }
+
+    /// Where the queries of a head begin.
+    fn of_head(&self, batch: usize, head: usize) -> usize {
+        (batch * self.heads + head) * self.queries * self.depth
+    }
+}
+
+/// What hides the keys of each sequence of a batch.
+struct Padding<'a> {
+    bias: Option<&'a [f32]>,
+    keys: usize,
+}
+
+impl Padding<'_> {
+    /// The bias of keys of a sequence; `None` where it hides none of them.
+    fn of(&self, batch: usize, keys: Range<usize>) -> Option<&[f32]> {
+        let bias = &self.bias?[batch * self.keys..][keys];
+        bias.iter().any(|&bias| bias != 0.0).then_some(bias)
+    }
+}
+
+/// The memory of a task.
+#[derive(Default)]
+struct Scratch {
+    scores: Vec<f32>,
+    grads: Vec<f32>,
+    slopes: Vec<f32>,
+    sums: Vec<f32>,
+    tops: Vec<f32>,
+    scales: Vec<f32>,
+    out: Vec<f32>,
+}
+
+/// Takes what is not to be seen out of the scores of a block.
+fn hide(
+    scores: &mut [f32],
+    kind: AttentionKind,
+    queries: Range<usize>,
+    keys: Range<usize>,
+    all_keys: usize,
+    padding: Option<&[f32]>,
+) {
+    let seen = |query| {
+        let Range { start, end } = kind.visible(query, all_keys);
+        let start = start.clamp(keys.start, keys.end);
+        start..end.clamp(start, keys.end)
+    };
+    let whole = [queries.start, queries.end - 1].into_iter().all(|query| seen(query) == keys);
+    if whole && padding.is_none() {
+        return;
+    }
+    for (row, query) in scores.chunks_exact_mut(keys.len()).zip(queries) {
+        if let Some(padding) = padding {
+            for (score, bias) in row.iter_mut().zip(padding) {
+                *score = if *bias < HIDDEN { f32::NEG_INFINITY } else { *score + bias };
+            }
+        }
+        let seen = seen(query);
+        row[..seen.start - keys.start].fill(f32::NEG_INFINITY);
+        row[seen.end - keys.start..].fill(f32::NEG_INFINITY);
+    }
+}
+
+/// The result `[B, S, H, D]`, and the logarithms of the sums of exponentials `[B, S, H]`, which are
+/// infinite where nothing is seen.
+pub(super) fn forward(
+    [q, k, v]: [Floats; 3],
+    padding: Option<Floats>,
+    kind: AttentionKind,
+) -> (Floats, Floats) {
+    let [q, k, v] = [q, k, v].map(contiguous);
+    let padding = padding.map(contiguous);
+    let sizes = Sizes::of(&q, &k);
+    let Sizes { heads, queries, keys, depth, .. } = sizes;
+    let batch = q.shape()[0];
+    let padding = Padding { bias: padding.as_ref().map(|padding| padding.storage::<f32>()), keys };
+    let [q, k, v] = [&q, &k, &v].map(|tensor| tensor.storage::<f32>());
+    let mut out = vec![0.0f32; batch * queries * heads * depth];
+    let mut log_sums = vec![0.0f32; batch * queries * heads];
+    let blocks = queries.div_ceil(QUERIES);
+    // Blocks of one sequence do not reach into the next.
+    let parts: Vec<(&mut [f32], &mut [f32])> = out
+        .chunks_mut(queries * heads * depth)
+        .zip(log_sums.chunks_mut(queries * heads))
+        .flat_map(|(out, log_sums)| {
+            out.chunks_mut(QUERIES * heads * depth).zip(log_sums.chunks_mut(QUERIES * heads))
+        })
+        .collect();
+    parts.into_par_iter().enumerate().for_each_init(
+        Scratch::default,
+        |scratch, (part, (out, log_sums))| {
+            let (batch, start) = (part / blocks, part % blocks * QUERIES);
+            let rows = start..(start + QUERIES).min(queries);
+            for head in 0..heads {
+                let q = &q[sizes.of_head(batch, head) + start * depth..][..rows.len() * depth];
+                let group = sizes.of_group(batch, head);
+                let [k, v] = [k, v].map(|all| &all[group..][..keys * depth]);
+                block_of_queries(scratch, [q, k, v], depth, rows.clone(), kind, |keys| {
+                    padding.of(batch, keys)
+                });
+                for (i, row) in scratch.out.chunks_exact(depth).enumerate() {
+                    out[(i * heads + head) * depth..][..depth].copy_from_slice(row);
+                    log_sums[i * heads + head] = match scratch.tops[i] {
+                        f32::NEG_INFINITY => f32::INFINITY,
+                        top => top + scratch.sums[i].ln(),
+                    };
+                }
+            }
+        },
+    );
+    let out = TensorData::new(out, Shape::from([batch, queries, heads, depth]));
+    let log_sums = TensorData::new(log_sums, Shape::from([batch, queries, heads]));
+    (Floats::from_data(out), Floats::from_data(log_sums))
+}
+
+/// Fills the result of a head for some of its queries, and the maxima and sums of their scores.
+fn block_of_queries<'a>(
+    scratch: &mut Scratch,
+    [q, k, v]: [&[f32]; 3],
+    depth: usize,
+    queries: Range<usize>,
+    kind: AttentionKind,
+    padding: impl Fn(Range<usize>) -> Option<&'a [f32]>,
+) {
+    let rows = queries.len();
+    let Scratch { scores, slopes, sums, tops, scales, out, .. } = scratch;
+    let reset = |values: &mut Vec<f32>, len: usize, value: f32| {
+        values.clear();
+        values.resize(len, value);
+    };
+    reset(sums, rows, 0.0);
+    reset(tops, rows, f32::NEG_INFINITY);
+    reset(scales, rows, 1.0);
+    reset(out, rows * depth, 0.0);
+    let all_keys = k.len() / depth;
+    for keys in kind.blocks(queries.clone(), all_keys) {
+        let width = keys.len();
+        scores.resize(rows * width, 0.0);
+        let of_keys = keys.start * depth..keys.end * depth;
+        let [k, v] = [k, v].map(|all| View::rows(&all[of_keys.clone()], depth));
+        product(scores, [rows, depth, width], View::rows(q, depth), k.t(), false);
+        if let Some(cap) = kind.soft_cap {
+            slopes.resize(rows * width, 0.0);
+            kernel::soft_cap(scores, cap as f32, slopes);
+        }
+        hide(scores, kind, queries.clone(), keys.clone(), all_keys, padding(keys));
+        kernel::online_softmax(scores, width, tops, sums, scales);
+        kernel::scale_rows(out, depth, scales);
+        product(out, [rows, width, depth], View::rows(scores, width), v, true);
+    }
+    for (scale, sum) in scales.iter_mut().zip(sums.iter()) {
+        *scale = if *sum == 0.0 { 0.0 } else { 1.0 / sum };
+    }
+    kernel::scale_rows(out, depth, scales);
+}
+
+/// What the forward pass saw and gave.
+pub(crate) struct Attended<T> {
+    pub(crate) q: T,
+    pub(crate) k: T,
+    pub(crate) v: T,
+    pub(crate) padding: Option<T>,
+    pub(crate) out: T,
+    pub(crate) log_sums: T,
+    pub(crate) kind: AttentionKind,
+}
+
+/// The gradients of queries, keys and values.
+pub(super) fn backward(attended: Attended<Floats>, grad: Floats) -> [Floats; 3] {
+    let Attended { q, k, v, padding, out, log_sums, kind } = attended;
+    let sizes = Sizes::of(&q, &k);
+    let Sizes { heads, groups, queries, keys, depth } = sizes;
+    let batch = q.shape()[0];
+    let [q, k, v, out, log_sums, grad] = [q, k, v, out, log_sums, grad].map(contiguous);
+    let padding = padding.map(contiguous);
+    let padding = Padding { bias: padding.as_ref().map(|padding| padding.storage::<f32>()), keys };
+    let [q, k, v, out, log_sums, grad] =
+        [&q, &k, &v, &out, &log_sums, &grad].map(|tensor| tensor.storage::<f32>());
+    // A task is a head, which has its own sums for keys and values; heads of a group add theirs.
+    let mut q_grad = vec![0.0f32; batch * heads * queries * depth];
+    let mut k_grad = vec![0.0f32; batch * heads * keys * depth];
+    let mut v_grad = vec![0.0f32; batch * heads * keys * depth];
+    let of_heads = (
+        q_grad.par_chunks_mut(queries * depth),
+        k_grad.par_chunks_mut(keys * depth),
+        v_grad.par_chunks_mut(keys * depth),
+    );
+    of_heads.into_par_iter().enumerate().for_each_init(
+        Scratch::default,
+        |scratch, (place, (q_grad, k_grad, v_grad))| {
+            let (batch, head) = (place / heads, place % heads);
+            let group = sizes.of_group(batch, head);
+            let [k, v] = [k, v].map(|all| &all[group..][..keys * depth]);
+            for start in (0..queries).step_by(QUERIES) {
+                let rows = start..(start + QUERIES).min(queries);
+                let first = (batch * queries + start) * heads + head;
+                let q = &q[sizes.of_head(batch, head) + start * depth..][..rows.len() * depth];
+                let [out, grad] = [out, grad].map(|all| &all[first * depth..]);
+                let log_sums = log_sums[first..].iter().step_by(heads).take(rows.len());
+                scratch.sums.clear();
+                scratch.sums.extend(log_sums);
+                scratch.scales.resize(rows.len(), 0.0);
+                kernel::row_dots(out, grad, depth, heads * depth, &mut scratch.scales);
+                let q_grad = &mut q_grad[start * depth..][..rows.len() * depth];
+                let padding = |keys| padding.of(batch, keys);
+                let inputs = [q, k, v, grad];
+                let grads = [q_grad, k_grad, v_grad];
+                block_backward(scratch, inputs, grads, [depth, heads], rows, kind, padding);
+            }
+        },
+    );
+    let per_group = heads / groups;
+    let grouped = |grads: Vec<f32>| {
+        let grads = if per_group == 1 { grads } else { summed(&grads, per_group, keys * depth) };
+        Floats::from_data(TensorData::new(grads, Shape::from([batch, groups, keys, depth])))
+    };
+    let q_shape = Shape::from([batch, heads, queries, depth]);
+    [Floats::from_data(TensorData::new(q_grad, q_shape)), grouped(k_grad), grouped(v_grad)]
+}
+
+/// Adds what some queries of a head give to the gradients of queries, keys and values. The scratch
+/// holds their logarithms of sums, and the products of result and gradient.
+fn block_backward<'a>(
+    scratch: &mut Scratch,
+    [q, k, v, grad]: [&[f32]; 4],
+    [q_grad, k_grad, v_grad]: [&mut [f32]; 3],
+    [depth, heads]: [usize; 2],
+    queries: Range<usize>,
+    kind: AttentionKind,
+    padding: impl Fn(Range<usize>) -> Option<&'a [f32]>,
+) {
+    let rows = queries.len();
+    let Scratch { scores, grads, slopes, sums: log_sums, scales: deltas, .. } = scratch;
+    let (q, grad) = (View::rows(q, depth), View::rows(grad, heads * depth));
+    let all_keys = k.len() / depth;
+    for keys in kind.blocks(queries.clone(), all_keys) {
+        let width = keys.len();
+        scores.resize(rows * width, 0.0);
+        grads.resize(rows * width, 0.0);
+        let of_keys = keys.start * depth..keys.end * depth;
+        let [k, v] = [k, v].map(|all| View::rows(&all[of_keys.clone()], depth));
+        product(scores, [rows, depth, width], q, k.t(), false);
+        if let Some(cap) = kind.soft_cap {
+            slopes.resize(rows * width, 0.0);
+            kernel::soft_cap(scores, cap as f32, slopes);
+        }
+        hide(scores, kind, queries.clone(), keys.clone(), all_keys, padding(keys));
+        kernel::attention_weights(scores, width, log_sums);
+        let weights = View::rows(scores, width);
+        let v_grad = &mut v_grad[of_keys.clone()];
+        product(v_grad, [width, rows, depth], weights.t(), grad, true);
+        product(grads, [rows, depth, width], grad, v.t(), false);
+        kernel::score_gradients(scores, grads, width, deltas);
+        if kind.soft_cap.is_some() {
+            grads.iter_mut().zip(slopes.iter()).for_each(|(grad, slope)| *grad *= slope);
+        }
+        let score_grads = View::rows(grads, width);
+        product(q_grad, [rows, width, depth], score_grads, k, true);
+        product(&mut k_grad[of_keys], [width, rows, depth], score_grads.t(), q, true);
+    }
+}
+
+/// The sums of every `count` neighbouring parts of `len`.
+fn summed(parts: &[f32], count: usize, len: usize) -> Vec<f32> {
+    let sums = parts.par_chunks(count * len).map(|parts| {
+        let (first, rest) = parts.split_at(len);
+        let mut sum = first.to_vec();
+        for part in rest.chunks_exact(len) {
+            sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        }
+        sum
+    });
+    sums.collect::<Vec<_>>().concat()
+}
