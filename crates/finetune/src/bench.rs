@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::train::{Learner, LearnerConfig, TrainError, TrainingConfig};
+use crate::train::{Learner, LearnerConfig, Recompute, TrainError, TrainingConfig};
 use data::{Collator, Sample};
 
 /// What a training benchmark runs.
@@ -27,6 +27,8 @@ pub struct TrainBench {
     pub warmup: usize,
     /// The seed of tokens and adapters.
     pub seed: u64,
+    /// What is computed again in the backward pass.
+    pub recompute: Recompute,
 }
 
 /// What a training benchmark measured.
@@ -65,8 +67,8 @@ where
         None => None,
     };
     let vocabulary = model.vocab_size() as u32;
-    let mut learner =
-        Learner::new(model, balance, LearnerConfig::new(&TrainingConfig::default(), adapter));
+    let training = TrainingConfig { recompute: bench.recompute, ..TrainingConfig::default() };
+    let mut learner = Learner::new(model, balance, LearnerConfig::new(&training, adapter));
     let device = learner.model().device();
     let mut rng = ChaCha8Rng::seed_from_u64(bench.seed);
     let mut times = Vec::with_capacity(bench.steps);

@@ -45,6 +45,7 @@ pub mod select;
 mod shape;
 mod strategy;
 mod tape;
+mod tape_gradients;
 #[cfg(test)]
 mod tests;
 mod top_k_by_layer;
@@ -63,6 +64,7 @@ pub use routing::{RouterNoise, Routing, RoutingExtras};
 pub use shape::RouterShape;
 pub use strategy::*;
 pub use tape::{RoutingRecord, RoutingTape, Site};
+pub use tape_gradients::TapeGradients;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;

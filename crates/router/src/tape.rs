@@ -139,6 +139,20 @@ impl RoutingTape {
         self.moments.iter().flatten().map(|(site, moment)| (*site, moment))
     }
 
+    /// An empty tape of the same kind for the same batch.
+    pub fn blank(&self) -> Self {
+        self.with_records(Vec::new())
+    }
+
+    /// Adds what another tape recorded.
+    pub fn append(&mut self, other: &Self) {
+        self.records.extend_from_slice(&other.records);
+    }
+
+    pub(crate) fn with_records(&self, records: Vec<RoutingRecord>) -> Self {
+        Self { context: self.context.clone(), recording: self.recording, records, moments: None }
+    }
+
     /// The routings so far, in the order of the forward pass.
     pub fn records(&self) -> &[RoutingRecord] {
         &self.records

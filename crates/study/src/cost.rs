@@ -6,6 +6,7 @@ use super::MethodCost;
 use crate::StudyError;
 use crate::demo::DemoMethod;
 use finetune::bench::{TrainBench, bench_train, reset_peak_rss};
+use finetune::train::Recompute;
 use moe_adapter::attach;
 
 /// The tokens generated for each prompt.
@@ -19,7 +20,8 @@ pub(super) fn measure_cost(
     [batch_size, seq_len]: [usize; 2],
     seed: u64,
 ) -> Result<MethodCost, StudyError> {
-    let bench = TrainBench { batch_size, seq_len, steps: 15, warmup: 3, seed };
+    let bench =
+        TrainBench { batch_size, seq_len, steps: 15, warmup: 3, seed, recompute: Recompute::None };
     reset_peak_rss();
     let trained = bench_train(base.clone(), &method.adapter, &bench)?;
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use lora_moe::adapter_formats::AdapterFormat;
+use lora_moe::finetune::train::Recompute;
 use lora_moe::model_zoo::{HubError, LoadOptions, WeightDType, resolve_model};
 
 pub use eval::EvalArgs;
@@ -494,6 +495,9 @@ pub struct BenchTrainArgs {
     /// The seed of weights and tokens.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// What is computed again in the backward pass: none, block or "every N".
+    #[arg(long, default_value_t = Recompute::None)]
+    pub recompute: Recompute,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,

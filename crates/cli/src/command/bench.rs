@@ -40,6 +40,7 @@ fn train(args: &BenchTrainArgs, device: &str) -> Result<()> {
         steps: args.steps,
         warmup: args.warmup,
         seed: args.seed,
+        recompute: args.recompute,
     };
     let result = bench_train(model, &adapter, &bench)?;
     if args.json {

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use model_zoo::WeightDType;
 use moe_adapter::{AdapterConfig, Preset};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -40,6 +41,10 @@ pub struct ModelConfig {
     /// Whether linears that files hold as one (Phi 3) are adapted one by one. Default false.
     #[serde(default)]
     pub split_fused: bool,
+    /// The element type of the frozen matrices in memory: `float32`, `float16`, `bfloat16`, or
+    /// `auto`, which is that of the files. Default `float32`.
+    #[serde(default)]
+    pub dtype: WeightDType,
     /// A folder that keeps decompositions of the model's weights from run to run, for starts that
     /// decompose them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

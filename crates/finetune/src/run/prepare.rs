@@ -4,15 +4,15 @@ use std::path::Path;
 
 use burn::tensor::{DType, Device};
 use model_zoo::{
-    AnyModel, CausalLm, Decoder, LoadOptions, ModelError, TextTokenizer, resolve_model,
-    with_any_model,
+    AnyModel, CausalLm, Decoder, LoadOptions, ModelError, TextTokenizer, WeightDType,
+    resolve_model, with_any_model,
 };
 use moe_adapter::{
-    Adaptable, AdaptedLinear, AttachOptions, Projection, StoredAdapter, attach_saved, attach_with,
+    Adaptable, AdaptedLinear, AttachOptions, StoredAdapter, attach_saved, attach_with,
 };
 use svd_init::SvdCache;
 
-use super::{DataConfig, RunConfig, TrainedPart};
+use super::{DataConfig, ModelConfig, RunConfig, TrainedPart};
 use crate::calibrate::calibrate;
 use crate::train::{TrainError, latest_checkpoint};
 use data::{DataFile, EncodeConfig, EncodeReport, Sample, encode_records, read_records, split};
@@ -51,8 +51,7 @@ impl PreparedRun {
         let folder = resolve_model(&run.model.path, run.model.revision.as_deref())
             .map_err(ModelError::from)?;
         let tokenizer = TextTokenizer::from_folder(&folder)?;
-        let options = LoadOptions { split_fused: run.model.split_fused, ..LoadOptions::default() };
-        let mut model = Decoder::load(&folder, &options, device)?;
+        let mut model = load_base(&folder, &run.model, device)?;
         let max_length = run.data.max_length.min(model.max_positions());
         let (mut train, train_report) =
             load_samples(&run.data.train, &run.data, max_length, &tokenizer)?;
@@ -113,6 +112,22 @@ pub fn load_samples(
     Ok(encode_records(&records, tokenizer, &config)?)
 }
 
+/// Reads the folder of a model that is to have an adapter.
+///
+/// # Errors
+///
+/// [`TrainError`] naming the file, key or tensor at fault.
+pub fn load_base(
+    folder: &Path,
+    config: &ModelConfig,
+    device: &Device,
+) -> Result<Decoder, TrainError> {
+    let options = LoadOptions { dtype: config.dtype, split_fused: config.split_fused };
+    let model = Decoder::load(folder, &options, device)?;
+    check_activations(&model, config.dtype)?;
+    Ok(model)
+}
+
 /// Reads a model folder, and puts the adapter of another folder on it.
 ///
 /// # Errors
@@ -126,7 +141,8 @@ pub fn load_model(
 ) -> Result<Decoder, TrainError> {
     let mut model = Decoder::load(folder, options, device)?;
     if let Some(adapter) = adapter {
-        put_adapter(&mut model, adapter, options)?;
+        check_activations(&model, options.dtype)?;
+        put_adapter(&mut model, adapter)?;
     }
     Ok(model)
 }
@@ -144,28 +160,37 @@ pub fn load_any_model(
 ) -> Result<AnyModel, TrainError> {
     let mut model = AnyModel::load(folder, options, device)?;
     if let Some(adapter) = adapter {
-        with_any_model!(&mut model, model => put_adapter(model, adapter, options))?;
+        match &model {
+            AnyModel::Decoder(model) => check_activations(model, options.dtype)?,
+            _ if options.dtype != WeightDType::F32 => return Err(half_activations(options.dtype)),
+            _ => {}
+        }
+        with_any_model!(&mut model, model => put_adapter(model, adapter))?;
     }
     Ok(model)
 }
 
-/// Puts the adapter of a folder on a model that was loaded with `options`.
-fn put_adapter<M>(model: &mut M, adapter: &Path, options: &LoadOptions) -> Result<(), TrainError>
+/// Refuses an adapter, whose experts are f32, on a model that computes in a half type.
+fn check_activations(model: &Decoder, dtype: WeightDType) -> Result<(), TrainError> {
+    match model.activation_dtype() {
+        DType::F32 => Ok(()),
+        _ => Err(half_activations(dtype)),
+    }
+}
+
+fn half_activations(dtype: WeightDType) -> TrainError {
+    TrainError::Value {
+        key: "dtype".to_owned(),
+        value: dtype.to_string(),
+        allowed: "float32 where there is an adapter, but for decoders on a CPU".to_owned(),
+    }
+}
+
+/// Puts the adapter of a folder on a model.
+fn put_adapter<M>(model: &mut M, adapter: &Path) -> Result<(), TrainError>
 where
     M: Adaptable<Projection = AdaptedLinear>,
 {
-    // Experts are f32, and there are no products of two element types.
-    let mut all_f32 = true;
-    model.visit_projections(&mut |_, _, projection| {
-        all_f32 &= projection.linear().weight.val().dtype() == DType::F32;
-    });
-    if !all_f32 {
-        return Err(TrainError::Value {
-            key: "dtype".to_owned(),
-            value: options.dtype.to_string(),
-            allowed: "float32 where there is an adapter".to_owned(),
-        });
-    }
     let StoredAdapter { config, state, .. } = read_adapter(adapter)?;
     attach_saved(model, &config, state, &adapter.display().to_string())?;
     Ok(())

@@ -32,6 +32,9 @@ pub fn run_template(preset: Preset) -> String {
 # A Hugging Face folder: config.json, weights, tokenizer.json; or organisation/name on the hub.
 path = "path/to/model"
 # revision = "main"
+# The frozen matrices in memory: float32, float16, bfloat16 or auto (as the files have them). Half
+# types take half the memory; everything else stays f32.
+dtype = "float32"
 # Whether qkv_proj and gate_up_proj (Phi 3) are adapted as q_proj, k_proj and so on.
 split_fused = false
 

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{EVAL_LOSS, LrSchedulerType, Schedule, TrainError};
+use super::{EVAL_LOSS, LrSchedulerType, Recompute, Schedule, TrainError};
 
 /// How to train; keys are those of transformers' `TrainingArguments`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,10 @@ pub struct TrainingConfig {
     pub per_device_eval_batch_size: usize,
     /// The forward passes of one optimiser step. Default 1.
     pub gradient_accumulation_steps: usize,
+    /// Which activations are computed again in the backward pass instead of being kept: `none`,
+    /// `block` (a layer at a time) or `every N` (`N` layers at a time). Losses and gradients are
+    /// the same. Default `none`.
+    pub recompute: Recompute,
     /// The largest norm of the gradient of all parameters together; 0 does not clip. Default 1.
     pub max_grad_norm: f64,
     /// AdamW's decoupled weight decay, on the adapter only. Default 0.
@@ -82,6 +86,7 @@ impl Default for TrainingConfig {
             per_device_train_batch_size: 8,
             per_device_eval_batch_size: 8,
             gradient_accumulation_steps: 1,
+            recompute: Recompute::None,
             max_grad_norm: 1.0,
             weight_decay: 0.0,
             adam_beta1: 0.9,
@@ -107,7 +112,8 @@ impl Default for TrainingConfig {
 
 impl TrainingConfig {
     /// Keys that may differ when a run is resumed: they do not change what is learned.
-    pub(super) const FREE_ON_RESUME: [&'static str; 12] = [
+    pub(super) const FREE_ON_RESUME: [&'static str; 13] = [
+        "recompute",
         "eval_on_start",
         "logging_steps",
         "eval_steps",

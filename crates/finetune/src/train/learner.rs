@@ -1,12 +1,13 @@
 use balance_loss::BalanceLoss;
-use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
-use model_zoo::{CausalLm, TokenInput};
+use burn::optim::{AdamWConfig, GradientsAccumulator, ModuleOptimizer};
+use model_zoo::CausalLm;
 use moe_adapter::{AdapterConfig, lora_b_ids};
 use router::RoutingTape;
 
-use super::{TrainError, TrainingConfig, clip_grad_norm, split_gradients};
+use super::backward::Objective;
+use super::{Recompute, TrainError, TrainingConfig, clip_grad_norm, split_gradients};
 use data::DeviceBatch;
-use evaluation::{Head, cross_entropy};
+use evaluation::Head;
 
 /// What a [`Learner`] needs to know.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,8 @@ pub struct LearnerConfig {
     pub head: Head,
     /// The seed of what is random inside a step.
     pub seed: u64,
+    /// What is computed again in the backward pass.
+    pub recompute: Recompute,
 }
 
 impl LearnerConfig {
@@ -47,6 +50,7 @@ impl From<&TrainingConfig> for LearnerConfig {
             loraplus_lr_ratio: None,
             head: Head::Frozen,
             seed: config.seed,
+            recompute: config.recompute,
         }
     }
 }
@@ -148,51 +152,28 @@ impl<M: CausalLm> Learner<M> {
         let targets: usize = batches.iter().map(|batch| batch.targets.len()).sum();
         let scale = 1.0 / targets.max(1) as f64;
 
+        let objective = Objective {
+            balance: self.balance.as_deref().map(|balance| (balance, 1.0 / batches.len() as f64)),
+            head: self.config.head,
+            scale,
+            recompute: self.config.recompute,
+            record: watch.is_some(),
+        };
         let mut accumulator = GradientsAccumulator::new();
         let mut loss = 0.0;
         let mut balance_loss = None;
-        let mut tokens = 0;
         for (micro, batch) in batches.iter().enumerate() {
-            let mut input = TokenInput::new(batch.input_ids.clone());
-            if let Some(mask) = &batch.token_mask {
-                input = input.with_attention_mask(mask.clone());
-            }
-            let mut context =
-                input.context().with_training(step_seed.rotate_left(32) ^ micro as u64);
-            context.task_types = batch.task_types.clone();
-            tokens += batch.token_count;
-            let mut tape = if self.balance.is_some() || watch.is_some() {
-                RoutingTape::recording(context)
-            } else {
-                RoutingTape::new(context)
-            };
-            let hidden = self.model.hidden_states(&input, None, &mut tape);
+            let seed = step_seed.rotate_left(32) ^ micro as u64;
+            let pass = objective.differentiate(&self.model, batch, seed, &mut accumulator)?;
             if let Some(watch) = &mut watch {
-                watch(&tape);
+                watch(&pass.tape);
             }
-            let [batch_size, seq_len, width] = hidden.dims();
-            let hidden = hidden
-                .reshape([batch_size * seq_len, width])
-                .select(0, batch.target_positions.clone());
-            let (value, mut objective) = cross_entropy(
-                &self.model,
-                hidden,
-                batch.target_ids.clone(),
-                self.config.head,
-                scale,
-            );
-            loss += value * scale;
-            if let Some(balance) = &self.balance
-                && let Some(term) = balance.loss(&tape)?
-            {
-                let term = term / batches.len() as f64;
-                let value = f64::from(term.clone().inner().into_scalar::<f32>());
+            loss += pass.loss;
+            if let Some(value) = pass.balance_loss {
                 *balance_loss.get_or_insert(0.0) += value;
-                objective = objective + term;
             }
-            let grads = GradientsParams::from_grads(objective.backward(), &self.model);
-            accumulator.accumulate(&self.model, grads);
         }
+        let tokens = batches.iter().map(|batch| batch.token_count).sum();
         let total = loss + balance_loss.unwrap_or(0.0);
         if !total.is_finite() {
             return Err(TrainError::Diverged { step: self.steps + 1, loss: total });

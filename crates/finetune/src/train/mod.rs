@@ -1,5 +1,6 @@
 //! The training loop, from one optimiser step to a resumable run.
 
+mod backward;
 mod best;
 mod checkpoint;
 mod clip;
@@ -9,6 +10,7 @@ mod error;
 mod learner;
 mod metrics;
 mod periodic;
+mod recompute;
 
 mod observer;
 mod schedule;
@@ -24,6 +26,7 @@ pub use learner::{Learner, LearnerConfig, StepReport};
 pub use metrics::MetricsLog;
 pub use observer::{Progress, Silent, TrainObserver};
 pub use periodic::{EVAL_LOSS, Measurement, PeriodicEvaluation};
+pub use recompute::{Recompute, UnknownRecompute};
 pub use schedule::{LrSchedulerType, Schedule};
 use split::split_gradients;
 pub use trainer::{TrainSummary, Trainer};

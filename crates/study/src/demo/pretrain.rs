@@ -12,7 +12,7 @@ use crate::StudyError;
 use crate::world::{BOS, EOS, PAD, World};
 use data::Collator;
 use evaluation::Head;
-use finetune::train::{Learner, LearnerConfig, LrSchedulerType, Schedule};
+use finetune::train::{Learner, LearnerConfig, LrSchedulerType, Recompute, Schedule};
 
 /// The pre-trained model of the demo, frozen, with its world.
 #[derive(Clone)]
@@ -117,6 +117,7 @@ fn pretrain(
         loraplus_lr_ratio: None,
         head: Head::Trained,
         seed: config.seed,
+        recompute: Recompute::None,
     };
     let mut learner = Learner::new(model, None, learner);
     let schedule = Schedule {

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use burn::tensor::Device;
-use model_zoo::{CausalLm, Decoder, LoadOptions, ModelError, TextTokenizer, resolve_model};
+use model_zoo::{CausalLm, Decoder, ModelError, TextTokenizer, resolve_model};
 use rand::seq::SliceRandom;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use router::stable_hash;
@@ -18,6 +18,7 @@ use data::{
     BatchPlan, DataFile, EncodeConfig, EncodeReport, Sample, encode_records, read_records, split,
 };
 use evaluation::{ExactMatch, evaluate};
+use finetune::run::load_base;
 use finetune::train::TrainingConfig;
 
 /// The seed of what is held out, which is the same for all runs.
@@ -54,8 +55,7 @@ impl DataGround {
         let folder =
             resolve_model(&source.path, source.revision.as_deref()).map_err(ModelError::from)?;
         let tokenizer = TextTokenizer::from_folder(&folder)?;
-        let options = LoadOptions { split_fused: source.split_fused, ..LoadOptions::default() };
-        let model = Decoder::load(&folder, &options, device)?;
+        let model = load_base(&folder, source, device)?;
         let encoding = EncodeConfig {
             template: data.template.clone(),
             max_length: data.max_length.min(model.max_positions()),

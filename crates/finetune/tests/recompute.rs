@@ -1,0 +1,115 @@
+//! Computing activations again changes no loss, no gradient and no running statistic.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::{Device, TensorData};
+use data::{Collator, Sample};
+use finetune::train::{Learner, LearnerConfig, Recompute, StepReport, TrainingConfig};
+use model_zoo::{CausalLm, Decoder, DecoderConfig};
+use moe_adapter::{
+    AdapterConfig, AttachOptions, LayersToTransform, Preset, TargetModules, adapter_state,
+    attach_with,
+};
+
+const VOCABULARY: u32 = 40;
+
+fn samples() -> Vec<Sample> {
+    (0..4_u32)
+        .map(|row| Sample {
+            // Longer than a block of queries of the attention, and of unequal lengths.
+            input_ids: (0..60 + 9 * row).map(|at| (5 * row + 3 * at) % VOCABULARY).collect(),
+            target_mask: (0..60 + 9 * row).map(|at| at > 0).collect(),
+            task_type: Some(row % 2),
+        })
+        .collect()
+}
+
+type State = BTreeMap<String, Vec<f32>>;
+
+/// What a step of gradient descent reports, and by how much it moves each tensor.
+fn step(config: &AdapterConfig, recompute: Recompute) -> (StepReport, State) {
+    let llama = DecoderConfig::new(VOCABULARY as usize, 32, 48, 4, 4);
+    let mut model: Decoder = Decoder::init_random(&llama, 0, &Device::flex()).unwrap().no_grad();
+    attach_with(&mut model, config, AttachOptions { seed: 1, ..Default::default() }).unwrap();
+    let values = |model: &Decoder| -> State {
+        let values = |data: TensorData| data.iter::<f32>().collect();
+        adapter_state(model).into_iter().map(|(name, data)| (name, values(data))).collect()
+    };
+    let before = values(&model);
+    let balance = config.balance_loss.as_ref().map(|loss| loss.init().unwrap());
+    // Far below epsilon, AdamW moves each value by its gradient times a factor.
+    let learner = LearnerConfig {
+        adam_epsilon: 1e6,
+        max_grad_norm: 0.0,
+        loraplus_lr_ratio: None,
+        recompute,
+        ..LearnerConfig::new(&TrainingConfig::default(), config)
+    };
+    let mut learner = Learner::new(model, balance, learner);
+    let device = learner.model().device();
+    let samples = samples();
+    let batches: Vec<_> = samples
+        .chunks(2)
+        .map(|chunk| {
+            let refs: Vec<_> = chunk.iter().collect();
+            Collator::new(0).collate(&refs).unwrap().to_device(&device)
+        })
+        .collect();
+    let report = learner.step(&batches, 1e9).unwrap();
+    let mut after = values(&learner.model().valid());
+    for (name, values) in &mut after {
+        values.iter_mut().zip(&before[name]).for_each(|(after, before)| *after -= before);
+    }
+    (report, after)
+}
+
+/// Compares groups of so many layers with none.
+fn same(name: &str, config: &AdapterConfig, groups: &[usize]) {
+    let (expected, moves) = step(config, Recompute::None);
+    for recompute in groups.iter().copied().map(Recompute::Every) {
+        let (found, again) = step(config, recompute);
+        let close = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs();
+        assert!(close(found.loss, expected.loss), "{name}, {recompute}: {found:?}, {expected:?}");
+        assert!(close(found.grad_norm, expected.grad_norm), "{name}, {recompute}: {found:?}");
+        let balance = found.balance_loss.zip(expected.balance_loss);
+        assert!(balance.is_none_or(|(a, b)| close(a, b)), "{name}, {recompute}: {balance:?}");
+        assert_eq!(found.balance_loss.is_some(), expected.balance_loss.is_some(), "{name}");
+        assert!(again.keys().eq(moves.keys()));
+        let largest = moves.values().flatten().fold(0.0f32, |max, x| max.max(x.abs()));
+        assert!(largest > 0.0, "{name} moves nothing");
+        for (tensor, expected) in &moves {
+            for (a, b) in again[tensor].iter().zip(expected) {
+                assert!((a - b).abs() <= 2e-6 * largest, "{name}, {recompute}, {tensor}: {a}, {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_preset_learns_the_same() {
+    for preset in Preset::ALL {
+        same(&preset.to_string(), &preset.config(), &[1, 3]);
+    }
+}
+
+#[test]
+fn dropout_and_noise_are_drawn_again() {
+    for preset in [Preset::LoramoePaper, Preset::Mixlora, Preset::Slim] {
+        let mut config = preset.config();
+        config.lora_dropout = 0.3;
+        // A layer at a time, groups that leave a rest or none, and one group of all.
+        same(&format!("{preset} with dropout"), &config, &[1, 2, 3, 9]);
+    }
+}
+
+#[test]
+fn layers_without_an_adapter_pass_the_gradient_on() {
+    let mut config = AdapterConfig::lora(4, 8.0, TargetModules::all_linear());
+    config.layers_to_transform = Some(LayersToTransform::Many(vec![1, 3]));
+    same("two layers", &config, &[1, 2]);
+    config.modules_to_save = Some(TargetModules::Names(vec!["embed_tokens".into(), "norm".into()]));
+    same("embeddings", &config, &[1, 2]);
+}
