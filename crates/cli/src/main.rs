@@ -1,5 +1,6 @@
 //! The `lora-moe` command.
 
+mod allocator;
 mod args;
 mod command;
 mod interrupt;
@@ -11,11 +12,6 @@ use clap::Parser;
 
 use args::{Cli, Command};
 use interrupt::Interrupt;
-
-/// Training on a CPU allocates a large buffer for every operation; glibc gives each back to the
-/// system at once and pays for its pages again.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A panic is a mistake of this program: one line says so. `RUST_BACKTRACE=1` shows where.
 fn report_panics() {
@@ -33,6 +29,7 @@ fn report_panics() {
 }
 
 fn main() -> ExitCode {
+    allocator::tune();
     report_panics();
     let cli = Cli::parse();
     let device = cli.device.as_str();

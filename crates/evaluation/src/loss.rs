@@ -1,5 +1,5 @@
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 use model_zoo::CausalLm;
 
 /// Whether the output head learns.
@@ -35,45 +35,39 @@ pub fn cross_entropy<M: CausalLm>(
     match head {
         Head::Trained => {
             let logits = model.logits(hidden);
-            let (value, gradient) = value_and_gradient(logits.clone().inner(), targets);
+            let (losses, gradient) = fused_ops::cross_entropy(logits.clone().inner(), targets);
             let gradient = Tensor::from_inner(gradient * scale);
-            (value, (logits * gradient).sum())
+            (summed(losses), (logits * gradient).sum())
         }
         Head::Frozen => {
             let [rows, _] = hidden.dims();
             let chunk = (CHUNK_BYTES / (4 * model.vocab_size())).max(1);
-            let mut value = 0.0;
+            let mut values = Vec::with_capacity(rows.div_ceil(chunk));
             let mut gradients = Vec::with_capacity(rows.div_ceil(chunk));
             for start in (0..rows).step_by(chunk) {
                 let len = chunk.min(rows - start);
                 let part = hidden.clone().inner().narrow(0, start, len);
                 let part = Tensor::from_inner(part).require_grad();
                 let logits = model.logits(part.clone());
-                let (sum, gradient) = value_and_gradient(
-                    logits.clone().inner(),
-                    targets.clone().narrow(0, start, len),
-                );
-                value += sum;
+                let targets = targets.clone().narrow(0, start, len);
+                let (losses, gradient) = fused_ops::cross_entropy(logits.clone().inner(), targets);
+                values.push(losses);
                 let grads = (logits * Tensor::from_inner(gradient)).sum().backward();
                 if let Some(gradient) = part.grad(&grads) {
                     gradients.push(gradient);
                 }
             }
             let gradient = Tensor::from_inner(Tensor::cat(gradients, 0) * scale);
+            // Read once, after everything: a device computes on while the host does not wait.
+            let value = summed(Tensor::cat(values, 0));
             (value, (hidden * gradient).sum())
         }
     }
 }
 
-/// The summed cross-entropy of `logits` `[T, V]` and its gradient.
-fn value_and_gradient(logits: Tensor<2>, targets: Tensor<1, Int>) -> (f64, Tensor<2>) {
-    let [rows, _] = logits.dims();
-    let targets = targets.reshape([rows, 1]);
-    let log_probabilities = log_softmax(logits, 1);
-    let value = log_probabilities.clone().gather(1, targets.clone()).sum();
-    let minus_one: Tensor<2> = Tensor::full([rows, 1], -1.0, &log_probabilities.device());
-    let gradient = log_probabilities.exp().scatter(1, targets, minus_one, IndexingUpdateOp::Add);
-    (-f64::from(value.into_scalar::<f32>()), gradient)
+/// Summed in f64: a batch has thousands of them.
+fn summed(losses: Tensor<1>) -> f64 {
+    losses.into_data().iter::<f32>().map(f64::from).sum()
 }
 
 /// The summed cross-entropy without a gradient, for evaluation.
@@ -139,7 +133,8 @@ mod tests {
     fn extreme_logits_have_finite_gradients() {
         let logits = Tensor::from_data([[1e4, -1e4, 0.0], [0.0, 0.0, 0.0]], &Device::flex());
         let targets = Tensor::from_data([1, 2], &Device::flex());
-        let (value, gradient) = value_and_gradient(logits, targets);
+        let (losses, gradient) = fused_ops::cross_entropy(logits, targets);
+        let value = summed(losses);
         assert!((value - (2e4 + 3.0_f64.ln())).abs() < 1e-2, "{value}");
         let gradient = gradient.into_data().try_to_vec::<f32>().unwrap();
         assert_eq!(gradient[..3], [1.0, -1.0, 0.0]);

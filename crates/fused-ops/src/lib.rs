@@ -14,6 +14,7 @@
 
 mod attention;
 mod attention_mask;
+mod cross_entropy;
 mod dropout;
 mod linear;
 mod matmul;
@@ -30,6 +31,7 @@ mod kernel;
 
 pub use attention::{attention, attention_composed};
 pub use attention_mask::{AttentionMask, Causal, HIDDEN};
+pub use cross_entropy::{cross_entropy, cross_entropy_composed};
 pub use dropout::{dropout, dropout_composed, dropout_linear, dropout_linear_composed};
 pub use linear::{linear, linear_add, linear_add_composed, linear_composed};
 pub use matmul::matmul_few_rows;

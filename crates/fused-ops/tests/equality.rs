@@ -253,3 +253,23 @@ fn nothing_is_tracked_without_a_tracked_input() {
     let x = Tensor::<2>::ones([2, 3], &plain);
     close("value", &floats(silu_mul(x.clone(), x)), &[0.731_058_6; 6], 1e-6);
 }
+
+#[test]
+fn cross_entropy_is_the_composed_formula() {
+    use burn::tensor::Int;
+    use fused_ops::{cross_entropy, cross_entropy_composed};
+    for (rows, width) in [(1, 1), (3, 17), (70, 1000)] {
+        for scale in [1.0, 30.0] {
+            let logits = random([rows, width]).inner() * scale;
+            let targets: Vec<i64> = (0..rows).map(|row| (row * 7 % width) as i64).collect();
+            let targets =
+                Tensor::<1, Int>::from_data(TensorData::new(targets, [rows]), &Device::flex());
+            let kept = floats(logits.clone());
+            let (losses, gradient) = cross_entropy(logits.clone(), targets.clone());
+            assert_eq!(floats(logits.clone()), kept, "logits that are used elsewhere stay");
+            let (expected, expected_gradient) = cross_entropy_composed(logits, targets);
+            close("losses", &floats(losses), &floats(expected), 4e-6);
+            close("gradient", &floats(gradient), &floats(expected_gradient), 2e-6);
+        }
+    }
+}

@@ -1,4 +1,4 @@
-use burn::backend::Autodiff;
+use burn::backend::{Autodiff, AutodiffBackend};
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -367,6 +367,14 @@ impl<B: FusedGradients, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
             OpsKind::Tracked(prep) => prep.finish([cos, sin], y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
+    }
+
+    fn log_sum_exp(logits: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::from_inner(B::log_sum_exp(logits.into_primitive()))
+    }
+
+    fn exp_less(logits: FloatTensor<Self>, less: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::from_inner(B::exp_less(logits.into_primitive(), less.into_primitive()))
     }
 
     fn attention(

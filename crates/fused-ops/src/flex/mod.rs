@@ -83,6 +83,14 @@ pub(crate) trait FusedOps: Backend {
         sin: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
 
+    /// See [`cross_entropy`](crate::cross_entropy): the logarithms of the sums of exponentials of
+    /// rows, `[T, V]` to `[T]`. Not differentiable.
+    fn log_sum_exp(logits: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// The exponentials of rows less a number for each, `[T, V]` and `[T]` to `[T, V]`. Not
+    /// differentiable.
+    fn exp_less(logits: FloatTensor<Self>, less: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// See [`attention`](crate::attention).
     fn attention(
         q: FloatTensor<Self>,

@@ -19,4 +19,4 @@ pub(crate) use few_rows::{
 pub(crate) use norm::{rms_norm, rms_norm_backward};
 pub(crate) use rope::{turn, turn_back};
 pub(crate) use sigmoid::{silu_mul, silu_mul_backward};
-pub(crate) use softmax::{softmax_backward, softmax_row};
+pub(crate) use softmax::{log_sum_exp_of, softmax_backward, softmax_row};

@@ -56,6 +56,34 @@ fn backward<const FMA: bool>(y: &[f32], grad: &mut [f32]) {
     }
 }
 
+#[inline(always)]
+fn log_sum_exp_body<const FMA: bool>(row: &[f32], out: &mut f32) {
+    let top = maximum(row);
+    let mut sums = [0.0f32; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for i in 0..LANES {
+            sums[i] += exp_of_negative::<FMA>(chunk[i] - top);
+        }
+    }
+    let tail: f32 = rest.iter().map(|x| exp_of_negative::<FMA>(x - top)).sum();
+    // The lanes are summed in f64: rows have up to hundreds of thousands of entries.
+    let sum = f64::from(tail) + sums.iter().map(|sum| f64::from(*sum)).sum::<f64>();
+    *out = (f64::from(top) + sum.ln()) as f32;
+}
+
+multiversioned! {
+    /// `out = ln(sum(exp(row)))`.
+    log_sum_exp(row: &[f32], out: &mut f32) = log_sum_exp_body
+}
+
+/// `ln(sum(exp(row)))`.
+pub(crate) fn log_sum_exp_of(row: &[f32]) -> f32 {
+    let mut out = 0.0;
+    log_sum_exp(row, &mut out);
+    out
+}
+
 multiversioned! {
     /// Softmax of the first `visible` scores, after adding the mask where it is not empty; 0 for
     /// the rest.

@@ -1,5 +1,3 @@
-//! The cost of training: steps on random tokens, timed.
-
 use std::time::Instant;
 
 use balance_loss::BalanceLoss;
@@ -11,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use super::peak_rss_mb;
 use crate::train::{Learner, LearnerConfig, Recompute, TrainError, TrainingConfig};
 use data::{Collator, Sample};
 
@@ -100,21 +99,4 @@ where
         trainable,
         loss,
     })
-}
-
-/// Forgets the high-water mark of resident memory, where the system can.
-pub fn reset_peak_rss() {
-    // Where it cannot, the mark stays that of the whole process, which is what it says elsewhere.
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-}
-
-/// The high-water mark of resident memory, from `/proc/self/status`.
-fn peak_rss_mb() -> f64 {
-    std::fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|status| {
-            let line = status.lines().find(|line| line.starts_with("VmHWM:"))?.to_owned();
-            line.split_whitespace().nth(1)?.parse::<f64>().ok()
-        })
-        .map_or(0.0, |kib| kib / 1024.0)
 }
