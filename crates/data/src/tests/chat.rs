@@ -86,6 +86,43 @@ fn what_a_template_marks_is_learned_and_nothing_else() {
 }
 
 #[test]
+fn turns_that_are_not_to_be_learned_are_read_only() {
+    let learned = |chat, train_on, unlearned: usize| {
+        let mut encoder = TestEncoder::new();
+        encoder.chat = chat;
+        let mut record = conversation(&TALK);
+        let RecordContent::Dialogue(dialogue) = &mut record.content else { panic!("shape") };
+        dialogue.messages[unlearned].train = false;
+        let config = EncodeConfig { chat: ChatConfig { train_on }, ..EncodeConfig::default() };
+        let (samples, _) = encode_records(&[record], &encoder, &config).unwrap();
+        samples.iter().map(|sample| encoder.show(sample)).collect::<Vec<_>>()
+    };
+    for chat in [ChatStyle::Bare, ChatStyle::Marking] {
+        for train_on in [TrainOn::AllTurns, TrainOn::LastTurn, TrainOn::EachTurn] {
+            let first = learned(chat, train_on, 4);
+            assert_eq!(first.len(), 1);
+            assert!(first[0].contains("assistant : [paris]"), "{first:?}");
+            assert!(!first[0].contains("thanks"), "what follows teaches nothing: {first:?}");
+            let second = learned(chat, train_on, 2);
+            assert_eq!(second.len(), 1);
+            assert!(second[0].contains("assistant : paris"), "{second:?}");
+            assert!(second[0].contains("[it] [is] [.]"), "{second:?}");
+        }
+    }
+}
+
+#[test]
+fn a_conversation_without_a_turn_to_learn_is_dropped_and_counted() {
+    let mut record = conversation(&TALK[..3]);
+    let RecordContent::Dialogue(dialogue) = &mut record.content else { panic!("shape") };
+    dialogue.messages[2].train = false;
+    let records = [record, conversation(&TALK[..3])];
+    let encoded = encode_rows(&records, &TestEncoder::new(), &EncodeConfig::default()).unwrap();
+    assert_eq!((encoded.rows, encoded.dropped_rows), (vec![1], [0].into()));
+    assert_eq!(encoded.report.dropped_without_target, 1);
+}
+
+#[test]
 fn a_failing_template_is_named_with_its_record() {
     let error = shown(ChatStyle::Missing).unwrap_err().to_string();
     let expected = "test.jsonl, line 1: rendering the chat template failed: no chat template";
