@@ -1,5 +1,6 @@
 use super::{
     encoder::{ChatStyle, TestEncoder},
+    templates::bytes_tokenizer,
     *,
 };
 
@@ -137,4 +138,22 @@ fn prompt_of_a_conversation_ends_before_its_last_answer() {
     let (samples, _) = encode_records(&[record], &encoder, &EncodeConfig::default()).unwrap();
     assert_eq!(samples[0].input_ids[..prompt.len()], prompt);
     assert_eq!(encoder.words(&samples[0].input_ids[prompt.len()..]), "it is . <|im_end|>");
+}
+
+#[test]
+fn an_answer_that_begins_like_the_thought_of_the_prompt_is_whole() {
+    let template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}\
+                    {% if add_generation_prompt %}<assistant><think>\n{% endif %}";
+    let tokenizer = bytes_tokenizer().with_chat_template(template).unwrap();
+    let talk = [(Role::User, "a"), (Role::Assistant, "<table>"), (Role::User, "b")];
+    for train_on in [TrainOn::AllTurns, TrainOn::LastTurn, TrainOn::EachTurn] {
+        let config = EncodeConfig { chat: ChatConfig { train_on }, ..EncodeConfig::default() };
+        let (samples, report) =
+            encode_records(&[conversation(&talk)], &tokenizer, &config).unwrap();
+        let pieces = Piece::of(&samples[0], &tokenizer).unwrap();
+        let learned = pieces.iter().filter(|piece| piece.learned);
+        let learned: Vec<_> = learned.map(|piece| piece.text.as_str()).collect();
+        assert_eq!(learned, ["<table>", "</s>"], "{pieces:?}");
+        assert_eq!(report.boundary_splits, 0);
+    }
 }
