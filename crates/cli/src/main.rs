@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     let interrupt = Interrupt::default();
     let result = match &cli.command {
         Command::Train(args) => command::train::run(args, device, &interrupt),
+        Command::Data(args) => command::data::run(args),
         Command::Eval(args) => command::eval::run(args, device, &interrupt),
         Command::Generate(args) => command::generate::run(args, device),
         Command::Logits(args) => command::logits::run(args, device),

@@ -1,6 +1,8 @@
+use std::borrow::Cow;
+
 use super::{
-    DataError, EncodeConfig, EncodeReport, Message, Origin, PromptTemplate, Record, RecordContent,
-    Role, Sample, TextEncoder,
+    DataError, Dialogue, EncodeConfig, EncodeReport, Encoded, Instruction, Message, Origin,
+    PromptTemplate, Record, RecordContent, Role, Sample, TextEncoder,
     chat::{self, Conversation},
     segments::Segments,
 };
@@ -15,37 +17,52 @@ use super::{
 /// token stands between the two, and they are always encoded separately.
 ///
 /// Targets are the answer and the end token; in a conversation the assistant's turns with the
-/// template's end marker, as [`ChatConfig`](super::ChatConfig) says. With `train_on_prompt`
-/// everything is. Position 0 never is.
+/// template's end marker, as [`ChatConfig`](super::ChatConfig) says; of a plain text everything.
+/// With `train_on_prompt` everything is. Position 0 never is.
 ///
 /// Samples longer than `max_length` lose their end (and with it the end token), those left without
 /// a target are left out; both are counted in the report.
 ///
 /// # Errors
-/// [`DataError::NoTargets`] when nothing is left, [`DataError::MixedTaskTypes`] when only some
-/// records have a task type, [`DataError::NoEndToken`], [`DataError::ChatPrefix`],
-/// [`DataError::TemplateDropsInput`], those of the tokenizer and of [`EncodeConfig::check`].
+/// [`DataError::NoTargets`] when nothing is left, and those of [`encode_rows`].
 pub fn encode_records(
     records: &[Record],
     encoder: &dyn TextEncoder,
     config: &EncodeConfig,
 ) -> Result<(Vec<Sample>, EncodeReport), DataError> {
+    let Encoded { samples, report, .. } = encode_rows(records, encoder, config)?;
+    if samples.is_empty() { Err(DataError::NoTargets { report }) } else { Ok((samples, report)) }
+}
+
+/// As [`encode_records`], and tells which record each sample comes from and what became of records
+/// that are cut or left out.
+///
+/// # Errors
+/// [`DataError::MixedTaskTypes`] when only some records have a task type,
+/// [`DataError::NoEndToken`], [`DataError::ChatPrefix`], [`DataError::TemplateDrops`], those of the
+/// tokenizer and of [`EncodeConfig::check`].
+pub fn encode_rows(
+    records: &[Record],
+    encoder: &dyn TextEncoder,
+    config: &EncodeConfig,
+) -> Result<Encoded, DataError> {
     config.check()?;
     if records.is_empty() {
         return Err(DataError::NoRecords("an empty list of records".into()));
     }
     check_task_types(records)?;
-    let mut samples = Vec::with_capacity(records.len());
-    let mut report = EncodeReport::default();
-    for record in records {
+    let mut all = Encoded::default();
+    for (row, record) in records.iter().enumerate() {
         let encoded = encode_record(record, encoder, config)?;
+        let mut kept = false;
         if encoded.is_empty() {
-            report.dropped_without_target += 1;
+            all.report.dropped_without_target += 1;
         }
         for Segments { mut ids, mut mask, splits } in encoded {
-            report.boundary_splits += splits;
+            all.report.boundary_splits += splits;
             if ids.len() > config.max_length {
-                report.truncated += 1;
+                all.report.truncated += 1;
+                all.cut_rows.insert(row);
                 ids.truncate(config.max_length);
                 mask.truncate(config.max_length);
             }
@@ -59,22 +76,27 @@ pub fn encode_records(
             let sample = Sample { input_ids: ids, target_mask: mask, task_type };
             let targets = sample.target_count();
             if targets == 0 {
-                report.dropped_without_target += 1;
+                all.report.dropped_without_target += 1;
                 continue;
             }
-            report.samples += 1;
-            report.tokens += sample.len();
-            report.target_tokens += targets;
-            samples.push(sample);
+            all.report.samples += 1;
+            all.report.tokens += sample.len();
+            all.report.target_tokens += targets;
+            all.samples.push(sample);
+            all.rows.push(row);
+            kept = true;
+        }
+        if !kept {
+            all.dropped_rows.insert(row);
         }
     }
-    if samples.is_empty() { Err(DataError::NoTargets { report }) } else { Ok((samples, report)) }
+    Ok(all)
 }
 
 /// The prompt of one record as generation must see it: the tokens before its (last) answer.
 ///
 /// # Errors
-/// As [`encode_records`], for one record.
+/// As [`encode_rows`], for one record.
 pub fn encode_prompt(
     record: &Record,
     encoder: &dyn TextEncoder,
@@ -83,9 +105,10 @@ pub fn encode_prompt(
     let origin = &record.origin;
     let mut segments = Segments::default();
     match Draft::new(record, template)? {
-        Draft::Chat(messages) => {
+        Draft::Chat(dialogue) => {
+            let messages = &dialogue.messages;
             let turn = messages.iter().rposition(|message| message.role == Role::Assistant);
-            let before = &messages[..turn.unwrap_or(messages.len())];
+            let before = dialogue.view().first(turn.unwrap_or(messages.len()));
             let text = chat::prompt(before, encoder, origin)?;
             segments.append(&text, &[(text.len(), false)], false, encoder, origin)?;
         }
@@ -107,8 +130,8 @@ fn encode_record(
     let origin = &record.origin;
     let mut segments = Segments::default();
     match Draft::new(record, &config.template)? {
-        Draft::Chat(messages) => {
-            let conversations = chat::render(&messages, config.chat.train_on, encoder, origin)?;
+        Draft::Chat(dialogue) => {
+            let conversations = chat::render(&dialogue, config.chat.train_on, encoder, origin)?;
             let encoded = conversations.into_iter().map(|conversation| {
                 let Conversation { text, cuts, closed } = conversation;
                 let mut segments = Segments::default();
@@ -168,26 +191,40 @@ fn end_token(encoder: &dyn TextEncoder, needed_by: &'static str) -> Result<u32, 
 
 /// A record with its template applied.
 enum Draft<'a> {
-    Chat(Vec<Message>),
+    Chat(Cow<'a, Dialogue>),
     Text { prompt: String, answer: &'a str, separated: bool },
 }
 
 impl<'a> Draft<'a> {
     fn new(record: &'a Record, template: &PromptTemplate) -> Result<Self, DataError> {
-        let (prompt, answer, separated) = match &record.content {
-            RecordContent::Messages(messages) => return Ok(Self::Chat(messages.clone())),
-            RecordContent::Instruction { instruction, input, output } => {
-                let prompt = template.render(instruction, input, &record.origin)?;
-                (prompt, output, *template == PromptTemplate::Plain)
+        let as_chat = *template == PromptTemplate::Chat;
+        Ok(match &record.content {
+            RecordContent::Dialogue(dialogue) => Self::Chat(Cow::Borrowed(dialogue)),
+            RecordContent::Instruction(instruction) => {
+                let Instruction { instruction: text, input, output, system, history } = instruction;
+                let prompt = template.render(text, input, &record.origin)?;
+                if as_chat {
+                    return Ok(Self::Chat(Cow::Owned(instruction.dialogue(prompt))));
+                }
+                let dropped = [(system.is_some(), "system"), (!history.is_empty(), "history")];
+                if let Some((_, key)) = dropped.into_iter().find(|(there, _)| *there) {
+                    let (origin, remedy) = (record.origin.clone(), "set `template` to \"chat\"");
+                    return Err(DataError::TemplateDrops { origin, key, remedy });
+                }
+                let separated = *template == PromptTemplate::Plain;
+                Self::Text { prompt, answer: output, separated }
             }
-            RecordContent::Completion { prompt, completion } => (prompt.clone(), completion, false),
-        };
-        Ok(match template {
-            PromptTemplate::Chat => Self::Chat(vec![
-                Message::new(Role::User, prompt),
-                Message::new(Role::Assistant, answer.as_str()),
-            ]),
-            _ => Self::Text { prompt, answer, separated },
+            RecordContent::Completion { prompt, completion } if as_chat => {
+                let turns = [(Role::User, prompt), (Role::Assistant, completion)];
+                let turns = turns.map(|(role, text)| Message::new(role, text.as_str()));
+                Self::Chat(Cow::Owned(Dialogue::new(turns.into())))
+            }
+            RecordContent::Completion { prompt, completion } => {
+                Self::Text { prompt: prompt.clone(), answer: completion, separated: false }
+            }
+            RecordContent::Text(text) => {
+                Self::Text { prompt: String::new(), answer: text, separated: false }
+            }
         })
     }
 }

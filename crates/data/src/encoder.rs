@@ -1,6 +1,6 @@
 use model_zoo::MarkedChat;
 
-use super::Message;
+use super::DialogueView;
 
 /// Any error of a tokenizer.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -24,7 +24,7 @@ pub trait TextEncoder {
     /// Without a chat template, or whatever the template reports.
     fn render_chat(
         &self,
-        messages: &[Message],
+        chat: DialogueView<'_>,
         add_generation_prompt: bool,
     ) -> Result<String, BoxError>;
 
@@ -33,7 +33,7 @@ pub trait TextEncoder {
     ///
     /// # Errors
     /// Whatever the template reports.
-    fn render_marked_chat(&self, _messages: &[Message]) -> Result<Option<MarkedChat>, BoxError> {
+    fn render_marked_chat(&self, _chat: DialogueView<'_>) -> Result<Option<MarkedChat>, BoxError> {
         Ok(None)
     }
 }

@@ -12,17 +12,27 @@ pub enum DataError {
     /// No records, or no files.
     #[error("no records in {0}; give at least one file with at least one record")]
     NoRecords(String),
-    /// A record of no known shape.
+    /// A first record that has no known shape, or several.
     #[error(
-        "{origin}: no known record shape, its keys are {found}; allowed: `instruction` + `output` \
-         (and `input`), `messages`, `prompt` + `completion`, `question` + `answer`; \
-         `task_type` is optional"
+        "{origin}: {found}; its columns are {columns}. Known shapes: {}; name one by `shape`, or the \
+         columns by `columns`",
+        super::Shape::list()
     )]
     UnknownShape {
         /// Where.
         origin: Origin,
-        /// The keys found.
+        /// What was found: no shape, or which.
         found: String,
+        /// The columns.
+        columns: String,
+    },
+    /// A path with `*` that is no pattern, or files that cannot be listed.
+    #[error("`{path}`: {message}")]
+    Path {
+        /// The path.
+        path: String,
+        /// What is wrong.
+        message: String,
     },
     /// A key with a value that is not allowed.
     #[error("{origin}: `{key}` is {found}; allowed: {allowed}")]
@@ -55,13 +65,15 @@ pub enum DataError {
         /// What is allowed.
         allowed: &'static str,
     },
-    /// A template without `{input}` met a record with one.
-    #[error(
-        "{origin}: has an `input`, which the prompt template drops; add {{input}} to the template"
-    )]
-    TemplateDropsInput {
+    /// A template met a record with something that it has no place for.
+    #[error("{origin}: has `{key}`, which the prompt template drops; {remedy}")]
+    TemplateDrops {
         /// Where.
         origin: Origin,
+        /// The key.
+        key: &'static str,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A chat template that renders a conversation's beginning differently on its own.
     #[error(

@@ -5,8 +5,8 @@ use super::{DataError, Origin};
 /// How an instruction becomes a prompt.
 ///
 /// In a configuration file: `"alpaca"`, `"plain"`, `"chat"` or `{ custom = "Q: {instruction}\nA:"
-/// }`. Records of the shape `messages` always use the chat template; records with a finished
-/// `prompt` keep it, except under `chat`, where it becomes the user's turn.
+/// }`. Conversations always use the chat template; records with a finished `prompt` keep it, except
+/// under `chat`, where it becomes the user's turn; plain texts have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PromptTemplate {
@@ -64,7 +64,8 @@ impl PromptTemplate {
             Self::Custom(text) => {
                 let pieces = pieces(text)?;
                 if has_input && !pieces.contains(&Piece::Input) {
-                    return Err(DataError::TemplateDropsInput { origin: origin.clone() });
+                    let (origin, remedy) = (origin.clone(), "add {input} to the template");
+                    return Err(DataError::TemplateDrops { origin, key: "input", remedy });
                 }
                 pieces
                     .iter()

@@ -1,6 +1,6 @@
-use model_zoo::{ChatMessage, MarkedChat, TextTokenizer};
+use model_zoo::{MarkedChat, TextTokenizer, TokenizerError};
 
-use super::{BoxError, Message, TextEncoder};
+use super::{BoxError, DialogueView, TextEncoder, message::TemplateMessage, tool_calls};
 
 impl TextEncoder for TextTokenizer {
     fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, BoxError> {
@@ -13,20 +13,41 @@ impl TextEncoder for TextTokenizer {
 
     fn render_chat(
         &self,
-        messages: &[Message],
+        chat: DialogueView<'_>,
         add_generation_prompt: bool,
     ) -> Result<String, BoxError> {
-        Ok(self.apply_chat_template(&chat_messages(messages), add_generation_prompt)?)
+        with_arguments(chat, |messages| {
+            TextTokenizer::render_chat(self, messages, chat.tools, add_generation_prompt)
+        })
     }
 
-    fn render_marked_chat(&self, messages: &[Message]) -> Result<Option<MarkedChat>, BoxError> {
-        Ok(self.apply_marked_chat_template(&chat_messages(messages))?)
+    fn render_marked_chat(&self, chat: DialogueView<'_>) -> Result<Option<MarkedChat>, BoxError> {
+        with_arguments(chat, |messages| {
+            TextTokenizer::render_marked_chat(self, messages, chat.tools)
+        })
     }
 }
 
-fn chat_messages(messages: &[Message]) -> Vec<ChatMessage> {
-    messages
+/// Renders with arguments of tool calls as objects, which most templates expect; where a template
+/// refuses these and the data has them as text, as text.
+fn with_arguments<T>(
+    chat: DialogueView<'_>,
+    render: impl Fn(&[TemplateMessage<'_>]) -> Result<T, TokenizerError>,
+) -> Result<T, BoxError> {
+    let messages = |parse_arguments: bool| -> Vec<_> {
+        let messages = chat.messages.iter();
+        messages.map(|message| TemplateMessage { message, parse_arguments }).collect()
+    };
+    let refused = match render(&messages(true)) {
+        Ok(rendered) => return Ok(rendered),
+        Err(refused) => refused,
+    };
+    let have_text = chat
+        .messages
         .iter()
-        .map(|message| ChatMessage::new(message.role.as_str(), message.content.clone()))
-        .collect()
+        .any(|message| message.field("tool_calls").is_some_and(tool_calls::have_text));
+    match have_text {
+        true => render(&messages(false)).map_err(|_| refused.into()),
+        false => Err(refused.into()),
+    }
 }

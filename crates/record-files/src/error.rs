@@ -23,8 +23,8 @@ pub enum RecordFileError {
         offset: usize,
     },
     /// Neither the extension nor the first character says what the file is.
-    #[error("{}: neither JSON, CSV, TSV, text nor Parquet by its name, and begins with `{found}`: \
-        JSON begins with `[` or `{{`", file.display())]
+    #[error("{}: not JSON, which begins with `[` or `{{`, but `{found}`; a table's name ends in \
+        .csv or .tsv, text's in .txt, Parquet's in .parquet", file.display())]
     UnknownForm {
         /// The file.
         file: PathBuf,

@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use crate::packing;
+
 /// The form of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileForm {
@@ -14,11 +16,11 @@ pub enum FileForm {
 }
 
 impl FileForm {
-    /// The form that the extension stands for (before `.gz`); JSON is known by its content too.
+    /// The form that the extension stands for (before `.gz` or `.zst`); JSON is known by its content
+    /// too.
     pub fn of_extension(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-        let name = name.strip_suffix(".gz").unwrap_or(&name);
-        match name.rsplit_once('.')?.1 {
+        match packing::unpacked(&name).rsplit_once('.')?.1 {
             "json" | "jsonl" | "ndjson" => Some(Self::Json),
             "csv" | "tsv" => Some(Self::Table),
             "txt" | "raw" => Some(Self::Text),

@@ -2,7 +2,7 @@
 //!
 //! [`read_rows`] reads JSON arrays, JSON Lines, a JSON object that holds the rows under a key, CSV,
 //! TSV, plain text, and Parquet (feature `parquet`); files that end in `.gz` need the feature
-//! `gzip`. Without a form given in [`ReadOptions`] the extension decides for tables, Parquet and
+//! `gzip`, those in `.zst` the feature `parquet`, which brings Zstandard. Without a form given in [`ReadOptions`] the extension decides for tables, Parquet and
 //! text, and the content for everything else.
 //!
 //! ```
@@ -17,13 +17,14 @@
 //! # }
 //! ```
 
-mod bytes;
 mod error;
 mod excerpt;
 mod form;
 mod json;
 mod options;
+mod ordered;
 mod origin;
+mod packing;
 mod parquet_file;
 mod read;
 mod row;
@@ -34,6 +35,7 @@ pub use error::RecordFileError;
 pub use excerpt::excerpt;
 pub use form::FileForm;
 pub use options::{ReadOptions, SampleBy};
+pub use ordered::{OrderedValue, RowValue};
 pub use origin::Origin;
-pub use read::{FileRow, read_rows};
+pub use read::{FileRow, read_rows, read_rows_as};
 pub use row::Row;

@@ -15,6 +15,8 @@ pub struct ReadOptions {
     pub column_names: Option<Vec<String>>,
     /// Whether a table without names for its columns begins with a row; they are named `0`, `1` …
     pub headerless: bool,
+    /// Whether all values of a table are text, also where a whole column is numbers.
+    pub untyped: bool,
     /// Whether quotation marks in a table are text like any other.
     pub no_quoting: bool,
 }

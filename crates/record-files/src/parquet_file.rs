@@ -1,9 +1,12 @@
 use std::{path::Path, sync::Arc};
 
-use crate::{FileRow, RecordFileError};
+use crate::{FileRow, RecordFileError, RowValue};
 
 #[cfg(not(feature = "parquet"))]
-pub(crate) fn read(file: &Arc<Path>) -> Result<Vec<FileRow>, RecordFileError> {
+pub(crate) fn read<V: RowValue>(
+    file: &Arc<Path>,
+    _: Option<Vec<u8>>,
+) -> Result<Vec<FileRow<V>>, RecordFileError> {
     Err(RecordFileError::NeedsFeature { file: file.to_path_buf(), feature: "parquet" })
 }
 
@@ -14,18 +17,33 @@ pub(crate) use with_parquet::read;
 mod with_parquet {
     use std::fs::File;
 
+    use bytes::Bytes;
+    use indexmap::IndexMap;
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::Field;
-    use serde_json::{Map, Number, Value};
+    use serde_json::{Number, Value};
 
     use super::*;
-    use crate::{Origin, Row};
+    use crate::{OrderedValue, Origin, Row};
 
-    pub(crate) fn read(file: &Arc<Path>) -> Result<Vec<FileRow>, RecordFileError> {
+    /// Reads a file, or the bytes of one that was packed.
+    pub(crate) fn read<V: RowValue>(
+        file: &Arc<Path>,
+        bytes: Option<Vec<u8>>,
+    ) -> Result<Vec<FileRow<V>>, RecordFileError> {
         let wrong =
             |message: String| RecordFileError::Parquet { file: file.to_path_buf(), message };
-        let opened = File::open(file).map_err(RecordFileError::io(file))?;
-        let reader = SerializedFileReader::new(opened).map_err(|error| wrong(error.to_string()))?;
+        let reader: Box<dyn FileReader> = match bytes {
+            Some(bytes) => Box::new(
+                SerializedFileReader::new(Bytes::from(bytes))
+                    .map_err(|error| wrong(error.to_string()))?,
+            ),
+            None => {
+                let opened = File::open(file).map_err(RecordFileError::io(file))?;
+                let reader = SerializedFileReader::new(opened);
+                Box::new(reader.map_err(|error| wrong(error.to_string()))?)
+            }
+        };
         let rows = reader.get_row_iter(None).map_err(|error| wrong(error.to_string()))?;
         let mut read = Vec::new();
         for (index, row) in rows.enumerate() {
@@ -35,7 +53,7 @@ mod with_parquet {
                 let value = value(field).ok_or_else(|| {
                     wrong(format!("row {index}: a value of column `{name}` cannot be read"))
                 })?;
-                values.insert(name.clone(), value);
+                values.insert(name.clone(), V::from(value));
             }
             let origin = Origin { file: file.clone(), row: index, line: None };
             read.push(FileRow { row: values, origin });
@@ -44,7 +62,24 @@ mod with_parquet {
     }
 
     /// Bytes become a list of numbers; dates and times are left to nobody: tasks have none.
-    fn value(field: &Field) -> Option<Value> {
+    fn value(field: &Field) -> Option<OrderedValue> {
+        Some(match field {
+            Field::Str(value) => value.as_str().into(),
+            Field::Group(row) => {
+                let mut map = IndexMap::new();
+                for (name, field) in row.get_column_iter() {
+                    map.insert(name.clone(), value(field)?);
+                }
+                OrderedValue::Object(map)
+            }
+            Field::ListInternal(list) => {
+                OrderedValue::Array(list.elements().iter().map(value).collect::<Option<Vec<_>>>()?)
+            }
+            other => scalar(other)?.into(),
+        })
+    }
+
+    fn scalar(field: &Field) -> Option<Value> {
         Some(match field {
             Field::Null => Value::Null,
             Field::Bool(value) => (*value).into(),
@@ -58,18 +93,7 @@ mod with_parquet {
             Field::ULong(value) => (*value).into(),
             Field::Float(value) => number(f64::from(*value)),
             Field::Double(value) => number(*value),
-            Field::Str(value) => value.as_str().into(),
             Field::Bytes(value) => value.data().to_vec().into(),
-            Field::Group(row) => {
-                let mut map = Map::new();
-                for (name, field) in row.get_column_iter() {
-                    map.insert(name.clone(), value(field)?);
-                }
-                Value::Object(map)
-            }
-            Field::ListInternal(list) => {
-                list.elements().iter().map(value).collect::<Option<Vec<_>>>()?.into()
-            }
             _ => return None,
         })
     }

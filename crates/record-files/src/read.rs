@@ -1,13 +1,15 @@
 use std::{path::Path, sync::Arc};
 
-use crate::{FileForm, Origin, ReadOptions, RecordFileError, Row};
-use crate::{bytes, excerpt, json, parquet_file, table, text};
+use serde_json::Value;
+
+use crate::{FileForm, Origin, ReadOptions, RecordFileError, Row, RowValue};
+use crate::{excerpt, json, packing, parquet_file, table, text};
 
 /// A row and where it comes from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct FileRow {
+pub struct FileRow<V = Value> {
     /// The values.
-    pub row: Row,
+    pub row: Row<V>,
     /// The file and the place in it.
     pub origin: Origin,
 }
@@ -19,14 +21,25 @@ pub struct FileRow {
 /// # Errors
 /// Names the file and the line or index of the first row that cannot be read.
 pub fn read_rows(path: &Path, options: &ReadOptions) -> Result<Vec<FileRow>, RecordFileError> {
+    read_rows_as(path, options)
+}
+
+/// As [`read_rows`], with values of another type.
+///
+/// # Errors
+/// As [`read_rows`].
+pub fn read_rows_as<V: RowValue>(
+    path: &Path,
+    options: &ReadOptions,
+) -> Result<Vec<FileRow<V>>, RecordFileError> {
     let file: Arc<Path> = Arc::from(path);
     let form = options.form.or_else(|| FileForm::of_extension(path));
-    if form == Some(FileForm::Parquet) {
-        return parquet_file::read(&file);
+    if form == Some(FileForm::Parquet) && !packing::is_packed(path) {
+        return parquet_file::read(&file, None);
     }
-    let bytes = bytes::read_bytes(path)?;
-    if form.is_none() && bytes.starts_with(b"PAR1") {
-        return parquet_file::read(&file);
+    let bytes = packing::read_bytes(path)?;
+    if form == Some(FileForm::Parquet) || form.is_none() && bytes.starts_with(b"PAR1") {
+        return parquet_file::read(&file, Some(bytes));
     }
     let text = std::str::from_utf8(&bytes).map_err(|error| RecordFileError::NotUtf8 {
         file: path.to_owned(),
@@ -116,7 +129,7 @@ mod tests {
             "a.json, index 1: a row is an object of named values, not `3`"
         );
         let error = plain("a.bin", "\u{1b}[2Jx").unwrap_err();
-        assert!(error.contains("begins with `\\u{1b}[2Jx`"), "{error}");
+        assert!(error.contains("begins with `[` or `{`, but `\\u{1b}[2Jx`"), "{error}");
         assert_eq!(
             read("a.json", b"{\"a\": \"\xff\"}", &ReadOptions::default()).unwrap_err(),
             "a.json: not UTF-8 at byte 7"

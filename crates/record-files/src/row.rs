@@ -1,4 +1,5 @@
 use std::fmt;
+use std::marker::PhantomData;
 
 use indexmap::IndexMap;
 use serde::de::{MapAccess, Visitor};
@@ -9,18 +10,25 @@ use serde_json::Value;
 /// The named values of one row, in the order of the file.
 ///
 /// Two rows are equal if they have equal values under the same names, in any order. Objects below
-/// the first level keep their keys in alphabetical order.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Row(IndexMap<String, Value>);
+/// the first level keep their keys in alphabetical order, unless the values are
+/// [`OrderedValue`](crate::OrderedValue)s.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row<V = Value>(IndexMap<String, V>);
 
-impl Row {
+impl<V> Default for Row<V> {
+    fn default() -> Self {
+        Self(IndexMap::new())
+    }
+}
+
+impl<V> Row<V> {
     /// The value of a column.
-    pub fn get(&self, column: &str) -> Option<&Value> {
+    pub fn get(&self, column: &str) -> Option<&V> {
         self.0.get(column)
     }
 
     /// Sets a column; a new one comes last.
-    pub fn insert(&mut self, column: impl Into<String>, value: impl Into<Value>) {
+    pub fn insert(&mut self, column: impl Into<String>, value: impl Into<V>) {
         self.0.insert(column.into(), value.into());
     }
 
@@ -30,8 +38,13 @@ impl Row {
     }
 
     /// Columns and values, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
         self.0.iter().map(|(column, value)| (column.as_str(), value))
+    }
+
+    /// The values by column.
+    pub(crate) fn into_values(self) -> IndexMap<String, V> {
+        self.0
     }
 
     /// How many columns there are.
@@ -45,13 +58,13 @@ impl Row {
     }
 }
 
-impl FromIterator<(String, Value)> for Row {
-    fn from_iter<I: IntoIterator<Item = (String, Value)>>(values: I) -> Self {
+impl<V> FromIterator<(String, V)> for Row<V> {
+    fn from_iter<I: IntoIterator<Item = (String, V)>>(values: I) -> Self {
         Self(values.into_iter().collect())
     }
 }
 
-impl Serialize for Row {
+impl<V: Serialize> Serialize for Row<V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (column, value) in &self.0 {
@@ -61,22 +74,22 @@ impl Serialize for Row {
     }
 }
 
-impl<'de> Deserialize<'de> for Row {
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Row<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(RowVisitor)
+        deserializer.deserialize_map(RowVisitor(PhantomData))
     }
 }
 
-struct RowVisitor;
+struct RowVisitor<V>(PhantomData<V>);
 
-impl<'de> Visitor<'de> for RowVisitor {
-    type Value = Row;
+impl<'de, V: Deserialize<'de>> Visitor<'de> for RowVisitor<V> {
+    type Value = Row<V>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object, the values of a row by name")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row<V>, A::Error> {
         let mut row = IndexMap::with_capacity(map.size_hint().unwrap_or(0));
         while let Some((column, value)) = map.next_entry()? {
             row.insert(column, value);

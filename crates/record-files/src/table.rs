@@ -3,17 +3,17 @@ use std::{path::Path, sync::Arc};
 use csv::{ReaderBuilder, StringRecord};
 use serde_json::Value;
 
-use crate::{FileRow, Origin, ReadOptions, RecordFileError, excerpt};
+use crate::{FileRow, Origin, ReadOptions, RecordFileError, RowValue, excerpt, packing};
 
 /// The rows of a table.
 ///
 /// A column whose values are all integers, numbers or `true`/`false` has that type, with null for
-/// empty values; any other is text, where empty stays empty.
-pub(crate) fn read(
+/// empty values; any other is text, where empty stays empty. With `untyped` all are text.
+pub(crate) fn read<V: RowValue>(
     file: &Arc<Path>,
     text: &str,
     options: &ReadOptions,
-) -> Result<Vec<FileRow>, RecordFileError> {
+) -> Result<Vec<FileRow<V>>, RecordFileError> {
     let wrong = |line, message| RecordFileError::Table { file: file.to_path_buf(), line, message };
     let mut reader = ReaderBuilder::new()
         .delimiter(options.delimiter.unwrap_or_else(|| usual_delimiter(file)))
@@ -54,14 +54,17 @@ pub(crate) fn read(
         records.push((line, record));
     }
     let types: Vec<ColumnType> = (0..names.len())
-        .map(|column| ColumnType::of(records.iter().filter_map(|(_, record)| record.get(column))))
+        .map(|column| match options.untyped {
+            true => ColumnType::Text,
+            false => ColumnType::of(records.iter().filter_map(|(_, record)| record.get(column))),
+        })
         .collect();
     let rows = records.iter().enumerate().map(|(row, (line, record))| FileRow {
         row: names
             .iter()
             .zip(record.iter())
             .zip(&types)
-            .map(|((name, value), kind)| (name.clone(), kind.value(value)))
+            .map(|((name, value), kind)| (name.clone(), V::from(kind.value(value))))
             .collect(),
         origin: Origin {
             file: file.clone(),
@@ -74,7 +77,7 @@ pub(crate) fn read(
 
 fn usual_delimiter(path: &Path) -> u8 {
     let name = path.to_string_lossy().to_ascii_lowercase();
-    if name.strip_suffix(".gz").unwrap_or(&name).ends_with(".tsv") { b'\t' } else { b',' }
+    if packing::unpacked(&name).ends_with(".tsv") { b'\t' } else { b',' }
 }
 
 /// The type that all values of a column have.

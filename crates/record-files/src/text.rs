@@ -1,9 +1,15 @@
 use std::{path::Path, sync::Arc};
 
-use crate::{FileRow, Origin, Row, SampleBy};
+use serde_json::Value;
+
+use crate::{FileRow, Origin, Row, RowValue, SampleBy};
 
 /// The rows of a text file, each with the one column `text`.
-pub(crate) fn read(file: &Arc<Path>, text: &str, sample_by: SampleBy) -> Vec<FileRow> {
+pub(crate) fn read<V: RowValue>(
+    file: &Arc<Path>,
+    text: &str,
+    sample_by: SampleBy,
+) -> Vec<FileRow<V>> {
     let text = text.replace("\r\n", "\n");
     let samples: Vec<(usize, &str)> = match sample_by {
         SampleBy::Line => text.lines().enumerate().map(|(line, text)| (line + 1, text)).collect(),
@@ -13,7 +19,7 @@ pub(crate) fn read(file: &Arc<Path>, text: &str, sample_by: SampleBy) -> Vec<Fil
     };
     let row = |(index, (line, text)): (usize, (usize, &str))| {
         let mut row = Row::default();
-        row.insert("text", text);
+        row.insert("text", Value::from(text));
         FileRow { row, origin: Origin { file: file.clone(), row: index, line: Some(line) } }
     };
     samples.into_iter().enumerate().map(row).collect()

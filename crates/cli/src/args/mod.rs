@@ -39,6 +39,8 @@ pub struct Cli {
 pub enum Command {
     /// Train an adapter as a configuration file describes it.
     Train(TrainArgs),
+    /// Show what a model will see of the data of a run, and what of it is learned.
+    Data(DataArgs),
     /// Measure a model, with or without adapters: scores on tasks, or its loss on data.
     Eval(Box<EvalArgs>),
     /// Continue a text.
@@ -83,6 +85,30 @@ pub struct TrainArgs {
     /// Continue from the newest checkpoint in `training.output_dir`.
     #[arg(long)]
     pub resume: bool,
+}
+
+/// Arguments of `data`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  lora-moe data --config run.toml
+  lora-moe data --config run.toml --show 20 --set data.template=chat
+  lora-moe data --config run.toml --json > samples.jsonl
+
+On a terminal what is learned is green; elsewhere it stands in brackets ⟦ ⟧. No weights are read.")]
+pub struct DataArgs {
+    /// The configuration of the run.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Overrides a key of the configuration; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// How many rows of the training data are shown. Default 5, with --json all.
+    #[arg(long, value_name = "ROWS")]
+    pub show: Option<usize>,
+    /// Print a JSON object a line for each sample instead: input_ids, labels (-100 where a token is
+    /// not learned), text and origin; the counts go to standard error.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The model of a command.

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use lora_moe::data::{Origin, Record, RecordContent, encode_prompt};
+use lora_moe::data::{Instruction, Origin, Record, RecordContent, encode_prompt};
 use lora_moe::device::parse_device;
 use lora_moe::finetune::run::load_model;
 use lora_moe::model_zoo::{GenerationConfig, TextTokenizer, generate};
@@ -60,11 +60,10 @@ pub fn run(args: &GenerateArgs, device: &str) -> Result<()> {
 /// A record of an instruction without an answer.
 fn instruction(text: &str) -> Record {
     Record {
-        content: RecordContent::Instruction {
+        content: RecordContent::Instruction(Instruction {
             instruction: text.to_owned(),
-            input: String::new(),
-            output: String::new(),
-        },
+            ..Instruction::default()
+        }),
         task_type: None,
         origin: Origin { file: Path::new("--prompt").into(), row: 0, line: None },
     }

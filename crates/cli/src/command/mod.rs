@@ -2,6 +2,7 @@ pub mod bench;
 pub mod besides;
 pub mod config;
 pub mod convert;
+pub mod data;
 pub mod demo;
 pub mod eval;
 pub mod extract;

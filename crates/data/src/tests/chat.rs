@@ -1,5 +1,6 @@
 use super::{
     encoder::{ChatStyle, TestEncoder},
+    templates::bytes_tokenizer,
     *,
 };
 
@@ -86,6 +87,43 @@ fn what_a_template_marks_is_learned_and_nothing_else() {
 }
 
 #[test]
+fn turns_that_are_not_to_be_learned_are_read_only() {
+    let learned = |chat, train_on, unlearned: usize| {
+        let mut encoder = TestEncoder::new();
+        encoder.chat = chat;
+        let mut record = conversation(&TALK);
+        let RecordContent::Dialogue(dialogue) = &mut record.content else { panic!("shape") };
+        dialogue.messages[unlearned].train = false;
+        let config = EncodeConfig { chat: ChatConfig { train_on }, ..EncodeConfig::default() };
+        let (samples, _) = encode_records(&[record], &encoder, &config).unwrap();
+        samples.iter().map(|sample| encoder.show(sample)).collect::<Vec<_>>()
+    };
+    for chat in [ChatStyle::Bare, ChatStyle::Marking] {
+        for train_on in [TrainOn::AllTurns, TrainOn::LastTurn, TrainOn::EachTurn] {
+            let first = learned(chat, train_on, 4);
+            assert_eq!(first.len(), 1);
+            assert!(first[0].contains("assistant : [paris]"), "{first:?}");
+            assert!(!first[0].contains("thanks"), "what follows teaches nothing: {first:?}");
+            let second = learned(chat, train_on, 2);
+            assert_eq!(second.len(), 1);
+            assert!(second[0].contains("assistant : paris"), "{second:?}");
+            assert!(second[0].contains("[it] [is] [.]"), "{second:?}");
+        }
+    }
+}
+
+#[test]
+fn a_conversation_without_a_turn_to_learn_is_dropped_and_counted() {
+    let mut record = conversation(&TALK[..3]);
+    let RecordContent::Dialogue(dialogue) = &mut record.content else { panic!("shape") };
+    dialogue.messages[2].train = false;
+    let records = [record, conversation(&TALK[..3])];
+    let encoded = encode_rows(&records, &TestEncoder::new(), &EncodeConfig::default()).unwrap();
+    assert_eq!((encoded.rows, encoded.dropped_rows), (vec![1], [0].into()));
+    assert_eq!(encoded.report.dropped_without_target, 1);
+}
+
+#[test]
 fn a_failing_template_is_named_with_its_record() {
     let error = shown(ChatStyle::Missing).unwrap_err().to_string();
     let expected = "test.jsonl, line 1: rendering the chat template failed: no chat template";
@@ -100,4 +138,22 @@ fn prompt_of_a_conversation_ends_before_its_last_answer() {
     let (samples, _) = encode_records(&[record], &encoder, &EncodeConfig::default()).unwrap();
     assert_eq!(samples[0].input_ids[..prompt.len()], prompt);
     assert_eq!(encoder.words(&samples[0].input_ids[prompt.len()..]), "it is . <|im_end|>");
+}
+
+#[test]
+fn an_answer_that_begins_like_the_thought_of_the_prompt_is_whole() {
+    let template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}\
+                    {% if add_generation_prompt %}<assistant><think>\n{% endif %}";
+    let tokenizer = bytes_tokenizer().with_chat_template(template).unwrap();
+    let talk = [(Role::User, "a"), (Role::Assistant, "<table>"), (Role::User, "b")];
+    for train_on in [TrainOn::AllTurns, TrainOn::LastTurn, TrainOn::EachTurn] {
+        let config = EncodeConfig { chat: ChatConfig { train_on }, ..EncodeConfig::default() };
+        let (samples, report) =
+            encode_records(&[conversation(&talk)], &tokenizer, &config).unwrap();
+        let pieces = Piece::of(&samples[0], &tokenizer).unwrap();
+        let learned = pieces.iter().filter(|piece| piece.learned);
+        let learned: Vec<_> = learned.map(|piece| piece.text.as_str()).collect();
+        assert_eq!(learned, ["<table>", "</s>"], "{pieces:?}");
+        assert_eq!(report.boundary_splits, 0);
+    }
 }

@@ -53,6 +53,37 @@ fn finished_prompts_are_literal_unless_chat() {
 }
 
 #[test]
+fn all_of_a_text_is_learned() {
+    let encoder = TestEncoder::new();
+    for template in [PromptTemplate::Alpaca, PromptTemplate::Plain, PromptTemplate::Chat] {
+        let text = record(RecordContent::Text("a b".into()));
+        assert_eq!(encode_prompt(&text, &encoder, &template).unwrap(), [0]);
+        assert_eq!(shown(text, &with_template(template)).0, "<s> [a] [b] [</s>]");
+    }
+}
+
+#[test]
+fn system_and_history_need_a_chat_template() {
+    let mut record = instruction("thanks", "", "hello");
+    let RecordContent::Instruction(content) = &mut record.content else { panic!("shape") };
+    content.system = Some("be brief".into());
+    content.history = vec![("name".into(), "paris".into())];
+    let encoder = TestEncoder::new();
+    for template in [PromptTemplate::Alpaca, PromptTemplate::Plain] {
+        let one = std::slice::from_ref(&record);
+        let error = encode_records(one, &encoder, &with_template(template)).unwrap_err();
+        let expected = "test.jsonl, line 1: has `system`, which the prompt template drops; set \
+                        `template` to \"chat\"";
+        assert_eq!(error.to_string(), expected);
+    }
+    let (text, _) = shown(record, &with_template(PromptTemplate::Chat));
+    let expected = "<|im_start|> system be brief <|im_end|> <|im_start|> user name <|im_end|> \
+                    <|im_start|> assistant [paris] [<|im_end|>] <|im_start|> user thanks <|im_end|> \
+                    <|im_start|> assistant [hello] [<|im_end|>]";
+    assert_eq!(text, expected);
+}
+
+#[test]
 fn train_on_prompt_leaves_out_only_the_first_position() {
     let config = EncodeConfig { train_on_prompt: true, ..EncodeConfig::default() };
     assert_eq!(shown(completion("a", "b"), &config).0, "<s> [a] [b] [</s>]");

@@ -4,7 +4,7 @@ use tokenizers::{
     processors::template::TemplateProcessing,
 };
 
-use super::super::{BoxError, Message, Role, Sample, TextEncoder};
+use super::super::{BoxError, DialogueView, Role, Sample, TextEncoder};
 
 const SPECIAL: [&str; 4] = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"];
 const WORDS: &str = "<unk> name the capital of france paris is it . : .. :. ### system user assistant \
@@ -74,9 +74,10 @@ impl TextEncoder for TestEncoder {
 
     fn render_chat(
         &self,
-        messages: &[Message],
+        chat: DialogueView<'_>,
         add_generation_prompt: bool,
     ) -> Result<String, BoxError> {
+        let messages = chat.messages;
         let (open, middle, close) = match self.chat {
             ChatStyle::Marked => ("<|im_start|>", "\n", "<|im_end|>\n"),
             ChatStyle::Bare | ChatStyle::Counting => ("", ": ", "\n"),
@@ -87,9 +88,10 @@ impl TextEncoder for TestEncoder {
         if matches!(self.chat, ChatStyle::Counting) {
             text.push_str(&format!("{} messages\n", messages.len()));
         }
-        for (turn, Message { role, content }) in messages.iter().enumerate() {
+        for (turn, message) in messages.iter().enumerate() {
+            let (role, content) = (message.role, message.text());
             let forgotten = matches!(self.chat, ChatStyle::Forgetful) && turn + 1 < messages.len();
-            let content = if forgotten && *role == Role::Assistant { ".." } else { content };
+            let content = if forgotten && role == Role::Assistant { ".." } else { content };
             text.push_str(&format!("{open}{}{middle}{content}{close}", role.as_str()));
         }
         if add_generation_prompt {
@@ -101,16 +103,16 @@ impl TextEncoder for TestEncoder {
         Ok(text)
     }
 
-    fn render_marked_chat(&self, messages: &[Message]) -> Result<Option<MarkedChat>, BoxError> {
+    fn render_marked_chat(&self, chat: DialogueView<'_>) -> Result<Option<MarkedChat>, BoxError> {
         if !matches!(self.chat, ChatStyle::Marking) {
             return Ok(None);
         }
-        let text = self.render_chat(messages, false)?;
+        let text = self.render_chat(chat, false)?;
         let mut ranges = Vec::new();
         let mut from = 0;
-        for message in messages.iter().filter(|message| message.role == Role::Assistant) {
-            let begin = from + text[from..].find(&message.content).unwrap();
-            from = begin + message.content.len();
+        for message in chat.messages.iter().filter(|message| message.role == Role::Assistant) {
+            let begin = from + text[from..].find(message.text()).unwrap();
+            from = begin + message.text().len();
             ranges.push(begin..from);
         }
         Ok(Some(MarkedChat { text, assistant: ranges }))

@@ -4,11 +4,18 @@ mod batch;
 mod chat;
 mod encode;
 mod encoder;
+mod messages;
+mod paths;
+mod piece;
 mod plan;
 mod read;
 mod real;
+mod same_samples;
+mod shapes;
 mod split;
+mod summary;
 mod template;
+mod templates;
 
 use std::{path::Path, sync::Arc};
 
@@ -21,11 +28,12 @@ fn record(content: RecordContent) -> Record {
 }
 
 fn instruction(instruction: &str, input: &str, output: &str) -> Record {
-    record(RecordContent::Instruction {
+    record(RecordContent::Instruction(Instruction {
         instruction: instruction.into(),
         input: input.into(),
         output: output.into(),
-    })
+        ..Instruction::default()
+    }))
 }
 
 fn completion(prompt: &str, completion: &str) -> Record {
@@ -34,7 +42,7 @@ fn completion(prompt: &str, completion: &str) -> Record {
 
 fn conversation(turns: &[(Role, &str)]) -> Record {
     let messages = turns.iter().map(|&(role, content)| Message::new(role, content)).collect();
-    record(RecordContent::Messages(messages))
+    record(RecordContent::Dialogue(Dialogue::new(messages)))
 }
 
 fn with_template(template: PromptTemplate) -> EncodeConfig {

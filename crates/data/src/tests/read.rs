@@ -9,7 +9,7 @@ fn read(bytes: &[u8]) -> Result<Vec<Record>, DataError> {
 fn read_typed(bytes: &[u8], task_type: Option<u32>) -> Result<Vec<Record>, DataError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
-    read_records(&[DataFile { path: file.path().into(), task_type }])
+    read_records(&[DataFile { path: file.path().into(), task_type, ..DataFile::default() }])
 }
 
 fn message(bytes: &str) -> String {
@@ -30,10 +30,10 @@ fn reads_an_array_of_instructions() {
 #[test]
 fn reads_json_lines_with_byte_order_mark_and_blank_lines() {
     let text = "\u{feff}\n{\"prompt\": \"a\", \"completion\": \"b\"}\r\n\r\n  \n\
-                {\"question\": \"a\", \"answer\": \"b\"}\n";
+                {\"prompt\": \"a\", \"completion\": \"c\", \"more\": 1}\n";
     let records = read(text.as_bytes()).unwrap();
     assert_eq!(records[0].content, completion("a", "b").content);
-    assert_eq!(records[1].content, instruction("a", "", "b").content);
+    assert_eq!(records[1].content, completion("a", "c").content);
     assert_eq!((records[1].origin.row, records[1].origin.line), (1, Some(5)));
 }
 
@@ -42,8 +42,8 @@ fn reads_messages() {
     let text = r#"{"messages": [{"role": "system", "content": ""}, {"role": "user", "content": "a"},
                    {"role": "assistant", "content": "b"}, {"role": "tool", "content": "c"}]}"#;
     let records = read(text.replace('\n', " ").as_bytes()).unwrap();
-    let RecordContent::Messages(messages) = &records[0].content else { panic!("shape") };
-    assert_eq!(messages[3], Message::new(Role::Tool, "c"));
+    let RecordContent::Dialogue(dialogue) = &records[0].content else { panic!("shape") };
+    assert_eq!(dialogue.messages[3], Message::new(Role::Tool, "c"));
     assert_eq!(records[0].answer(), "b");
 }
 
@@ -68,9 +68,12 @@ fn a_file_gives_its_task_type_to_records_without_one() {
 #[test]
 fn errors_name_place_key_and_what_is_allowed() {
     let cases = [
-        (r#"{"instruction": "a"}"#, "line 1: no known record shape, its keys are `instruction`;"),
+        (
+            r#"{"instruction": "a"}"#,
+            "line 1: no known shape; its columns are `instruction`. Known shapes: \"instruction\": `inst",
+        ),
         (r#"{"instruction": "a", "output": null}"#, "`output` (null)"),
-        ("{}", "its keys are none; allowed: `instruction` + `output`"),
+        ("{}", "no known shape; its columns are none. Known shapes: "),
         (r#"{"instruction": "a", "output": 5}"#, "`output` is the number 5; allowed: a string"),
         (r#"{"instruction": "a", "input": [1], "output": "b"}"#, "`input` is a list of 1 values"),
         (
@@ -79,8 +82,15 @@ fn errors_name_place_key_and_what_is_allowed() {
         ),
         (r#"{"question": "a", "answer": ["b"]}"#, "`answer` is a list of 1 values"),
         (r#"{"messages": "a"}"#, "`messages` is the string \"a\"; allowed: a list of"),
+        (
+            "{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"question\": \"a\", \"answer\": \"b\"}",
+            "line 2: `prompt` is absent; allowed: a string",
+        ),
         (r#"{"messages": []}"#, "`messages` is without an assistant turn"),
-        (r#"{"messages": ["a"]}"#, "`messages[0]` is the string \"a\"; allowed: {role, content}"),
+        (
+            r#"{"messages": ["a"]}"#,
+            "`messages[0]` is the string \"a\"; allowed: {role, content} or",
+        ),
         (
             r#"{"messages": [{"role": "gpt", "content": "a"}]}"#,
             "`messages[0].role` is the string \"gpt\"",
@@ -109,7 +119,10 @@ fn errors_name_place_key_and_what_is_allowed() {
         ),
         ("{\"prompt\": \"a\", \"completion\": \"b\"}\n\n{\"prompt\": }", "line 3: expected value"),
         ("[\n{},\n{\"a\" 1}]", "line 3: expected `:`"),
-        ("a,b\n1,2", "begins with `a,b"),
+        (
+            "a,b\n1,2",
+            "not JSON, which begins with `[` or `{`, but `a,b\\n1,2`; a table's name ends in",
+        ),
         ("", "no records in"),
         ("[]", "no records in"),
     ];

@@ -41,7 +41,7 @@ fn own_template_is_checked() {
     let template = PromptTemplate::Custom("{instruction}".into());
     assert_eq!(render(&template, " ").unwrap(), "do");
     let error = render(&template, "it").unwrap_err().to_string();
-    assert!(error.starts_with("test.jsonl, line 1: has an `input`"), "{error}");
+    assert!(error.starts_with("test.jsonl, line 1: has `input`"), "{error}");
     assert!(error.contains("add {input} to the template"), "{error}");
 }
 

@@ -67,6 +67,7 @@ impl DatasetConfig {
                     _ => Err(node.wrong(key, "0 (quotation marks quote) or 3 (they do not)")),
                 })?
                 .unwrap_or(false),
+            untyped: false,
         };
         for key in ["delimiter", "sep"] {
             let delimiter =

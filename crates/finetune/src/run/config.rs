@@ -55,7 +55,7 @@ pub struct ModelConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// Files to train on, JSON or JSON Lines.
+    /// Files to train on.
     pub train: Vec<DataFile>,
     /// Files to validate on.
     #[serde(default)]
@@ -76,6 +76,13 @@ pub struct DataConfig {
     /// How conversations are learned.
     #[serde(default)]
     pub chat: ChatConfig,
+}
+
+impl DataConfig {
+    /// The longest sample in tokens, of a model with so many positions.
+    pub fn longest(&self, max_positions: usize) -> usize {
+        self.max_length.min(max_positions)
+    }
 }
 
 fn default_max_length() -> usize {

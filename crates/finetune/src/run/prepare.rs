@@ -15,7 +15,10 @@ use svd_init::SvdCache;
 use super::{DataConfig, ModelConfig, RunConfig, TrainedPart};
 use crate::calibrate::calibrate;
 use crate::train::{TrainError, latest_checkpoint};
-use data::{DataFile, EncodeConfig, EncodeReport, Sample, encode_records, read_records, split};
+use data::{
+    DataError, DataFile, EncodeConfig, EncodeReport, Encoded, Record, Sample, encode_rows,
+    read_records, split,
+};
 
 /// A model with its adapters attached, and the samples of a run.
 pub struct PreparedRun {
@@ -52,7 +55,7 @@ impl PreparedRun {
             .map_err(ModelError::from)?;
         let tokenizer = TextTokenizer::from_folder(&folder)?;
         let mut model = load_base(&folder, &run.model, device)?;
-        let max_length = run.data.max_length.min(model.max_positions());
+        let max_length = run.data.longest(model.max_positions());
         let (mut train, train_report) =
             load_samples(&run.data.train, &run.data, max_length, &tokenizer)?;
         let validation = if !run.data.validation.is_empty() {
@@ -101,6 +104,25 @@ pub fn load_samples(
     max_length: usize,
     tokenizer: &TextTokenizer,
 ) -> Result<(Vec<Sample>, EncodeReport), TrainError> {
+    let (_, Encoded { samples, report, .. }) = load_rows(files, data, max_length, tokenizer)?;
+    match samples.is_empty() {
+        true => Err(DataError::NoTargets { report }.into()),
+        false => Ok((samples, report)),
+    }
+}
+
+/// As [`load_samples`], with the records, and what became of each of them; there may be no sample
+/// left.
+///
+/// # Errors
+///
+/// [`TrainError`] naming the file and record at fault.
+pub fn load_rows(
+    files: &[DataFile],
+    data: &DataConfig,
+    max_length: usize,
+    tokenizer: &TextTokenizer,
+) -> Result<(Vec<Record>, Encoded), TrainError> {
     let config = EncodeConfig {
         template: data.template.clone(),
         max_length,
@@ -109,7 +131,8 @@ pub fn load_samples(
         ..EncodeConfig::default()
     };
     let records = read_records(files)?;
-    Ok(encode_records(&records, tokenizer, &config)?)
+    let encoded = encode_rows(&records, tokenizer, &config)?;
+    Ok((records, encoded))
 }
 
 /// Reads the folder of a model that is to have an adapter.

@@ -47,7 +47,8 @@ preset = "{preset}"
 # train = "all"
 {adapter}
 [data]
-# Files of rows with instruction/input/output, messages, or prompt/completion.{task_type}
+# Files of rows with instruction/input/output, messages, prompt/completion or text; `lora-moe data`
+# shows what the model will see of them.{task_type}
 # Files to validate on; or a share (0.05) or a count (200) of the training data is held out.
 # validation = [{{ path = "validation.json" }}]
 validation_split = 0.05

@@ -1,14 +1,14 @@
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde, Value};
-use minijinja::{Environment, Error, ErrorKind, context};
+use minijinja::value::{Kwargs, Serde, Value, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, Output, State, context, escape_formatter};
 use serde::{Deserialize, Serialize};
 
 use super::error::TokenizerError;
-use super::json::python_json;
+use super::json::PythonJson;
 use super::marks::{self, MarkedChat};
 use super::time;
 
-/// One message of a conversation.
+/// One message of a conversation that has nothing but a role and a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatMessage {
     /// Who speaks: `system`, `user` or `assistant`.
@@ -48,6 +48,7 @@ impl ChatTemplate {
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", |format: String| time::format_now(&format));
         environment.add_filter("tojson", tojson);
+        environment.set_formatter(python_text);
         environment.set_fuel(Some(FUEL));
         let marked = marks::with_marks(source);
         let marks = marked.is_some();
@@ -60,45 +61,75 @@ impl ChatTemplate {
     /// `None` where the template does not mark them.
     pub(super) fn render_marked(
         &self,
-        messages: &[ChatMessage],
-        bos_token: Option<String>,
-        eos_token: Option<String>,
+        chat: &TemplateInput,
     ) -> Result<Option<MarkedChat>, TokenizerError> {
         if !self.marks {
             return Ok(None);
         }
-        self.render_raw(messages, false, bos_token, eos_token).map(|text| Some(marks::taken(&text)))
+        self.render_raw(chat).map(|text| Some(marks::taken(&text)))
     }
 
-    pub(super) fn render(
-        &self,
-        messages: &[ChatMessage],
-        add_generation_prompt: bool,
-        bos_token: Option<String>,
-        eos_token: Option<String>,
-    ) -> Result<String, TokenizerError> {
-        let text = self.render_raw(messages, add_generation_prompt, bos_token, eos_token)?;
+    pub(super) fn render(&self, chat: &TemplateInput) -> Result<String, TokenizerError> {
+        let text = self.render_raw(chat)?;
         Ok(if self.marks { marks::taken(&text).text } else { text })
     }
 
     /// With marks.
-    fn render_raw(
-        &self,
-        messages: &[ChatMessage],
-        add_generation_prompt: bool,
-        bos_token: Option<String>,
-        eos_token: Option<String>,
-    ) -> Result<String, TokenizerError> {
+    fn render_raw(&self, chat: &TemplateInput) -> Result<String, TokenizerError> {
         let template = self.environment.get_template(NAME).map_err(wrong)?;
-        let messages = Value::from(Serde(messages));
-        let context = context! {
-            messages,
-            add_generation_prompt,
-            bos_token => bos_token.unwrap_or_default(),
-            eos_token => eos_token.unwrap_or_default(),
-        };
-        template.render(context).map_err(wrong)
+        template.render(chat.context()).map_err(wrong)
     }
+}
+
+/// What a template sees.
+pub(super) struct TemplateInput {
+    messages: Value,
+    tools: Value,
+    add_generation_prompt: bool,
+    pub(super) bos_token: Option<String>,
+    pub(super) eos_token: Option<String>,
+    pub(super) pad_token: Option<String>,
+}
+
+impl TemplateInput {
+    pub(super) fn new<M: Serialize, T: Serialize>(
+        messages: &[M],
+        tools: Option<&[T]>,
+        add_generation_prompt: bool,
+    ) -> Self {
+        Self {
+            messages: Value::from(Serde(messages)),
+            // As transformers: no tools are none, not undefined.
+            tools: tools.map_or(Value::from(()), |tools| Value::from(Serde(tools))),
+            add_generation_prompt,
+            bos_token: None,
+            eos_token: None,
+            pad_token: None,
+        }
+    }
+
+    fn context(&self) -> Value {
+        context! {
+            messages => self.messages.clone(),
+            tools => self.tools.clone(),
+            documents => (),
+            add_generation_prompt => self.add_generation_prompt,
+            bos_token => self.bos_token.as_deref().unwrap_or_default(),
+            eos_token => self.eos_token.as_deref().unwrap_or_default(),
+            pad_token => self.pad_token.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
+/// What Python prints for values that are no text.
+fn python_text(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    let text = match value.kind() {
+        ValueKind::None => "None",
+        ValueKind::Bool if value.is_true() => "True",
+        ValueKind::Bool => "False",
+        _ => return escape_formatter(out, state, value),
+    };
+    out.write_str(text).map_err(Error::from)
 }
 
 fn wrong(error: Error) -> TokenizerError {
@@ -120,13 +151,21 @@ fn raise_exception(message: String) -> Result<Value, Error> {
 }
 
 fn tojson(value: Value, options: Kwargs) -> Result<Value, Error> {
-    let indent: Option<usize> = options.get("indent")?;
-    // Python's other options change nothing for what templates print.
-    for ignored in ["ensure_ascii", "separators", "sort_keys"] {
-        let _: Option<Value> = options.get(ignored)?;
-    }
+    let json = PythonJson {
+        indent: options.get("indent")?,
+        separators: match options.get::<Option<Vec<String>>>("separators")?.as_deref() {
+            Some([between, after_key]) => Some((between.clone(), after_key.clone())),
+            Some(_) => {
+                let message = "`separators` of tojson are two texts";
+                return Err(Error::new(ErrorKind::InvalidOperation, message));
+            }
+            None => None,
+        },
+        sort_keys: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
+        ensure_ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
+    };
     options.assert_all_used()?;
-    python_json(&value, indent)
+    json.write(&value)
         .map(Value::from_safe_string)
         .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
 }
@@ -135,9 +174,14 @@ fn tojson(value: Value, options: Kwargs) -> Result<Value, Error> {
 mod tests {
     use super::*;
 
+    fn input(messages: &[ChatMessage], add_generation_prompt: bool) -> TemplateInput {
+        let mut input = TemplateInput::new(messages, None::<&[()]>, add_generation_prompt);
+        (input.bos_token, input.eos_token) = (Some("<s>".to_owned()), Some("</s>".to_owned()));
+        input
+    }
+
     fn render(template: &str, messages: &[ChatMessage]) -> Result<String, TokenizerError> {
-        let eos = Some("</s>".to_owned());
-        ChatTemplate::new(template)?.render(messages, true, Some("<s>".to_owned()), eos)
+        ChatTemplate::new(template)?.render(&input(messages, true))
     }
 
     #[test]
@@ -193,6 +237,13 @@ mod tests {
     }
 
     #[test]
+    fn values_print_as_in_python_and_missing_tools_are_none() {
+        let template = "{{ none }} {{ true }} {{ tools }} {{ tools is none }} {{ messages[0].x }}.";
+        let text = render(template, &[ChatMessage::new("user", "x")]).unwrap();
+        assert_eq!(text, "None True None True .");
+    }
+
+    #[test]
     fn a_template_that_does_not_end_is_ended() {
         let long = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}";
         let error = render(long, &[]).unwrap_err();
@@ -214,15 +265,14 @@ mod tests {
         let plain = plain.replace("{%- endgeneration %}", "{%- endif %}");
         let text = render(template, &talk).unwrap();
         assert_eq!(text, render(&plain, &talk).unwrap());
-        let eos = Some("</s>".to_owned());
-        let marked = ChatTemplate::new(template).unwrap().render_marked(&talk, None, eos).unwrap();
-        let MarkedChat { text: marked, assistant } = marked.unwrap();
-        assert_eq!(marked, text);
-        let found: Vec<&str> = assistant.into_iter().map(|range| &marked[range]).collect();
+        let marked = |template: &str| {
+            ChatTemplate::new(template).unwrap().render_marked(&input(&talk, false)).unwrap()
+        };
+        let MarkedChat { text: text_of_marked, assistant } = marked(template).unwrap();
+        assert_eq!(text_of_marked, text);
+        let found: Vec<&str> = assistant.into_iter().map(|range| &text_of_marked[range]).collect();
         assert_eq!(found, ["a!", "cc!"]);
-        assert!(
-            ChatTemplate::new(&plain).unwrap().render_marked(&talk, None, None).unwrap().is_none()
-        );
+        assert!(marked(&plain).is_none());
     }
 
     #[test]

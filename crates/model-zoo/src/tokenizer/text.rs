@@ -1,9 +1,10 @@
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde::Serialize;
 use tokenizers::{Tokenizer, TruncationParams};
 
-use super::chat::{ChatMessage, ChatTemplate};
+use super::chat::{ChatMessage, ChatTemplate, TemplateInput};
 use super::error::TokenizerError;
 use super::marks::MarkedChat;
 
@@ -140,6 +141,15 @@ impl TextTokenizer {
         self.pad.as_ref().map(|token| token.id)
     }
 
+    /// Whether a token is special: one that stands for no text.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.tokenizer
+            .get_added_vocabulary()
+            .get_added_tokens_decoder()
+            .get(&id)
+            .is_some_and(|token| token.special)
+    }
+
     /// The number of tokens, added ones included.
     pub fn vocab_size(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
@@ -167,9 +177,23 @@ impl TextTokenizer {
         messages: &[ChatMessage],
         add_generation_prompt: bool,
     ) -> Result<String, TokenizerError> {
-        let template = self.chat_template.as_ref().ok_or(TokenizerError::NoChatTemplate)?;
-        let text = |token: &Option<SpecialToken>| token.as_ref().map(|token| token.text.clone());
-        template.render(messages, add_generation_prompt, text(&self.bos), text(&self.eos))
+        self.render_chat(messages, None::<&[()]>, add_generation_prompt)
+    }
+
+    /// As [`apply_chat_template`](Self::apply_chat_template), for messages with whatever keys a
+    /// template knows (`tool_calls`, `reasoning_content` …), and with the tools that the model may
+    /// call: objects, whose keys come in the order in which they are serialised.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply_chat_template`](Self::apply_chat_template).
+    pub fn render_chat<M: Serialize, T: Serialize>(
+        &self,
+        messages: &[M],
+        tools: Option<&[T]>,
+        add_generation_prompt: bool,
+    ) -> Result<String, TokenizerError> {
+        self.template()?.render(&self.input(messages, tools, add_generation_prompt))
     }
 
     /// Formats a conversation, and tells which bytes of the text the template marks as the
@@ -179,13 +203,30 @@ impl TextTokenizer {
     /// # Errors
     ///
     /// As [`apply_chat_template`](Self::apply_chat_template).
-    pub fn apply_marked_chat_template(
+    pub fn render_marked_chat<M: Serialize, T: Serialize>(
         &self,
-        messages: &[ChatMessage],
+        messages: &[M],
+        tools: Option<&[T]>,
     ) -> Result<Option<MarkedChat>, TokenizerError> {
-        let template = self.chat_template.as_ref().ok_or(TokenizerError::NoChatTemplate)?;
+        self.template()?.render_marked(&self.input(messages, tools, false))
+    }
+
+    fn template(&self) -> Result<&ChatTemplate, TokenizerError> {
+        self.chat_template.as_ref().ok_or(TokenizerError::NoChatTemplate)
+    }
+
+    fn input<M: Serialize, T: Serialize>(
+        &self,
+        messages: &[M],
+        tools: Option<&[T]>,
+        add_generation_prompt: bool,
+    ) -> TemplateInput {
         let text = |token: &Option<SpecialToken>| token.as_ref().map(|token| token.text.clone());
-        template.render_marked(messages, text(&self.bos), text(&self.eos))
+        let mut input = TemplateInput::new(messages, tools, add_generation_prompt);
+        input.bos_token = text(&self.bos);
+        input.eos_token = text(&self.eos);
+        input.pad_token = text(&self.pad);
+        input
     }
 }
 

@@ -15,7 +15,8 @@ use crate::demo::{DemoMethod, Half};
 use crate::tune::{Tuning, tune};
 use crate::{RunMeasures, StudyAbout, StudyMethod};
 use data::{
-    BatchPlan, DataFile, EncodeConfig, EncodeReport, Sample, encode_records, read_records, split,
+    BatchPlan, DataFile, EncodeConfig, EncodeReport, Sample, encode_records, paths, read_records,
+    split,
 };
 use evaluation::{ExactMatch, evaluate};
 use finetune::run::load_base;
@@ -58,7 +59,7 @@ impl DataGround {
         let model = load_base(&folder, source, device)?;
         let encoding = EncodeConfig {
             template: data.template.clone(),
-            max_length: data.max_length.min(model.max_positions()),
+            max_length: data.longest(model.max_positions()),
             train_on_prompt: data.train_on_prompt,
             chat: data.chat,
             ..EncodeConfig::default()
@@ -88,11 +89,16 @@ impl DataGround {
             }
         }
         let files = data.train.iter().chain(&data.validation).chain(&measures.retain);
-        let files = files.map(|DataFile { path, .. }| path).chain(&measures.text);
+        let mut hashes = Vec::new();
+        for path in files.map(|DataFile { path, .. }| path).chain(&measures.text) {
+            for file in paths(path)? {
+                hashes.push(hashed(&file)?);
+            }
+        }
         Ok(Self {
             config: config.clone(),
             seeds: seeds.to_vec(),
-            files: files.map(|path| hashed(path)).collect::<Result<_, _>>()?,
+            files: hashes,
             validation: Sets {
                 tasks: tasks_validation,
                 knowledge: retain_validation,
