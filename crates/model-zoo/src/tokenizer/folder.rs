@@ -2,12 +2,12 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use tensor_files::write_atomically;
 use tokenizers::Tokenizer;
 
 use super::chat::ChatTemplate;
 use super::error::TokenizerError;
 use super::text::{SpecialToken, TextTokenizer, guarded};
-use crate::files::replace_with;
 
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
@@ -66,7 +66,7 @@ impl TextTokenizer {
         fs::create_dir_all(folder).map_err(|source| io(folder, source))?;
         let write = |name: &str, text: &str| {
             let path = folder.join(name);
-            replace_with(&path, text.as_bytes()).map_err(|source| io(&path, source))
+            write_atomically(&path, text.as_bytes()).map_err(|source| io(&path, source))
         };
         let text = self
             .tokenizer
