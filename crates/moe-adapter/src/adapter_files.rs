@@ -53,6 +53,13 @@ impl AdapterFiles {
     /// [`AdapterError`] when a file cannot be written.
     pub fn write(&self, folder: &Path, file: WeightsFile, end: &str) -> Result<(), AdapterError> {
         self.table.write(&folder.join(file.file_name()))?;
+        // One of a folder without a configuration, which a command that was ended has left.
+        for other in WeightsFile::ALL.into_iter().filter(|other| *other != file) {
+            let path = folder.join(other.file_name());
+            if path.is_file() {
+                std::fs::remove_file(&path).map_err(|source| AdapterError::Io { path, source })?;
+            }
+        }
         let path = folder.join(ADAPTER_CONFIG_FILE);
         let mut text = serde_json::to_string_pretty(&self.config)
             .map_err(|source| AdapterError::Config { path: path.clone(), source })?;
