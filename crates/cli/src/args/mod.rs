@@ -71,7 +71,8 @@ pub enum Command {
 #[command(after_help = "Examples:
   lora-moe train --config run.toml
   lora-moe train --config run.toml --set adapter.num_experts=8 --set training.max_steps=100
-  lora-moe train --config run.toml --resume")]
+  lora-moe train --config run.toml --resume
+  lora-moe train --config run.toml --resume checkpoint-500 --set training.learning_rate=1e-5")]
 pub struct TrainArgs {
     /// The configuration; `lora-moe config` prints one.
     #[arg(long)]
@@ -79,9 +80,9 @@ pub struct TrainArgs {
     /// Overrides a key of the configuration; may be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Continue from the newest checkpoint in `training.output_dir`.
-    #[arg(long)]
-    pub resume: bool,
+    /// Continue from the last healthy checkpoint in `training.output_dir`, or from the one named.
+    #[arg(long, value_name = "CHECKPOINT", num_args = 0..=1)]
+    pub resume: Option<Option<PathBuf>>,
 }
 
 /// The model of a command.
