@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod logits;
 pub mod merge;
 pub mod mix;
+pub mod output;
 pub mod routing;
 pub mod study;
 pub mod template;
