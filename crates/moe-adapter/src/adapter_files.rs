@@ -1,3 +1,4 @@
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -33,8 +34,19 @@ impl AdapterFiles {
     /// [`AdapterError`] naming the file that cannot be read, or the folder that lacks tensors.
     pub fn read(folder: &Path) -> Result<Self, AdapterError> {
         let path = folder.join(ADAPTER_CONFIG_FILE);
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| AdapterError::Io { path: path.clone(), source })?;
+        let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
+            ErrorKind::NotFound => {
+                let what = match () {
+                    () if !folder.exists() => "there is no such folder",
+                    () if folder.join("config.json").is_file() => {
+                        "is the folder of a model, not of an adapter"
+                    }
+                    () => "is not the folder of an adapter: it has no adapter_config.json",
+                };
+                AdapterError::NoAdapterFolder { folder: folder.into(), what }
+            }
+            _ => AdapterError::Io { path: path.clone(), source },
+        })?;
         let config = serde_json::from_str(&text)
             .map_err(|source| AdapterError::Config { path: path.clone(), source })?;
         let candidates = WeightsFile::ALL.map(|file| folder.join(file.file_name()));

@@ -1,4 +1,5 @@
 mod eval;
+mod shell;
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use lora_moe::adapter_formats::AdapterFormat;
 use lora_moe::model_zoo::{HubError, LoadOptions, WeightDType, resolve_model};
 
 pub use eval::EvalArgs;
+pub use shell::{CompletionsArgs, ManArgs};
 
 /// Fine-tune frozen transformers with mixtures of LoRA experts.
 #[derive(Debug, Parser)]
@@ -64,6 +66,10 @@ pub enum Command {
     Study(StudyArgs),
     /// Measure the cost of training.
     Bench(BenchArgs),
+    /// Print the completions of a shell.
+    Completions(CompletionsArgs),
+    /// Write the manual pages of all commands.
+    Man(ManArgs),
 }
 
 /// Arguments of `train`.

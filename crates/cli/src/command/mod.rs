@@ -1,5 +1,6 @@
 pub mod bench;
 pub mod besides;
+pub mod completions;
 pub mod config;
 pub mod convert;
 pub mod demo;
@@ -8,6 +9,7 @@ pub mod extract;
 pub mod generate;
 pub mod inspect;
 pub mod logits;
+pub mod man;
 pub mod merge;
 pub mod mix;
 pub mod output;

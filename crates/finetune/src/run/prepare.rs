@@ -8,7 +8,8 @@ use model_zoo::{
     with_any_model,
 };
 use moe_adapter::{
-    Adaptable, AdaptedLinear, AttachOptions, Projection, StoredAdapter, attach_saved, attach_with,
+    ADAPTER_CONFIG_FILE, Adaptable, AdaptedLinear, AttachOptions, Projection, StoredAdapter,
+    attach_saved, attach_with,
 };
 use svd_init::SvdCache;
 
@@ -66,8 +67,12 @@ impl PreparedRun {
         } else {
             Vec::new()
         };
+        let resumed = checkpoint.is_some();
         let saved = |model: &mut Decoder, folder: &Path| -> Result<usize, TrainError> {
-            let StoredAdapter { state, .. } = read_adapter(folder)?;
+            let StoredAdapter { state, config, .. } = read_adapter(folder)?;
+            if resumed && config != run.adapter {
+                return Err(TrainError::OtherAdapter { path: folder.join(ADAPTER_CONFIG_FILE) });
+            }
             Ok(attach_saved(model, &run.adapter, state, &folder.display().to_string())?)
         };
         let adapted = match (checkpoint, &run.start.from) {

@@ -88,7 +88,7 @@ pub enum TrainError {
         path: PathBuf,
     },
     /// There is no run to resume.
-    #[error("{}: holds no checkpoint to resume from", path.display())]
+    #[error("{}: holds no checkpoint to resume from; start the run without --resume", path.display())]
     NothingToResume {
         /// The folder.
         path: PathBuf,

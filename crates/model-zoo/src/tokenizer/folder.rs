@@ -26,8 +26,15 @@ impl TextTokenizer {
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, TokenizerError> {
         let folder = folder.as_ref();
         let path = folder.join(TOKENIZER);
-        let bytes =
-            fs::read(&path).map_err(|source| TokenizerError::Io { path: path.clone(), source })?;
+        let bytes = fs::read(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => TokenizerError::File {
+                path: path.clone(),
+                message: "is missing; put the one there that the model came with, or save it with \
+                          the save_pretrained of a fast tokenizer of transformers"
+                    .into(),
+            },
+            _ => TokenizerError::Io { path: path.clone(), source },
+        })?;
         let tokenizer = guarded(|| Tokenizer::from_bytes(bytes)).map_err(|error| match error {
             TokenizerError::Text { message } => TokenizerError::File { path, message },
             other => other,
