@@ -114,21 +114,12 @@ pub enum TrainError {
         remedy: String,
     },
     /// A checkpoint of a run that was trained otherwise.
-    #[error(
-        "{}: the run to resume was trained with `training.{key}` = {saved}, but it is now {now}; \
-         restore it, {or}train into another `training.output_dir`", path.display()
-    )]
+    #[error("{}: the run to resume was trained with {message}", path.display())]
     OtherTraining {
         /// Its state.
         path: PathBuf,
-        /// The key.
-        key: String,
-        /// Its value then.
-        saved: String,
-        /// Its value now.
-        now: String,
-        /// What else helps.
-        or: String,
+        /// The key, its value then and now, and what to do.
+        message: String,
     },
     /// A checkpoint of another adapter.
     #[error(

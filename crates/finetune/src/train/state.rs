@@ -90,13 +90,12 @@ impl TrainerState {
                 true => "or name the checkpoint (`--resume CHECKPOINT`), or ",
                 false => "or ",
             };
-            return Err(TrainError::OtherTraining {
-                path: path.into(),
-                key: key.clone(),
-                saved: value.to_string(),
-                now: now.get(key).map_or_else(String::new, Value::to_string),
-                or: or.into(),
-            });
+            let found = now.get(key).map_or_else(String::new, Value::to_string);
+            let message = format!(
+                "`training.{key}` = {value}, but it is now {found}; restore it, {or}train into \
+                 another `training.output_dir`"
+            );
+            return Err(TrainError::OtherTraining { path: path.into(), message });
         }
         Ok(())
     }
