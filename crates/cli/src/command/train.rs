@@ -116,7 +116,7 @@ impl TrainObserver for Bar<'_> {
         let loss = loss.map_or("no number".to_owned(), |loss| format!("{loss:.4}"));
         self.say(format!(
             "warning: step {step}: the checkpoint is not healthy: its loss is {loss}, far above the \
-             run's first; the last healthy one is kept, and --resume goes on from there"
+             start's; the last healthy one is kept, and --resume goes on from there"
         ));
     }
 

@@ -142,7 +142,7 @@ pub enum TrainError {
     },
     /// The losses of all checkpoints are those of a run that has diverged.
     #[error(
-        "{}: no checkpoint is healthy (the loss of each is far above the run's first); start again \
+        "{}: no checkpoint is healthy (the loss of each is far above the start's); start again \
          in another `training.output_dir` with a lower `training.learning_rate`, or go on all the \
          same with `--resume {}`", path.display(), newest.display()
     )]

@@ -3,22 +3,22 @@ use serde::{Deserialize, Serialize};
 /// Whether a checkpoint is one to go on from.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CheckpointHealth {
-    /// The loss of the weights it holds, on the batch of its step; absent where it is no number.
+    /// The loss of the weights it holds on the samples of the first step; absent where it is no number.
     pub loss: Option<f64>,
     /// Whether that loss is one of a run that learns: a number, and at most one nat, or by half,
-    /// above the first loss of the run, whichever is more.
+    /// above that of the start, whichever is more.
     pub healthy: bool,
 }
 
 impl CheckpointHealth {
-    /// The health of weights with a loss, in a run that began with the loss `first`.
+    /// The health of weights with a loss, where the start had the loss `first`.
     pub(super) fn new(loss: f64, first: Option<f64>) -> Self {
         let limit = first.map_or(f64::INFINITY, |first| (first + SLACK).max(first * FACTOR));
         Self { loss: loss.is_finite().then_some(loss), healthy: loss.is_finite() && loss <= limit }
     }
 }
 
-/// Batches differ by less, and a run that has diverged is worse than a guess among all tokens.
+/// What is learned moves a loss by less, and a run that has diverged guesses worse than at random.
 const SLACK: f64 = 1.0;
 const FACTOR: f64 = 1.5;
 

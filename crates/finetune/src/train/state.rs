@@ -12,7 +12,8 @@ pub struct TrainerState {
     pub step: usize,
     /// The optimiser steps of the whole run.
     pub total_steps: usize,
-    /// The loss of the first step that had one.
+    /// The loss of the start on the samples of the first step, without dropout; absent where it is
+    /// not finite.
     pub first_loss: Option<f64>,
     /// Whether the checkpoint is one to go on from; absent before there is one.
     pub health: Option<CheckpointHealth>,
@@ -47,8 +48,7 @@ impl TrainerState {
 
     /// Takes in a step that was made. One suffices to end steps that are skipped; what was rolled
     /// back goes wrong again later, so there a healthy checkpoint does.
-    pub(super) fn stepped(&mut self, loss: f64, rolls_back: bool) {
-        self.first_loss.get_or_insert(loss);
+    pub(super) fn stepped(&mut self, rolls_back: bool) {
         if !rolls_back {
             self.non_finite_steps = 0;
         }

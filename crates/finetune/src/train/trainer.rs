@@ -167,6 +167,10 @@ where
             None => {}
         }
         let mut metrics = MetricsLog::open(&metrics_path, state.step)?;
+        let probe = self.probe(&plan);
+        if state.step == 0 {
+            state.first_loss = Some(self.loss(&probe)?).filter(|loss| loss.is_finite());
+        }
 
         let schedule = config.schedule(state.total_steps);
         let collator = Collator::new(self.learner.model().pad_token_id().unwrap_or(0));
@@ -186,15 +190,12 @@ where
         while state.step < state.total_steps && !stopped_early {
             let accumulation = config.gradient_accumulation_steps;
             let mut batches = Vec::with_capacity(accumulation);
-            let mut samples = Vec::new();
             for micro in 0..accumulation {
                 let (epoch, index) = plan.locate((state.step * accumulation + micro) as u64);
                 if order.0 != epoch {
                     order = (epoch, plan.batches(epoch));
                 }
-                let indices = &order.1[index];
-                samples.extend(indices.iter().map(|at| &self.train[*at]));
-                let batch = collator.collate_indices(self.train, indices)?;
+                let batch = collator.collate_indices(self.train, &order.1[index])?;
                 batches.push(batch.to_device(&device));
             }
             let learning_rate = schedule.at(state.step);
@@ -214,7 +215,7 @@ where
             let made = stepped.is_ok();
             match stepped {
                 Ok(report) => {
-                    state.stepped(report.loss, rolls_back);
+                    state.stepped(rolls_back);
                     tokens += report.tokens;
                     last = Some(report);
                     let progress = Progress {
@@ -256,7 +257,7 @@ where
             let save = due(state.step, config.save_steps) || (best_now && config.save_steps > 0);
             if end || save || interrupted {
                 lock.check()?;
-                let health = self.health(&samples, &state)?;
+                let health = CheckpointHealth::new(self.loss(&probe)?, state.first_loss);
                 state.checked(health, made);
                 let folder = self.save(&state)?;
                 observer.on_checkpoint(state.step, &folder);
@@ -317,16 +318,19 @@ where
             .map_err(|error| broken_checkpoint(self.output_dir, folder, error))
     }
 
-    /// How healthy the weights are, by their loss on the samples of the last step.
-    fn health(
-        &self,
-        samples: &[&Sample],
-        state: &TrainerState,
-    ) -> Result<CheckpointHealth, TrainError> {
-        let samples: Vec<Sample> = samples.iter().map(|sample| (*sample).clone()).collect();
+    /// The samples of the first step, whose loss tells how healthy later weights are: other samples may
+    /// have another loss for no fault of the weights.
+    fn probe(&self, plan: &BatchPlan) -> Vec<Sample> {
+        let passes = self.training.gradient_accumulation_steps;
+        let order = plan.batches(0);
+        let indices = order.iter().take(passes).flatten();
+        indices.filter_map(|at| self.train.get(*at).cloned()).collect()
+    }
+
+    /// The loss on samples, without dropout.
+    fn loss(&self, samples: &[Sample]) -> Result<f64, TrainError> {
         let batch_size = self.training.per_device_train_batch_size;
-        let evaluation = evaluate(&self.learner.model().valid(), &samples, batch_size)?;
-        Ok(CheckpointHealth::new(evaluation.loss, state.first_loss))
+        Ok(evaluate(&self.learner.model().valid(), samples, batch_size)?.loss)
     }
 
     /// Passes over a step whose loss or gradient is not finite, where the run is to and has not
