@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use lora_moe::data::{EncodeConfig, encode_records, read_records};
 use lora_moe::device::default_device;
-use lora_moe::finetune::train::{Silent, Trainer, TrainingConfig};
+use lora_moe::finetune::train::{Resume, Silent, Trainer, TrainingConfig};
 use lora_moe::model_zoo::{
     Decoder, DecoderConfig, GenerationConfig, LoadOptions, TextTokenizer, generate,
 };
@@ -56,7 +56,7 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<()> {
         TrainingConfig { learning_rate: 1e-2, num_train_epochs: 15.0, ..TrainingConfig::default() };
     let trainer = Trainer::new(model, &adapter, &training, train, validation, &run)?
         .with_base_model(base.display().to_string());
-    let (_, summary) = trainer.run(false, &mut Silent)?;
+    let (_, summary) = trainer.run(&Resume::No, &mut Silent)?;
     println!("{} steps, training loss {:.3}", summary.steps, summary.train_loss);
     if let Some(evaluation) = summary.evaluation {
         println!("validation loss {:.3}", evaluation.loss);

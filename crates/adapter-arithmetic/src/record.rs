@@ -197,6 +197,21 @@ impl MergeRecord {
         Ok(TensorTable { tensors, metadata }.write(&folder.join(MERGE_RECORD_FILE))?)
     }
 
+    /// Removes the record that an earlier merge into the folder left, where it did.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError`] when the file cannot be removed.
+    pub fn remove(folder: &Path) -> Result<(), AdapterError> {
+        let path = folder.join(MERGE_RECORD_FILE);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(AdapterError::Io { path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the record in the folder of a merged model; `None` where there is none.
     ///
     /// # Errors

@@ -50,6 +50,8 @@ fn main() -> ExitCode {
         Command::Demo(args) => command::demo::run(args, device),
         Command::Study(args) => command::study::run(args, device),
         Command::Bench(args) => command::bench::run(args, device),
+        Command::Completions(args) => command::completions::run(args),
+        Command::Man(args) => command::man::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,7 +61,8 @@ fn main() -> ExitCode {
             for cause in error.chain().skip(1).map(ToString::to_string) {
                 // Many errors of libraries say what caused them themselves.
                 if !said.contains(&cause) {
-                    eprintln!("  because: {cause}");
+                    let lines: Vec<_> = cause.lines().map(str::trim).collect();
+                    eprintln!("  because: {}", lines.join(" "));
                     said = cause;
                 }
             }

@@ -49,6 +49,14 @@ impl Run {
     }
 }
 
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
 fn losses(output: &Path) -> Vec<(u64, f64, f64)> {
     let text = std::fs::read_to_string(output.join("metrics.jsonl")).unwrap();
     text.lines()
@@ -68,13 +76,6 @@ fn a_resumed_run_repeats_the_numbers_of_an_uninterrupted_one() {
     run.train(&whole, &["--set", "training.save_steps=5"]);
     // Interrupted after step 10: what came after its checkpoint is gone.
     std::fs::create_dir(&parts).unwrap();
-    let copy = |from: &Path, to: &Path| {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    };
     copy(&whole.join("checkpoint-10"), &parts.join("checkpoint-10"));
     std::fs::copy(whole.join("metrics.jsonl"), parts.join("metrics.jsonl")).unwrap();
     run.train(&parts, &["--set", "training.save_steps=5", "--resume"]);
@@ -86,6 +87,27 @@ fn a_resumed_run_repeats_the_numbers_of_an_uninterrupted_one() {
         let read = |folder: &Path| std::fs::read(folder.join(file)).unwrap();
         assert_eq!(read(&whole), read(&parts), "{file}");
     }
+}
+
+#[test]
+fn resuming_does_not_ask_for_the_default_device_and_keeps_the_moments_of_whole_modules() {
+    let run = Run::new();
+    let set = ["--set", "training.save_steps=5", "--set", "adapter.modules_to_save=[\"norm\"]"];
+    let (whole, parts) = (run.output("whole"), run.output("parts"));
+    run.train(&whole, &set);
+    std::fs::create_dir(&parts).unwrap();
+    copy(&whole.join("checkpoint-10"), &parts.join("checkpoint-10"));
+    let output_dir = format!("training.output_dir={}", arg(&parts));
+    // Burn takes no such device, so whatever asks it for its default one fails.
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_lora-moe"))
+        .args(["train", "--config", &run.config, "--set", &output_dir, "--resume"])
+        .args(set)
+        .env("BURN_DEVICE", "none")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = |folder: &Path| std::fs::read(folder.join("adapter_model.safetensors")).unwrap();
+    assert!(read(&whole) == read(&parts));
 }
 
 #[test]

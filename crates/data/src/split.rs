@@ -29,7 +29,7 @@ pub fn split<T>(
 ) -> Result<(Vec<T>, Vec<T>), DataError> {
     let total = items.len();
     let wrong = |found: String, allowed: String| {
-        Err(DataError::Setting { key: "hold_out", found, allowed })
+        Err(DataError::Setting { key: "validation_split", found, allowed })
     };
     let count = match hold_out {
         HoldOut::Count(count) => count,

@@ -8,11 +8,11 @@ use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use data::{Collator, Sample};
 use finetune::calibrate::calibrate;
 use finetune::train::{Learner, LearnerConfig, TrainingConfig};
-use model_zoo::{CausalLm, Decoder, DecoderConfig, LoadOptions, TokenInput};
+use model_zoo::{CausalLm, Decoder, DecoderConfig, Family, LoadOptions, TokenInput};
 use moe_adapter::{
-    Adaptable, AdapterConfig, AdapterError, AttachOptions, LayersToTransform, Preset, Projection,
-    RouterScope, TargetModules, adapter_state, attach, attach_saved, attach_with, load_adapter,
-    save_adapter, trainable_parameters,
+    Adaptable, AdapterConfig, AdapterError, AttachOptions, BiasTraining, LayersToTransform, Preset,
+    Projection, RouterScope, TargetModules, adapter_state, attach, attach_saved, attach_with,
+    load_adapter, parameter_names, save_adapter, trainable_parameters,
 };
 use router::{BatchContext, RoutingTape};
 use svd_init::{EvaConfig, InitConfig, LoraGaConfig};
@@ -93,6 +93,42 @@ fn methods() -> Vec<(String, AdapterConfig)> {
         },
     ));
     methods
+}
+
+#[test]
+fn parameters_are_named_as_on_disk() {
+    for (name, config) in methods() {
+        let model = attached(&config);
+        let mut found: Vec<_> = parameter_names(&model).into_values().collect();
+        let count = found.len();
+        found.sort();
+        found.dedup();
+        assert_eq!(found.len(), count, "{name}: names are given twice");
+        for (tensor, data) in adapter_state(&model) {
+            if data.dtype().is_float() {
+                assert!(found.contains(&tensor), "{name}: {tensor}");
+            }
+        }
+    }
+}
+
+#[test]
+fn biases_are_trained_and_named_as_checkpoints_name_them() {
+    let mut config = DecoderConfig::new(VOCABULARY as usize, 32, 48, 2, 4);
+    config.family = Family::Qwen2;
+    let model: Decoder = Decoder::init_random(&config, 0, &Device::flex()).unwrap().no_grad();
+    let trained = |bias| {
+        let mut model = model.clone();
+        let targets = TargetModules::Names(vec!["q_proj".into(), "down_proj".into()]);
+        let config = AdapterConfig { bias, ..AdapterConfig::lora(2, 4.0, targets) };
+        attach(&mut model, &config, 0).unwrap();
+        let names = adapter_state(&model).into_keys().filter(|name| name.ends_with(".bias"));
+        names.collect::<Vec<_>>()
+    };
+    let of = |layer: usize, name: &str| format!("model.layers.{layer}.self_attn.{name}.bias");
+    assert_eq!(trained(BiasTraining::LoraOnly), [of(0, "q_proj"), of(1, "q_proj")]);
+    assert_eq!(trained(BiasTraining::All).len(), 6);
+    assert!(trained(BiasTraining::All).contains(&of(1, "v_proj")));
 }
 
 #[test]

@@ -32,7 +32,6 @@ mod config;
 mod decoder;
 mod encoder;
 mod error;
-mod files;
 mod generation;
 mod hub;
 mod image;

@@ -1,3 +1,4 @@
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -33,8 +34,19 @@ impl AdapterFiles {
     /// [`AdapterError`] naming the file that cannot be read, or the folder that lacks tensors.
     pub fn read(folder: &Path) -> Result<Self, AdapterError> {
         let path = folder.join(ADAPTER_CONFIG_FILE);
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| AdapterError::Io { path: path.clone(), source })?;
+        let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
+            ErrorKind::NotFound => {
+                let what = match () {
+                    () if !folder.exists() => "there is no such folder",
+                    () if folder.join("config.json").is_file() => {
+                        "is the folder of a model, not of an adapter"
+                    }
+                    () => "is not the folder of an adapter: it has no adapter_config.json",
+                };
+                AdapterError::NoAdapterFolder { folder: folder.into(), what }
+            }
+            _ => AdapterError::Io { path: path.clone(), source },
+        })?;
         let config = serde_json::from_str(&text)
             .map_err(|source| AdapterError::Config { path: path.clone(), source })?;
         let candidates = WeightsFile::ALL.map(|file| folder.join(file.file_name()));
@@ -53,6 +65,13 @@ impl AdapterFiles {
     /// [`AdapterError`] when a file cannot be written.
     pub fn write(&self, folder: &Path, file: WeightsFile, end: &str) -> Result<(), AdapterError> {
         self.table.write(&folder.join(file.file_name()))?;
+        // One of a folder without a configuration, which a command that was ended has left.
+        for other in WeightsFile::ALL.into_iter().filter(|other| *other != file) {
+            let path = folder.join(other.file_name());
+            if path.is_file() {
+                std::fs::remove_file(&path).map_err(|source| AdapterError::Io { path, source })?;
+            }
+        }
         let path = folder.join(ADAPTER_CONFIG_FILE);
         let mut text = serde_json::to_string_pretty(&self.config)
             .map_err(|source| AdapterError::Config { path: path.clone(), source })?;

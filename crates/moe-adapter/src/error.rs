@@ -191,6 +191,14 @@ pub enum AdapterError {
     /// A file of tensors that cannot be read or written.
     #[error(transparent)]
     Tensors(#[from] tensor_files::TensorFileError),
+    /// A folder that holds no adapter.
+    #[error("{}: {what}", folder.display())]
+    NoAdapterFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// A folder in the layout of another project.
     #[error(
         "{}: not in this project's layout; `adapter_formats::read_adapter` and lora-moe convert read \

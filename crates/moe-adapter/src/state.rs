@@ -177,17 +177,23 @@ impl ParamPath {
     fn name(&self) -> String {
         let segments: Vec<_> =
             self.segments.iter().filter(|segment| !segment.is_empty()).cloned().collect();
-        // What routers and banks are made of is no part of the names.
-        let name = segments.join(".").replace("router.strategy.", "router.");
-        let name = match name.as_str() {
-            "experts.lora_a" => "lora_A.weight",
-            "experts.lora_b" => "lora_B.weight",
-            "start.lora_a" => "start.lora_A.weight",
-            "start.lora_b" => "start.lora_B.weight",
-            other => other.strip_prefix("experts.").unwrap_or(other),
-        };
+        let name = disk_name(&segments.join("."));
         format!("{}.{name}", self.prefix)
     }
+}
+
+/// The name on disk of a parameter of an adapter or router, from the path of its fields: what
+/// routers and banks are made of is no part of the names.
+pub(crate) fn disk_name(path: &str) -> String {
+    let name = path.replace("router.strategy.", "router.");
+    match name.as_str() {
+        "experts.lora_a" => "lora_A.weight",
+        "experts.lora_b" => "lora_B.weight",
+        "start.lora_a" => "start.lora_A.weight",
+        "start.lora_b" => "start.lora_B.weight",
+        other => other.strip_prefix("experts.").unwrap_or(other),
+    }
+    .to_owned()
 }
 
 /// The shape on disk: the parameters of a single expert lack the dimension of the experts, as in

@@ -9,8 +9,7 @@ use crate::{AdapterError, BiasTraining, TargetModules};
 
 /// Follows a traversal of a whole model and names its parameters as Hugging Face checkpoints do.
 ///
-/// The modules of a model are named so already; what an adapted projection adds to the path of its
-/// linear is left out.
+/// The modules of a model are named so already, but for what [`is_unnamed`].
 #[derive(Default)]
 struct ModelPath {
     names: Vec<String>,
@@ -19,8 +18,7 @@ struct ModelPath {
 
 impl ModelPath {
     fn enter(&mut self, name: &str, container: &str) {
-        let inner = container == "Struct:AdaptedLinear" && name == "base";
-        self.names.push(if inner { String::new() } else { name.to_owned() });
+        self.names.push(if is_unnamed(container, name) { String::new() } else { name.to_owned() });
         self.containers.push(container.to_owned());
     }
 
@@ -49,6 +47,16 @@ impl ModelPath {
         self.containers.last().is_some_and(|container| container == "Struct:Linear")
             && self.names.last().is_some_and(|name| name == "weight")
     }
+}
+
+/// Whether a step of a traversal is in no name on disk: what wraps a linear, which variant of an enum
+/// is in use, and what holds the three projections of an attention.
+pub(crate) fn is_unnamed(container: &str, name: &str) -> bool {
+    container.starts_with("Enum:")
+        || matches!(
+            (container, name),
+            ("Struct:AdaptedLinear", "base" | "adapter") | ("Struct:Attention", "qkv")
+        )
 }
 
 /// Whether a parameter is to be trained, on or off an autodiff device.

@@ -9,6 +9,7 @@ use super::store::file_name;
 use crate::BASE;
 use crate::StudyError;
 use finetune::run::adapter_from_table;
+use finetune::train::TrainError;
 
 /// A comparison of methods under equal conditions.
 ///
@@ -227,7 +228,11 @@ fn method(value: Value, origin: &str) -> Result<StudyMethod, StudyError> {
     if let Some(preset) = preset {
         adapter.insert("preset".into(), Value::String(preset));
     }
-    let adapter = adapter_from_table(adapter, &format!("{origin}, method {name}"))?;
+    let place = format!("{origin}, method {name}");
+    let adapter = adapter_from_table(adapter, &place).map_err(|error| match error {
+        error @ TrainError::Config { .. } => error,
+        other => TrainError::Config { origin: place, message: other.to_string() },
+    })?;
     Ok(StudyMethod { name, adapter, learning_rate, equal_parameters })
 }
 

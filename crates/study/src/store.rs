@@ -27,7 +27,7 @@ struct Version {
 /// that a study that was interrupted goes on where it was.
 pub(super) struct Store {
     folder: PathBuf,
-    _lock: FolderLock,
+    lock: FolderLock,
 }
 
 impl Store {
@@ -37,7 +37,7 @@ impl Store {
     ///
     /// [`StudyError`] when the folder holds another study or cannot be used.
     pub(super) fn open(folder: &Path, config: &StudyConfig) -> Result<Self, StudyError> {
-        let store = Self { folder: folder.to_owned(), _lock: FolderLock::acquire(folder)? };
+        let store = Self { folder: folder.to_owned(), lock: FolderLock::acquire(folder)? };
         store.same(CONFIG_FILE, config, "a study of another configuration")?;
         let version = Version { lora_moe: env!("CARGO_PKG_VERSION"), burn: BURN_VERSION };
         store.same(VERSION_FILE, &version, "a study that another version of lora-moe began")?;
@@ -106,6 +106,7 @@ impl Store {
         name: &str,
         value: &T,
     ) -> Result<(), StudyError> {
+        self.lock.check()?;
         let path = self.path(kind, name);
         let text = serde_json::to_string(value)
             .map_err(|error| StudyError::state(&path, error.to_string()))?;

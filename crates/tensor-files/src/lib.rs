@@ -35,7 +35,7 @@ mod nearest;
 mod pytorch;
 mod table;
 
-pub use atomic::{sync_folder, write_atomically};
+pub use atomic::{fill_atomically, sync_folder, write_atomically};
 pub use error::TensorFileError;
 pub use lock::{FolderLock, LockError};
 pub use nearest::nearest;

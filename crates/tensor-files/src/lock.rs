@@ -8,12 +8,14 @@ const FILE: &str = ".lock";
 
 /// A folder that only this process writes to, as long as the value lives.
 ///
-/// It is a lock of the file `.lock` in the folder, which stays there: the system releases the lock
+/// It is a lock of the file `.lock` in the folder, which stays there unless it is
+/// [removed](Self::remove): the system releases the lock
 /// when the process ends, however it ends. It is advisory, for processes that ask, and there is none
 /// where the file system has no locks.
 #[derive(Debug)]
 pub struct FolderLock {
-    _file: File,
+    folder: PathBuf,
+    file: File,
 }
 
 /// A folder that cannot be locked.
@@ -26,6 +28,15 @@ pub enum LockError {
         folder: PathBuf,
         /// The process and its host.
         holder: String,
+    },
+    /// The folder is no longer where it was locked.
+    #[error(
+        "{}: was moved or removed while this process wrote to it; what was written is where the \
+         folder is now", folder.display()
+    )]
+    Moved {
+        /// Where it was.
+        folder: PathBuf,
     },
     /// The file cannot be made or locked.
     #[error("{}: {source}", path.display())]
@@ -49,34 +60,84 @@ impl FolderLock {
         let path = folder.join(FILE);
         let io = |source| LockError::Io { path: path.clone(), source };
         std::fs::create_dir_all(folder).map_err(io)?;
-        // Not truncated: what it says is of the process that has it.
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let known = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
-                let holder = if known { holder.trim() } else { "another process" }.to_owned();
-                return Err(LockError::Held { folder: folder.into(), holder });
+        let mut file = loop {
+            let file = Self::locked(folder, &path)?;
+            // Whoever had it may have removed the file before it was locked here.
+            match std::fs::metadata(&path) {
+                Ok(found) if same_file(&found, &file.metadata().map_err(io)?) => break file,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(io(error)),
             }
-            // Some file systems of clusters have no locks. A run there goes without.
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(source)) => return Err(io(source)),
-        }
+        };
         let holder = format!("process {} on {}\n", std::process::id(), host());
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(holder.as_bytes()))
             .map_err(io)?;
         remove_unfinished(folder).map_err(io)?;
-        Ok(Self { _file: file })
+        Ok(Self { folder: folder.into(), file })
     }
+
+    /// The locked file of a folder.
+    fn locked(folder: &Path, path: &Path) -> Result<File, LockError> {
+        let io = |source| LockError::Io { path: path.into(), source };
+        // Not truncated: what it says is of the process that has it.
+        let mut options = OpenOptions::new();
+        let mut file =
+            options.read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let known = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
+                let holder = if known { holder.trim() } else { "another process" }.to_owned();
+                Err(LockError::Held { folder: folder.into(), holder })
+            }
+            // Some file systems of clusters have no locks. A run there goes without.
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(file),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+
+    /// Ends the lock and removes its file, from a folder that nothing is written to again.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Io`] when it cannot be removed.
+    pub fn remove(self) -> Result<(), LockError> {
+        let path = self.folder.join(FILE);
+        std::fs::remove_file(&path).map_err(|source| LockError::Io { path, source })
+    }
+
+    /// Whether the folder is still the one that was locked. A file that is written by its path
+    /// after the folder has been moved away would begin another folder there.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Moved`] where it is not, [`LockError::Io`] when that cannot be found out.
+    pub fn check(&self) -> Result<(), LockError> {
+        let path = self.folder.join(FILE);
+        let io = |source| LockError::Io { path: path.clone(), source };
+        let same = match std::fs::metadata(&path) {
+            Ok(found) => same_file(&found, &self.file.metadata().map_err(io)?),
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => return Err(io(error)),
+        };
+        if same { Ok(()) } else { Err(LockError::Moved { folder: self.folder.clone() }) }
+    }
+}
+
+#[cfg(unix)]
+fn same_file(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Elsewhere a folder with an open file in it cannot be moved.
+#[cfg(not(unix))]
+fn same_file(_one: &std::fs::Metadata, _other: &std::fs::Metadata) -> bool {
+    true
 }
 
 /// Removes what processes have left that ended while they wrote. Whoever has the lock is the only
@@ -116,7 +177,24 @@ mod tests {
         assert!(error.contains("made") && error.contains(&holder), "{error}");
         assert!(!inner.join(".writing-x.tmp").exists() && inner.join("kept.tmp").exists());
         drop(first);
+        FolderLock::acquire(&inner).unwrap().remove().unwrap();
+        assert!(!inner.join(FILE).exists());
         FolderLock::acquire(&inner).unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_folder_that_is_moved_away_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("run");
+        let lock = FolderLock::acquire(&inner).unwrap();
+        lock.check().unwrap();
+        std::fs::rename(&inner, folder.path().join("elsewhere")).unwrap();
+        let error = lock.check().unwrap_err().to_string();
+        assert!(error.contains("run: was moved or removed"), "{error}");
+        // Another folder in its place is not the same one.
+        let _other = FolderLock::acquire(&inner).unwrap();
+        assert!(matches!(lock.check(), Err(LockError::Moved { .. })));
     }
 
     #[test]

@@ -1,8 +1,11 @@
 /// The up to three candidates with the smallest edit distance to `name`, nearest first, where a
 /// third of the characters may differ.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let limit = name.chars().count() / 3;
+    let length = name.chars().count();
+    let limit = length / 3;
     let mut scored: Vec<_> = candidates
+        // No fewer edits than the lengths differ by; a long name from a broken file costs nothing.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= limit)
         .map(|candidate| (distance(name, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .collect();

@@ -1,4 +1,5 @@
 mod eval;
+mod shell;
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use lora_moe::finetune::train::Recompute;
 use lora_moe::model_zoo::{HubError, LoadOptions, WeightDType, resolve_model};
 
 pub use eval::EvalArgs;
+pub use shell::{CompletionsArgs, ManArgs};
 
 /// Fine-tune frozen transformers with mixtures of LoRA experts.
 #[derive(Debug, Parser)]
@@ -67,6 +69,10 @@ pub enum Command {
     Study(StudyArgs),
     /// Measure the cost of training.
     Bench(BenchArgs),
+    /// Print the completions of a shell.
+    Completions(CompletionsArgs),
+    /// Write the manual pages of all commands.
+    Man(ManArgs),
 }
 
 /// Arguments of `train`.
@@ -74,7 +80,8 @@ pub enum Command {
 #[command(after_help = "Examples:
   lora-moe train --config run.toml
   lora-moe train --config run.toml --set adapter.num_experts=8 --set training.max_steps=100
-  lora-moe train --config run.toml --resume")]
+  lora-moe train --config run.toml --resume
+  lora-moe train --config run.toml --resume checkpoint-500 --set training.learning_rate=1e-5")]
 pub struct TrainArgs {
     /// The configuration; `lora-moe config` prints one.
     #[arg(long)]
@@ -82,9 +89,9 @@ pub struct TrainArgs {
     /// Overrides a key of the configuration; may be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Continue from the newest checkpoint in `training.output_dir`.
-    #[arg(long)]
-    pub resume: bool,
+    /// Continue from the last healthy checkpoint in `training.output_dir`, or from the one named.
+    #[arg(long, value_name = "CHECKPOINT", num_args = 0..=1)]
+    pub resume: Option<Option<PathBuf>>,
 }
 
 /// Arguments of `data`.

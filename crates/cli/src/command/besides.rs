@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use lora_moe::moe_adapter::write_atomically;
 
 /// What of a Hugging Face folder is neither configuration nor weights.
 const BESIDES: [&str; 13] = [
@@ -24,7 +25,8 @@ pub fn copy_besides(from: &Path, to: &Path) -> Result<()> {
     for name in BESIDES {
         let file = from.join(name);
         if file.is_file() {
-            std::fs::copy(&file, to.join(name))
+            std::fs::read(&file)
+                .and_then(|bytes| write_atomically(&to.join(name), &bytes))
                 .with_context(|| format!("cannot copy {} to {}", file.display(), to.display()))?;
         }
     }

@@ -1,17 +1,16 @@
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use lora_moe::adapter_formats::{WriteOptions, detect_format, read_adapter_as, write_adapter};
 use lora_moe::device::parse_device;
 use lora_moe::finetune::run::load_any_model;
 use lora_moe::model_zoo::with_any_model;
-use lora_moe::moe_adapter::{ADAPTER_CONFIG_FILE, WeightsFile, adapter_state};
+use lora_moe::moe_adapter::{WeightsFile, adapter_state};
 
+use super::output::OutputFolder;
 use crate::args::ConvertArgs;
 
 /// Runs `lora-moe convert`.
 pub fn run(args: &ConvertArgs, device: &str) -> Result<()> {
-    if args.output.join(ADAPTER_CONFIG_FILE).exists() {
-        bail!("{} already holds an adapter; choose another --output", args.output.display());
-    }
+    let output = OutputFolder::of_adapter(&args.output)?;
     let format = match args.from {
         Some(format) => format,
         None => detect_format(&args.adapter)?,
@@ -29,7 +28,7 @@ pub fn run(args: &ConvertArgs, device: &str) -> Result<()> {
         weights: if args.bin { WeightsFile::PyTorch } else { WeightsFile::Safetensors },
         drop_training: args.drop_training,
     };
-    write_adapter(&adapter, &args.output, &options)?;
+    output.fill(|folder| Ok(write_adapter(&adapter, folder, &options)?))?;
     eprintln!(
         "{} tensors, from the layout {format} to {}, in {}",
         adapter.state.len(),

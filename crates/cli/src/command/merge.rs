@@ -1,6 +1,6 @@
 use anyhow::{Result, bail};
 use lora_moe::adapter_arithmetic::{
-    FixedRouting, MERGE_RECORD_FILE, fixed_routing, mean_routing, merge_adapters,
+    FixedRouting, MERGE_RECORD_FILE, MergeRecord, fixed_routing, mean_routing, merge_adapters,
 };
 use lora_moe::burn::tensor::{Int, Tensor};
 use lora_moe::device::parse_device;
@@ -9,14 +9,13 @@ use lora_moe::model_zoo::{AnyModel, CausalLm, Decoder, TextTokenizer, TokenInput
 use lora_moe::router::RoutingTape;
 
 use super::besides::copy_besides;
+use super::output::OutputFolder;
 use crate::args::MergeArgs;
 
 /// Runs `lora-moe merge`.
 pub fn run(args: &MergeArgs, device: &str) -> Result<()> {
     let device = parse_device(device)?;
-    if args.output.join("config.json").exists() {
-        bail!("{} already holds a model; choose another --output", args.output.display());
-    }
+    let output = OutputFolder::of_model(&args.output)?;
     let (folder, options) = (args.model.folder()?, args.model.options());
     let mut model = load_any_model(&folder, Some(&args.adapter), &options, &device)?;
     let routing = match (&model, &args.prompt) {
@@ -32,8 +31,15 @@ pub fn run(args: &MergeArgs, device: &str) -> Result<()> {
         let base = load_any_model(&folder, None, &options, &device)?;
         with_any_model!(&base, base => record.complete(base));
     }
-    model.save(&args.output)?;
-    copy_besides(&folder, &args.output)?;
+    output.fill(|to| {
+        // A merged model without its record could not be unmerged, or only into something else.
+        match record.implied {
+            true => MergeRecord::remove(to)?,
+            false => record.write(to)?,
+        }
+        copy_besides(&folder, to)?;
+        Ok(model.save(to)?)
+    })?;
     let changed = if record.updates.is_empty() {
         format!("{} parameters replaced", record.replaced.len())
     } else {
@@ -41,7 +47,6 @@ pub fn run(args: &MergeArgs, device: &str) -> Result<()> {
     };
     eprintln!("{changed}; the model is in {}", args.output.display());
     if !record.implied {
-        record.write(&args.output)?;
         eprintln!("{MERGE_RECORD_FILE} says what was changed, for `lora-moe unmerge`");
     }
     Ok(())

@@ -1,17 +1,15 @@
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use lora_moe::adapter_arithmetic::{MixOptions, Mixed, mix_adapters};
 use lora_moe::adapter_formats::read_adapter;
 use lora_moe::device::parse_device;
-use lora_moe::moe_adapter::ADAPTER_CONFIG_FILE;
 
+use super::output::OutputFolder;
 use crate::args::MixArgs;
 
 /// Runs `lora-moe mix`.
 pub fn run(args: &MixArgs, device: &str) -> Result<()> {
     let device = parse_device(device)?;
-    if args.output.join(ADAPTER_CONFIG_FILE).exists() {
-        bail!("{} already holds an adapter; choose another --output", args.output.display());
-    }
+    let output = OutputFolder::of_adapter(&args.output)?;
     let options = MixOptions { router_seed: args.router_seed, ..MixOptions::named(&args.router)? };
     let mut adapters = Vec::with_capacity(args.adapters.len());
     for folder in &args.adapters {
@@ -25,7 +23,7 @@ pub fn run(args: &MixArgs, device: &str) -> Result<()> {
     for note in notes {
         eprintln!("note: {note}");
     }
-    adapter.write(&args.output)?;
+    output.fill(|folder| Ok(adapter.write(folder)?))?;
     eprintln!(
         "a mixture of {} experts is in {}; train its router with [adapter] from = {:?}, train = \
          \"router\"",

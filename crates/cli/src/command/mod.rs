@@ -1,5 +1,6 @@
 pub mod bench;
 pub mod besides;
+pub mod completions;
 pub mod config;
 pub mod convert;
 pub mod data;
@@ -9,8 +10,10 @@ pub mod extract;
 pub mod generate;
 pub mod inspect;
 pub mod logits;
+pub mod man;
 pub mod merge;
 pub mod mix;
+pub mod output;
 pub mod routing;
 pub mod study;
 pub mod template;

@@ -6,7 +6,8 @@ use lora_moe::device::parse_device;
 use lora_moe::evaluation::Evaluation;
 use lora_moe::finetune::run::{PreparedRun, RunConfig, TaskEvaluation};
 use lora_moe::finetune::train::{
-    Measurement, Progress, RoutingCollapse, StepReport, TrainObserver, Trainer,
+    Measurement, NonFinite, NonFinitePolicy, Progress, Resume, RoutingCollapse, StepReport,
+    TrainObserver, Trainer,
 };
 use lora_moe::moe_adapter::trainable_parameters;
 
@@ -18,8 +19,13 @@ use crate::progress::bar;
 pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt) -> Result<()> {
     let device = parse_device(device)?;
     let config = RunConfig::from_file(&args.config, &args.set)?;
+    let resume = match &args.resume {
+        None => Resume::No,
+        Some(None) => Resume::LastHealthy,
+        Some(Some(checkpoint)) => Resume::From(checkpoint.clone()),
+    };
     let decomposing = bar(0, "decomposing weights");
-    let run = PreparedRun::new(&config, &device, args.resume, &|done, total| {
+    let run = PreparedRun::new(&config, &device, &resume, &|done, total| {
         decomposing.set_length(total as u64);
         decomposing.set_position(done as u64);
     })?;
@@ -52,7 +58,7 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt) -> Result<()> 
     let threshold = config.training.routing_collapse_threshold;
     let mut observer = Bar { bar: None, threshold, interrupt };
     interrupt.listen()?;
-    let (_, summary) = trainer.run(args.resume, &mut observer)?;
+    let (_, summary) = trainer.run(&resume, &mut observer)?;
     if let Some(bar) = observer.bar.take() {
         bar.finish();
     }
@@ -93,6 +99,27 @@ impl Bar<'_> {
 }
 
 impl TrainObserver for Bar<'_> {
+    fn on_resume(&mut self, step: usize, folder: &Path, removed: usize) {
+        let later = match removed {
+            0 => String::new(),
+            1 => "; the checkpoint after it was removed".to_owned(),
+            removed => format!("; the {removed} checkpoints after it were removed"),
+        };
+        self.say(format!("going on after step {step} from {}{later}", folder.display()));
+    }
+
+    fn on_non_finite(&mut self, step: usize, what: &NonFinite, policy: NonFinitePolicy) {
+        self.say(format!("warning: step {step} was {policy}: {what}"));
+    }
+
+    fn on_unhealthy(&mut self, step: usize, loss: Option<f64>) {
+        let loss = loss.map_or("no number".to_owned(), |loss| format!("{loss:.4}"));
+        self.say(format!(
+            "warning: step {step}: the checkpoint is not healthy: its loss is {loss}, far above the \
+             start's; the last healthy one is kept, and --resume goes on from there"
+        ));
+    }
+
     fn on_step(&mut self, progress: &Progress, report: &StepReport) {
         let bar = self.bar.get_or_insert_with(|| {
             let bar = bar(progress.total_steps, "training");

@@ -1,4 +1,4 @@
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use lora_moe::adapter_arithmetic::{MERGE_RECORD_FILE, MergeRecord, unmerge_adapters};
 use lora_moe::adapter_formats::read_adapter;
 use lora_moe::device::parse_device;
@@ -7,14 +7,13 @@ use lora_moe::model_zoo::with_any_model;
 use lora_moe::moe_adapter::StoredAdapter;
 
 use super::besides::copy_besides;
+use super::output::OutputFolder;
 use crate::args::UnmergeArgs;
 
 /// Runs `lora-moe unmerge`.
 pub fn run(args: &UnmergeArgs, device: &str) -> Result<()> {
     let device = parse_device(device)?;
-    if args.output.join("config.json").exists() {
-        bail!("{} already holds a model; choose another --output", args.output.display());
-    }
+    let output = OutputFolder::of_model(&args.output)?;
     let folder = args.model.folder()?;
     let mut model = load_any_model(&folder, None, &args.model.options(), &device)?;
     let StoredAdapter { config, state, .. } = read_adapter(&args.adapter)?;
@@ -34,8 +33,10 @@ pub fn run(args: &UnmergeArgs, device: &str) -> Result<()> {
         }
     };
     with_any_model!(&mut model, model => unmerge_adapters(model, &record))?;
-    model.save(&args.output)?;
-    copy_besides(&folder, &args.output)?;
+    output.fill(|to| {
+        copy_besides(&folder, to)?;
+        Ok(model.save(to)?)
+    })?;
     eprintln!(
         "{} linears and {} whole parameters as they were, by {source}; the model is in {}",
         record.updates.len(),

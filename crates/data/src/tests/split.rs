@@ -20,7 +20,7 @@ fn shares_and_counts_are_checked() {
         assert!(split(vec![1, 2], HoldOut::Fraction(share), 0).is_err());
     }
     let error = split(vec![1, 2], HoldOut::Count(2), 0).unwrap_err().to_string();
-    assert!(error.starts_with("`hold_out` is 2 of 2 samples; allowed: fewer"), "{error}");
+    assert!(error.starts_with("`validation_split` is 2 of 2 samples; allowed: fewer"), "{error}");
     assert!(split(vec![1], HoldOut::Fraction(0.1), 0).is_err());
     assert_eq!(serde_json::from_str::<HoldOut>("200").unwrap(), HoldOut::Count(200));
     assert_eq!(serde_json::from_str::<HoldOut>("0.1").unwrap(), HoldOut::Fraction(0.1));

@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -60,7 +61,16 @@ impl EvaluationResults {
     /// When the file cannot be read, or holds something else.
     pub fn read(folder: &Path) -> Result<Self, ResultsError> {
         let path = folder.join(RESULTS_FILE);
-        let text = fs::read_to_string(&path).map_err(ResultsError::io(&path))?;
+        let text = fs::read_to_string(&path).map_err(|error| {
+            let error = match error.kind() {
+                ErrorKind::NotFound => std::io::Error::new(
+                    ErrorKind::NotFound,
+                    "no such file, so the folder holds no finished evaluation",
+                ),
+                _ => error,
+            };
+            ResultsError::io(&path)(error)
+        })?;
         serde_json::from_str(&text).map_err(|error| ResultsError::content(&path, &error, 0))
     }
 

@@ -137,7 +137,7 @@ impl TaskRun {
         let config = Value::Object(config);
         let mut known: Vec<Option<Response>> = vec![None; self.requests.len()];
         let mut journal = None;
-        let _lock = output.map(|output| FolderLock::acquire(output.folder)).transpose()?;
+        let lock = output.map(|output| FolderLock::acquire(output.folder)).transpose()?;
         if let Some(output) = output {
             if let Some(done) = finished(output, &config)? {
                 return Ok(done);
@@ -166,6 +166,9 @@ impl TaskRun {
         model.answer(&self.requests, &is_known, &mut keep).map_err(|error| self.explain(error))?;
         let results = self.score(&known, config, output.map(|output| output.folder))?;
         if let (Some(output), Some(journal)) = (output, journal) {
+            if let Some(lock) = &lock {
+                lock.check()?;
+            }
             results.write(output.folder)?;
             journal.remove()?;
         }

@@ -78,6 +78,9 @@ pub struct DataConfig {
     pub chat: ChatConfig,
 }
 
+/// The tables of a run.
+const TABLES: [&str; 5] = ["model", "adapter", "data", "training", "evaluation"];
+
 impl DataConfig {
     /// The longest sample in tokens, of a model with so many positions.
     pub fn longest(&self, max_positions: usize) -> usize {
@@ -105,6 +108,12 @@ impl RunConfig {
         for assignment in overrides {
             set(&mut table, assignment)?;
         }
+        if let Some(key) = table.keys().find(|key| !TABLES.contains(&key.as_str())) {
+            return Err(config(format!(
+                "unknown table `[{key}]`; there are `[model]`, `[adapter]`, `[data]`, \
+                 `[training]` and `[[evaluation]]`"
+            )));
+        }
         let mut section = |name: &str| match table.remove(name) {
             Some(Value::Table(section)) => Ok(section),
             Some(other) => Err(config(format!("`{name}` is {other}, but must be a table"))),
@@ -123,12 +132,6 @@ impl RunConfig {
         };
         let training: TrainingConfig = parse(training, "training", origin)?;
         let evaluation = evaluations(table.remove("evaluation"), origin)?;
-        if let Some(key) = table.keys().next() {
-            return Err(config(format!(
-                "unknown table `[{key}]`; there are `[model]`, `[adapter]`, `[data]`, \
-                 `[training]` and `[[evaluation]]`"
-            )));
-        }
         training.check()?;
         Ok(Self { model, adapter, start, data, training, evaluation, output_dir })
     }
@@ -139,7 +142,10 @@ impl RunConfig {
     ///
     /// [`TrainError`] naming the file, the key and what is allowed.
     pub fn from_file(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
+        let text = std::fs::read_to_string(path).map_err(|error| TrainError::Config {
+            origin: path.display().to_string(),
+            message: format!("{error}; `lora-moe config > run.toml` writes one to start from"),
+        })?;
         Self::from_toml(&text, &path.display().to_string(), overrides)
     }
 }
@@ -302,8 +308,22 @@ pub fn parse<T: serde::de::DeserializeOwned>(
 ) -> Result<T, TrainError> {
     Value::Table(table).try_into().map_err(|error: toml::de::Error| TrainError::Config {
         origin: origin.into(),
-        message: format!("in `[{section}]`: {}", error.to_string().trim()),
+        message: in_one_line(section, error.to_string().trim()),
     })
+}
+
+/// What is wrong in a section: the key, which the parser tells in a line of its own, comes first, and
+/// types are called what users call them.
+fn in_one_line(section: &str, error: &str) -> String {
+    let (what, key) = match error.rsplit_once("\nin `") {
+        Some((what, key)) => (what, format!(", `{}`", key.trim_end_matches('`'))),
+        None => (error, String::new()),
+    };
+    let what = what
+        .replace("expected usize", "expected a whole number of at least 0")
+        .replace("expected u64", "expected a whole number of at least 0")
+        .replace("expected f64", "expected a number");
+    format!("in `[{section}]`{key}: {what}")
 }
 
 #[cfg(test)]

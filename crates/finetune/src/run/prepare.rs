@@ -8,13 +8,14 @@ use model_zoo::{
     resolve_model, with_any_model,
 };
 use moe_adapter::{
-    Adaptable, AdaptedLinear, AttachOptions, StoredAdapter, attach_saved, attach_with,
+    ADAPTER_CONFIG_FILE, Adaptable, AdaptedLinear, AttachOptions, StoredAdapter, attach_saved,
+    attach_with,
 };
 use svd_init::SvdCache;
 
 use super::{DataConfig, ModelConfig, RunConfig, TrainedPart};
 use crate::calibrate::calibrate;
-use crate::train::{TrainError, latest_checkpoint};
+use crate::train::{Resume, TrainError, broken_checkpoint};
 use data::{
     DataError, DataFile, EncodeConfig, EncodeReport, Encoded, Record, Sample, encode_rows,
     read_records, split,
@@ -38,9 +39,9 @@ pub struct PreparedRun {
 
 impl PreparedRun {
     /// Reads the model and the data of a run, and puts the adapter on the model: a fresh one, the
-    /// saved one that the run starts from, or with `resume` that of the newest checkpoint; the start
-    /// of a saved one is not repeated. `progress` is told
-    /// how many of the start's decompositions are done.
+    /// saved one that the run starts from, or that of the checkpoint which it goes on from; the start
+    /// of a saved one is not repeated. `progress` is told how many of the start's decompositions are
+    /// done.
     ///
     /// # Errors
     ///
@@ -48,9 +49,10 @@ impl PreparedRun {
     pub fn new(
         run: &RunConfig,
         device: &Device,
-        resume: bool,
+        resume: &Resume,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Self, TrainError> {
+        let checkpoint = resume.checkpoint(&run.output_dir)?;
         let folder = resolve_model(&run.model.path, run.model.revision.as_deref())
             .map_err(ModelError::from)?;
         let tokenizer = TextTokenizer::from_folder(&folder)?;
@@ -67,13 +69,19 @@ impl PreparedRun {
         } else {
             Vec::new()
         };
-        let checkpoint = if resume { latest_checkpoint(&run.output_dir) } else { None };
-        let adapted = match checkpoint.or_else(|| run.start.from.clone()) {
-            Some(folder) => {
-                let StoredAdapter { state, .. } = read_adapter(&folder)?;
-                attach_saved(&mut model, &run.adapter, state, &folder.display().to_string())?
+        let resumed = checkpoint.is_some();
+        let saved = |model: &mut Decoder, folder: &Path| -> Result<usize, TrainError> {
+            let StoredAdapter { state, config, .. } = read_adapter(folder)?;
+            if resumed && config != run.adapter {
+                return Err(TrainError::OtherAdapter { path: folder.join(ADAPTER_CONFIG_FILE) });
             }
-            None => {
+            Ok(attach_saved(model, &run.adapter, state, &folder.display().to_string())?)
+        };
+        let adapted = match (checkpoint, &run.start.from) {
+            (Some(folder), _) => saved(&mut model, &folder)
+                .map_err(|error| broken_checkpoint(&run.output_dir, &folder, error))?,
+            (None, Some(folder)) => saved(&mut model, folder)?,
+            (None, None) => {
                 let few = &train[..train.len().min(run.training.calibration_samples)];
                 let batch_size = run.training.per_device_train_batch_size;
                 let cache = run.model.svd_cache.as_deref().map(SvdCache::new);

@@ -94,8 +94,12 @@ logging_steps = {logging}
 # An evaluation and a checkpoint every so many steps; 0 only at the end.
 eval_steps = 0
 save_steps = 0
-# The newest checkpoints that are kept, besides the best.
+# The newest checkpoints that are kept, besides the best and the last healthy one.
 save_total_limit = {limit}
+# A step whose loss or gradient is not finite: "error", "skip", or "rollback" to the last healthy
+# checkpoint; at most so many in a row.
+non_finite = "error"
+max_non_finite_steps = {max_non_finite}
 # What the best is: "eval_loss", or a metric of an [[evaluation]] below, as "arc_easy/acc".
 metric_for_best_model = {best:?}
 # Stop after so many evaluations in a row without a better one (0: never).
@@ -130,6 +134,7 @@ routing_collapse_steps = {collapse_steps}
         seed = training.seed,
         logging = training.logging_steps,
         limit = training.save_total_limit,
+        max_non_finite = training.max_non_finite_steps,
         best = training.metric_for_best_model,
         patience = training.early_stopping_patience,
         collapse_threshold = training.routing_collapse_threshold,

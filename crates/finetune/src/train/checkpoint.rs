@@ -1,42 +1,17 @@
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Bytes;
 use model_zoo::CausalLm;
 use moe_adapter::{
     AdaptedProjection, AdapterConfig, load_adapter, load_adapter_state, save_adapter, sync_folder,
     write_atomically,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use tensor_files::TensorTable;
 
-use super::{Learner, TrainError, TrainingConfig};
+use super::{Learner, TrainError, TrainerState, TrainingConfig};
 
 const STATE_FILE: &str = "trainer_state.json";
-const OPTIMIZER_FILE: &str = "optimizer.bpk";
+const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 const PREFIX: &str = "checkpoint-";
-
-/// Where a run stood when its checkpoint was written.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrainerState {
-    /// The optimiser steps made.
-    pub step: usize,
-    /// The optimiser steps of the whole run.
-    pub total_steps: usize,
-    /// The best value of `metric_for_best_model` so far, and the step at which it was measured.
-    pub best: Option<(usize, f64)>,
-    /// The evaluations in a row that brought no sufficient gain.
-    #[serde(default)]
-    pub evaluations_without_gain: usize,
-    /// How the run is trained; a run that resumes must be trained the same way.
-    pub training: TrainingConfig,
-}
-
-impl TrainerState {
-    /// The start of a run.
-    pub fn new(training: TrainingConfig) -> Self {
-        Self { step: 0, total_steps: 0, best: None, evaluations_without_gain: 0, training }
-    }
-}
 
 /// The folder of the checkpoint of a step.
 pub(super) fn checkpoint_folder(output_dir: &Path, step: usize) -> PathBuf {
@@ -44,7 +19,7 @@ pub(super) fn checkpoint_folder(output_dir: &Path, step: usize) -> PathBuf {
 }
 
 /// The steps of all complete checkpoints in a run's folder, in ascending order.
-fn checkpoints(output_dir: &Path) -> Vec<usize> {
+pub(super) fn checkpoints(output_dir: &Path) -> Vec<usize> {
     let Ok(entries) = std::fs::read_dir(output_dir) else {
         return Vec::new();
     };
@@ -83,11 +58,7 @@ where
     }
     save_adapter(learner.model(), adapter, base_model, &writing)?;
     let path = writing.join(OPTIMIZER_FILE);
-    let bytes = learner
-        .optimizer()
-        .into_bytes()
-        .map_err(|error| TrainError::State { path: path.clone(), message: error.to_string() })?;
-    write_atomically(&path, &bytes).map_err(TrainError::io(&path))?;
+    learner.optimizer().table(learner.model()).write(&path)?;
     let path = writing.join(STATE_FILE);
     let text = serde_json::to_string_pretty(state)
         .map_err(|error| TrainError::State { path: path.clone(), message: error.to_string() })?;
@@ -113,19 +84,44 @@ pub(super) fn remove_unfinished(output_dir: &Path) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Removes all but the newest `limit` checkpoints and the best one.
+/// Removes all but the newest `limit` checkpoints, the best one and the last healthy one.
 pub(super) fn rotate_checkpoints(
     output_dir: &Path,
     limit: usize,
-    best: Option<usize>,
+    state: &TrainerState,
 ) -> Result<(), TrainError> {
     let steps = checkpoints(output_dir);
     let old = steps.len().saturating_sub(limit);
-    for step in steps[..old].iter().filter(|step| Some(**step) != best) {
-        let folder = checkpoint_folder(output_dir, *step);
-        std::fs::remove_dir_all(&folder).map_err(TrainError::io(&folder))?;
+    let kept = [state.best.map(|(step, _)| step), state.last_healthy];
+    for step in steps[..old].iter().filter(|step| !kept.contains(&Some(**step))) {
+        remove(&checkpoint_folder(output_dir, *step))?;
     }
     Ok(())
+}
+
+/// Removes the checkpoints after a step, which a run that goes on from there makes anew; returns
+/// how many.
+pub(super) fn remove_later(output_dir: &Path, step: usize) -> Result<usize, TrainError> {
+    let later: Vec<_> = checkpoints(output_dir).into_iter().filter(|of| *of > step).collect();
+    later.iter().try_for_each(|step| remove(&checkpoint_folder(output_dir, *step)))?;
+    Ok(later.len())
+}
+
+/// Removes a checkpoint: under the name of an unfinished one, so that there is none by halves though
+/// the process ends here.
+fn remove(folder: &Path) -> Result<(), TrainError> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let removing = folder.with_file_name(format!(".{name}.tmp"));
+    std::fs::rename(folder, &removing).map_err(TrainError::io(folder))?;
+    std::fs::remove_dir_all(&removing).map_err(TrainError::io(&removing))
+}
+
+/// Where the run of a checkpoint stood.
+pub(super) fn read_state(folder: &Path) -> Result<TrainerState, TrainError> {
+    let path = folder.join(STATE_FILE);
+    let text = std::fs::read_to_string(&path).map_err(TrainError::io(&path))?;
+    serde_json::from_str(&text)
+        .map_err(|error| TrainError::State { path, message: error.to_string() })
 }
 
 /// Brings a learner, whose model carries freshly attached adapters, to where a checkpoint left
@@ -134,77 +130,23 @@ pub(super) fn load_checkpoint<M>(
     learner: &mut Learner<M>,
     adapter: &AdapterConfig,
     training: &TrainingConfig,
+    named: bool,
     folder: &Path,
 ) -> Result<TrainerState, TrainError>
 where
     M: CausalLm,
     M::Projection: AdaptedProjection,
 {
-    let path = folder.join(STATE_FILE);
-    let text = std::fs::read_to_string(&path).map_err(TrainError::io(&path))?;
-    let state: TrainerState = serde_json::from_str(&text)
-        .map_err(|error| TrainError::State { path: path.clone(), message: error.to_string() })?;
-    check_same_training(&state.training, training, &path)?;
+    let state = read_state(folder)?;
+    state.check_same(training, named, &folder.join(STATE_FILE))?;
     let (saved, tensors) = load_adapter(folder)?;
     if &saved != adapter {
-        return Err(TrainError::State {
+        return Err(TrainError::OtherAdapter {
             path: folder.join(moe_adapter::ADAPTER_CONFIG_FILE),
-            message: "the checkpoint has another `[adapter]` configuration than the run; restore \
-                      it, or train into another `training.output_dir`"
-                .into(),
         });
     }
-    learner.load_adapter(tensors, &folder.display().to_string())?;
-
+    load_adapter_state(learner.model_mut(), tensors, &folder.display().to_string())?;
     let path = folder.join(OPTIMIZER_FILE);
-    let bytes = std::fs::read(&path).map_err(TrainError::io(&path))?;
-    learner.continue_from(
-        |optimizer| {
-            optimizer
-                .from_bytes(Bytes::from_bytes_vec(bytes))
-                .map_err(|error| TrainError::State { path, message: error.to_string() })
-        },
-        state.step,
-    )?;
-    Ok(state)
-}
-
-/// A run that resumes repeats the numbers of an uninterrupted one only when it is trained alike.
-fn check_same_training(
-    saved: &TrainingConfig,
-    now: &TrainingConfig,
-    path: &Path,
-) -> Result<(), TrainError> {
-    let object = |config: &TrainingConfig| match serde_json::to_value(config) {
-        Ok(Value::Object(object)) => object,
-        _ => serde_json::Map::new(),
-    };
-    let (saved, now) = (object(saved), object(now));
-    for (key, value) in &saved {
-        if !TrainingConfig::FREE_ON_RESUME.contains(&key.as_str()) && now.get(key) != Some(value) {
-            let found = now.get(key).map_or_else(String::new, Value::to_string);
-            return Err(TrainError::State {
-                path: path.into(),
-                message: format!(
-                    "the run to resume was trained with `training.{key}` = {value}, but it is now \
-                     {found}; restore it, or train into another `training.output_dir`"
-                ),
-            });
-        }
-    }
-    Ok(())
-}
-
-impl<M> Learner<M>
-where
-    M: CausalLm,
-    M::Projection: AdaptedProjection,
-{
-    fn load_adapter(
-        &mut self,
-        state: moe_adapter::AdapterState,
-        origin: &str,
-    ) -> Result<(), TrainError> {
-        Ok(load_adapter_state(self.model_mut(), state, origin)?)
-    }
+    learner.continue_from(TensorTable::read(&path)?, &path, state.step)?;
+    Ok(TrainerState { training: training.clone(), ..state })
 }

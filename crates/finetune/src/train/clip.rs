@@ -3,7 +3,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
 
 /// Scales the gradients of all parameters together so that their norm is at most `max_norm`, and
-/// returns the norm that they had. A `max_norm` of 0 only measures.
+/// returns the norm that they had. A `max_norm` of 0 only measures; gradients whose norm is not
+/// finite stay as they are.
 ///
 /// `g <- g * min(1, max_norm / (|g| + 1e-6))`, as PyTorch's `clip_grad_norm_`.
 pub fn clip_grad_norm<M: Module>(model: &M, grads: &mut GradientsParams, max_norm: f64) -> f64 {
@@ -13,7 +14,7 @@ pub fn clip_grad_norm<M: Module>(model: &M, grads: &mut GradientsParams, max_nor
         return 0.0;
     };
     let norm = f64::from(sum.into_scalar::<f32>()).sqrt();
-    if max_norm > 0.0 && norm > max_norm {
+    if max_norm > 0.0 && norm > max_norm && norm.is_finite() {
         model.visit(&mut Scale { grads, factor: max_norm / (norm + 1e-6) });
     }
     norm

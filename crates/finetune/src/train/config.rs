@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{EVAL_LOSS, LrSchedulerType, Recompute, Schedule, TrainError};
+use super::{EVAL_LOSS, LrSchedulerType, NonFinitePolicy, Recompute, Schedule, TrainError};
 
 /// How to train; keys are those of transformers' `TrainingArguments`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ pub struct TrainingConfig {
     /// The training samples that a start looks at, where it looks at data. Default 64.
     pub calibration_samples: usize,
     /// How many checkpoints are kept, the newest; the best by
-    /// `metric_for_best_model` is kept besides. Default 2.
+    /// `metric_for_best_model` and the last healthy one are kept besides. Default 2.
     pub save_total_limit: usize,
     /// What decides which checkpoint is the best: `eval_loss`, or a metric of `[[evaluation]]` as
     /// `task/metric`, with `,filter` where the task has filters. Default `eval_loss`.
@@ -67,6 +67,12 @@ pub struct TrainingConfig {
     /// Whether the adapter that a run leaves is the best checkpoint's, not the last one. Default
     /// false.
     pub load_best_model_at_end: bool,
+    /// What is done with a step whose loss or gradient is not finite: `error` ends the run, `skip`
+    /// passes it over, `rollback` goes back to the last healthy checkpoint. Default `error`.
+    pub non_finite: NonFinitePolicy,
+    /// How many such steps in a row are skipped, or rolled back without a healthy checkpoint
+    /// between them, before the run ends. Default 5.
+    pub max_non_finite_steps: usize,
     /// A warning when one expert of a projection keeps more than this share of the routing weight,
     /// which is looked at in the steps that are logged; 0 does not look. Default 0.9.
     pub routing_collapse_threshold: f64,
@@ -104,6 +110,8 @@ impl Default for TrainingConfig {
             early_stopping_patience: 0,
             early_stopping_threshold: 0.0,
             load_best_model_at_end: false,
+            non_finite: NonFinitePolicy::Error,
+            max_non_finite_steps: 5,
             routing_collapse_threshold: 0.9,
             routing_collapse_steps: 20,
         }
@@ -126,6 +134,19 @@ impl TrainingConfig {
         "per_device_eval_batch_size",
         "routing_collapse_threshold",
         "routing_collapse_steps",
+    ];
+
+    /// Keys that may differ besides when a run goes on from a checkpoint that the user names: they
+    /// change the steps to come only.
+    pub(super) const FREE_FROM_NAMED: [&'static str; 8] = [
+        "learning_rate",
+        "lr_scheduler_type",
+        "warmup_steps",
+        "warmup_ratio",
+        "max_grad_norm",
+        "weight_decay",
+        "non_finite",
+        "max_non_finite_steps",
     ];
 
     /// Checks every value.
@@ -175,6 +196,7 @@ impl TrainingConfig {
             ("training.gradient_accumulation_steps", self.gradient_accumulation_steps),
             ("training.logging_steps", self.logging_steps),
             ("training.save_total_limit", self.save_total_limit),
+            ("training.max_non_finite_steps", self.max_non_finite_steps),
             ("training.routing_collapse_steps", self.routing_collapse_steps),
         ];
         for (key, value) in counts {

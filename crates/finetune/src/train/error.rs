@@ -2,6 +2,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::NonFinite;
+
 /// A run that cannot start or go on.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -54,6 +56,9 @@ pub enum TrainError {
     /// Tasks that cannot be evaluated.
     #[error(transparent)]
     Tasks(#[from] evaluation::run::RunError),
+    /// A file of tensors that cannot be read or written.
+    #[error(transparent)]
+    Tensors(#[from] tensor_files::TensorFileError),
     /// A file that cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -83,18 +88,69 @@ pub enum TrainError {
         path: PathBuf,
     },
     /// There is no run to resume.
-    #[error("{}: holds no checkpoint to resume from", path.display())]
+    #[error("{}: holds no checkpoint to resume from; start the run without --resume", path.display())]
     NothingToResume {
         /// The folder.
         path: PathBuf,
     },
-    /// The loss left the range of numbers.
-    #[error("step {step}: the loss is {loss}; lower `training.learning_rate` or raise the warm-up")]
+    /// The loss or a gradient left the range of numbers.
+    #[error("step {step}: {what}; {remedy}")]
     Diverged {
         /// The step.
         step: usize,
-        /// The loss.
-        loss: f64,
+        /// Where.
+        what: NonFinite,
+        /// How to go on.
+        remedy: String,
+    },
+    /// A checkpoint that cannot be read.
+    #[error("the checkpoint {} cannot be read: {source}; {remedy}", path.display())]
+    BrokenCheckpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Why.
+        source: Box<TrainError>,
+        /// How to go on.
+        remedy: String,
+    },
+    /// A checkpoint of a run that was trained otherwise.
+    #[error("{}: the run to resume was trained with {message}", path.display())]
+    OtherTraining {
+        /// Its state.
+        path: PathBuf,
+        /// The key, its value then and now, and what to do.
+        message: String,
+    },
+    /// A checkpoint of another adapter.
+    #[error(
+        "{}: the checkpoint has another `[adapter]` configuration than the run; restore it, or \
+         train into another `training.output_dir`", path.display()
+    )]
+    OtherAdapter {
+        /// Its configuration.
+        path: PathBuf,
+    },
+    /// A checkpoint that the run does not have.
+    #[error("{} is no checkpoint of {}; it has: {there}", path.display(), output_dir.display())]
+    UnknownCheckpoint {
+        /// The checkpoint asked for.
+        path: PathBuf,
+        /// The run's folder.
+        output_dir: PathBuf,
+        /// Those that it has.
+        there: String,
+    },
+    /// The losses of all checkpoints are those of a run that has diverged.
+    #[error(
+        "{}: no checkpoint is healthy (the loss of each is far above the start's); start again \
+         in another `training.output_dir` with a lower `training.learning_rate`, or go on all the \
+         same with `--resume {}`", path.display(), newest.display()
+    )]
+    NoHealthyCheckpoint {
+        /// The run's folder.
+        path: PathBuf,
+        /// The newest of them.
+        newest: PathBuf,
     },
     /// The observer ended the run.
     #[error(
@@ -112,6 +168,9 @@ pub enum TrainError {
 }
 
 impl TrainError {
+    /// What helps most runs that diverge.
+    pub(super) const LOWER_RATE: &str = "lower `training.learning_rate` or raise the warm-up";
+
     /// `key` is `value`, but must be `allowed`.
     pub fn value(key: impl Into<String>, value: impl ToString, allowed: impl Into<String>) -> Self {
         Self::Value { key: key.into(), value: value.to_string(), allowed: allowed.into() }

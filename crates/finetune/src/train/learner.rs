@@ -1,11 +1,15 @@
+use std::path::Path;
+
 use balance_loss::BalanceLoss;
-use burn::optim::{AdamWConfig, GradientsAccumulator, ModuleOptimizer};
+use burn::optim::{AdamWConfig, GradientsAccumulator};
 use model_zoo::CausalLm;
 use moe_adapter::{AdapterConfig, lora_b_ids};
 use router::RoutingTape;
+use tensor_files::TensorTable;
 
 use super::backward::Objective;
-use super::{Recompute, TrainError, TrainingConfig, clip_grad_norm, split_gradients};
+use super::optimizer::AdapterOptimizer;
+use super::{NonFinite, Recompute, TrainError, TrainingConfig, clip_grad_norm, split_gradients};
 use data::DeviceBatch;
 use evaluation::Head;
 
@@ -68,10 +72,16 @@ pub struct StepReport {
     pub tokens: usize,
 }
 
+/// What a step changes.
+pub(super) struct Snapshot<M> {
+    model: M,
+    optimizer: AdapterOptimizer,
+}
+
 /// A model, its optimiser and its balance loss: makes optimiser steps.
 pub struct Learner<M> {
     model: M,
-    optimizer: ModuleOptimizer,
+    optimizer: AdapterOptimizer,
     balance: Option<Box<dyn BalanceLoss>>,
     config: LearnerConfig,
     steps: usize,
@@ -80,12 +90,13 @@ pub struct Learner<M> {
 impl<M: CausalLm> Learner<M> {
     /// A learner for what is trainable in `model`, which is moved onto an autodiff device.
     pub fn new(model: M, balance: Option<Box<dyn BalanceLoss>>, config: LearnerConfig) -> Self {
-        let optimizer = AdamWConfig::new()
+        let adamw = AdamWConfig::new()
             .with_beta_1(config.adam_beta1 as f32)
             .with_beta_2(config.adam_beta2 as f32)
             .with_epsilon(config.adam_epsilon as f32)
             .with_weight_decay(config.weight_decay as f32)
-            .init();
+            .build();
+        let optimizer = AdapterOptimizer::new(adamw);
         Self { model: model.train(), optimizer, balance, config, steps: 0 }
     }
 
@@ -103,19 +114,35 @@ impl<M: CausalLm> Learner<M> {
         self.steps
     }
 
-    pub(super) fn optimizer(&self) -> &ModuleOptimizer {
+    pub(super) fn optimizer(&self) -> &AdapterOptimizer {
         &self.optimizer
     }
 
-    /// Continues after `steps` steps of another learner, with the state of its optimiser.
+    /// Continues after `steps` steps of another learner, with the state of its optimiser, which
+    /// `path` names in errors.
     pub(super) fn continue_from(
         &mut self,
-        optimizer: impl FnOnce(ModuleOptimizer) -> Result<ModuleOptimizer, TrainError>,
+        optimizer: TensorTable,
+        path: &Path,
         steps: usize,
     ) -> Result<(), TrainError> {
-        self.optimizer = optimizer(self.optimizer.clone())?;
+        self.optimizer.load(&self.model, optimizer, path)?;
         self.steps = steps;
         Ok(())
+    }
+
+    /// The model and the state of its optimiser, to come back to.
+    pub(super) fn snapshot(&self) -> Snapshot<M> {
+        Snapshot { model: self.model.clone(), optimizer: self.optimizer.clone() }
+    }
+
+    /// Counts a step that changes nothing, or goes back to a snapshot.
+    pub(super) fn pass_over(&mut self, back_to: Option<&Snapshot<M>>) {
+        if let Some(Snapshot { model, optimizer }) = back_to {
+            self.model = model.clone();
+            self.optimizer = optimizer.clone();
+        }
+        self.steps += 1;
     }
 
     /// One optimiser step on the mean loss of all targets of `batches`, which pass through the
@@ -123,8 +150,8 @@ impl<M: CausalLm> Learner<M> {
     ///
     /// # Errors
     ///
-    /// [`TrainError`] when the balance loss lacks what it needs, or the loss is no number; the
-    /// model is then unchanged.
+    /// [`TrainError`] when the balance loss lacks what it needs, or the loss or a gradient is not
+    /// finite; the model is then unchanged.
     pub fn step(
         &mut self,
         batches: &[DeviceBatch],
@@ -145,6 +172,8 @@ impl<M: CausalLm> Learner<M> {
         learning_rate: f64,
         mut watch: Option<&mut dyn FnMut(&RoutingTape)>,
     ) -> Result<StepReport, TrainError> {
+        // Routers with running state move it in the forward pass.
+        let before = self.model.clone();
         // With a seed for each step, a resumed run draws the same numbers. Backends without a
         // dropout of ours draw from the device's generator.
         let step_seed = self.config.seed.wrapping_add(self.steps as u64);
@@ -175,11 +204,17 @@ impl<M: CausalLm> Learner<M> {
         }
         let tokens = batches.iter().map(|batch| batch.token_count).sum();
         let total = loss + balance_loss.unwrap_or(0.0);
-        if !total.is_finite() {
-            return Err(TrainError::Diverged { step: self.steps + 1, loss: total });
-        }
         let mut grads = accumulator.grads();
         let grad_norm = clip_grad_norm(&self.model, &mut grads, self.config.max_grad_norm);
+        if !(total.is_finite() && grad_norm.is_finite()) {
+            let what = NonFinite::find(total, &self.model, &grads);
+            self.model = before;
+            return Err(TrainError::Diverged {
+                step: self.steps + 1,
+                what,
+                remedy: TrainError::LOWER_RATE.into(),
+            });
+        }
         if let Some(ratio) = self.config.loraplus_lr_ratio {
             let fast = split_gradients(&self.model, &mut grads, &lora_b_ids(&self.model));
             self.model = self.optimizer.step(ratio * learning_rate, self.model.clone(), fast);

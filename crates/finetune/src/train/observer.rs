@@ -1,4 +1,6 @@
-use super::{Measurement, RoutingCollapse, StepReport};
+use std::path::Path;
+
+use super::{Measurement, NonFinite, NonFinitePolicy, RoutingCollapse, StepReport};
 use evaluation::Evaluation;
 
 /// Where a run is.
@@ -18,6 +20,21 @@ pub struct Progress {
 
 /// Watches a run, for instance to draw a progress bar.
 pub trait TrainObserver {
+    /// When the run goes on from a checkpoint. `removed` later ones, which it makes anew, are gone.
+    fn on_resume(&mut self, step: usize, folder: &Path, removed: usize) {
+        let _ = (step, folder, removed);
+    }
+
+    /// After a step whose loss or gradient is not finite, which was skipped or rolled back.
+    fn on_non_finite(&mut self, step: usize, what: &NonFinite, policy: NonFinitePolicy) {
+        let _ = (step, what, policy);
+    }
+
+    /// After a checkpoint that is not healthy was written.
+    fn on_unhealthy(&mut self, step: usize, loss: Option<f64>) {
+        let _ = (step, loss);
+    }
+
     /// After each optimiser step.
     fn on_step(&mut self, progress: &Progress, report: &StepReport) {
         let _ = (progress, report);
@@ -40,7 +57,7 @@ pub trait TrainObserver {
     }
 
     /// After a checkpoint was written.
-    fn on_checkpoint(&mut self, step: usize, folder: &std::path::Path) {
+    fn on_checkpoint(&mut self, step: usize, folder: &Path) {
         let _ = (step, folder);
     }
 

@@ -7,18 +7,20 @@ use moe_adapter::{
     load_adapter_state, save_adapter,
 };
 use router::RoutingTape;
-use serde_json::json;
 
 use super::checkpoint::{
-    checkpoint_folder, load_checkpoint, remove_unfinished, rotate_checkpoints, save_checkpoint,
+    checkpoint_folder, load_checkpoint, remove_later, remove_unfinished, rotate_checkpoints,
+    save_checkpoint,
 };
+use super::learner::Snapshot;
+use super::lines::{add_routing, evaluation_line, measurement_line, non_finite_line, step_line};
 use super::{
-    CollapseMonitor, EVAL_LOSS, Learner, LearnerConfig, Measurement, MetricsLog,
-    PeriodicEvaluation, Progress, RoutingCollapse, StepReport, TrainError, TrainObserver,
-    TrainerState, TrainingConfig, latest_checkpoint,
+    CheckpointHealth, CollapseMonitor, EVAL_LOSS, Learner, LearnerConfig, Measurement, MetricsLog,
+    NonFinite, NonFinitePolicy, PeriodicEvaluation, Progress, Resume, TrainError, TrainObserver,
+    TrainerState, TrainingConfig, broken_checkpoint, latest_checkpoint,
 };
 use data::{BatchPlan, Collator, Sample};
-use evaluation::routing::{ExpertUse, SiteShare};
+use evaluation::routing::ExpertUse;
 use evaluation::{Evaluation, evaluate};
 
 const METRICS_FILE: &str = "metrics.jsonl";
@@ -114,22 +116,22 @@ where
         self
     }
 
-    /// Trains, from the start or with `resume` from the newest checkpoint, and returns the model
-    /// off its autodiff device.
+    /// Trains, from the start or from a checkpoint, and returns the model off its autodiff device.
     ///
     /// A run that was resumed goes through the same numbers as one that was not interrupted.
+    /// Checkpoints after the one that it goes on from are removed.
     ///
     /// # Errors
     ///
     /// [`TrainError`] naming the file, key or step at fault. What was saved before stays.
     pub fn run(
         mut self,
-        resume: bool,
+        resume: &Resume,
         observer: &mut dyn TrainObserver,
     ) -> Result<(M, TrainSummary), TrainError> {
         let config = self.training;
         self.check_best_metric()?;
-        let _lock = FolderLock::acquire(self.output_dir)?;
+        let lock = FolderLock::acquire(self.output_dir)?;
         remove_unfinished(self.output_dir)?;
         let lengths: Vec<_> = self.train.iter().map(Sample::len).collect();
         let plan = BatchPlan::new(
@@ -145,7 +147,7 @@ where
         match self.saved_run(resume, &metrics_path)? {
             Some(folder) => {
                 let total_steps = state.total_steps;
-                state = load_checkpoint(&mut self.learner, self.adapter, config, &folder)?;
+                state = self.load(resume, &folder)?;
                 if state.total_steps != total_steps {
                     return Err(TrainError::State {
                         path: folder,
@@ -156,6 +158,8 @@ where
                         ),
                     });
                 }
+                let removed = remove_later(self.output_dir, state.step)?;
+                observer.on_resume(state.step, &folder, removed);
             }
             None if metrics_path.exists() => {
                 std::fs::remove_file(&metrics_path).map_err(TrainError::io(&metrics_path))?;
@@ -163,6 +167,10 @@ where
             None => {}
         }
         let mut metrics = MetricsLog::open(&metrics_path, state.step)?;
+        let probe = self.probe(&plan);
+        if state.step == 0 {
+            state.first_loss = Some(self.loss(&probe)?).filter(|loss| loss.is_finite());
+        }
 
         let schedule = config.schedule(state.total_steps);
         let collator = Collator::new(self.learner.model().pad_token_id().unwrap_or(0));
@@ -172,6 +180,8 @@ where
         let mut order = (u64::MAX, Vec::new());
         let mut last = None;
         let mut evaluation = None;
+        let rolls_back = config.non_finite == NonFinitePolicy::Rollback;
+        let mut healthy = rolls_back.then(|| self.learner.snapshot());
         let mut monitor = self.adapter.is_mixture().then(|| CollapseMonitor::of(config)).flatten();
         if config.eval_on_start && state.step == 0 {
             self.measure(0, |_| true, &mut metrics, observer)?;
@@ -200,29 +210,41 @@ where
             };
             let watch: Option<&mut dyn FnMut(&RoutingTape)> =
                 if logged && monitor.is_some() { Some(&mut watch) } else { None };
-            let report = self.learner.step_watched(&batches, learning_rate, watch)?;
+            let stepped = self.learner.step_watched(&batches, learning_rate, watch);
             state.step += 1;
-            tokens += report.tokens;
-            last = Some(report);
-            let progress = Progress {
-                step: state.step,
-                total_steps: state.total_steps,
-                epoch: (state.step * accumulation) as f64 / plan.batches_per_epoch() as f64,
-                learning_rate,
-                tokens_per_s: tokens as f64 / started.elapsed().as_secs_f64(),
-            };
-            observer.on_step(&progress, &report);
-            if logged {
-                let mut line = step_line(&progress, &report);
-                if let (Some(monitor), Some(used)) = (&mut monitor, used) {
-                    let shares = used.largest_shares();
-                    let collapsed = monitor.observe(&shares);
-                    add_routing(&mut line, &shares, &collapsed);
-                    if !collapsed.is_empty() {
-                        observer.on_routing_collapse(state.step, &collapsed);
+            let made = stepped.is_ok();
+            match stepped {
+                Ok(report) => {
+                    state.stepped(rolls_back);
+                    tokens += report.tokens;
+                    last = Some(report);
+                    let progress = Progress {
+                        step: state.step,
+                        total_steps: state.total_steps,
+                        epoch: (state.step * accumulation) as f64 / plan.batches_per_epoch() as f64,
+                        learning_rate,
+                        tokens_per_s: tokens as f64 / started.elapsed().as_secs_f64(),
+                    };
+                    observer.on_step(&progress, &report);
+                    if logged {
+                        let mut line = step_line(&progress, &report);
+                        if let (Some(monitor), Some(used)) = (&mut monitor, used) {
+                            let shares = used.largest_shares();
+                            let collapsed = monitor.observe(&shares);
+                            add_routing(&mut line, &shares, &collapsed);
+                            if !collapsed.is_empty() {
+                                observer.on_routing_collapse(state.step, &collapsed);
+                            }
+                        }
+                        metrics.write(&line)?;
                     }
                 }
-                metrics.write(&line)?;
+                Err(TrainError::Diverged { what, .. }) => {
+                    self.pass_over(&mut state, &what, healthy.as_ref())?;
+                    metrics.write(&non_finite_line(state.step, &what, config.non_finite))?;
+                    observer.on_non_finite(state.step, &what, config.non_finite);
+                }
+                Err(other) => return Err(other),
             }
             let step = state.step;
             let now = |every| end || due(step, every);
@@ -234,10 +256,17 @@ where
             let interrupted = !end && observer.interrupts();
             let save = due(state.step, config.save_steps) || (best_now && config.save_steps > 0);
             if end || save || interrupted {
+                lock.check()?;
+                let health = CheckpointHealth::new(self.loss(&probe)?, state.first_loss);
+                state.checked(health, made);
                 let folder = self.save(&state)?;
                 observer.on_checkpoint(state.step, &folder);
-                let best = state.best.map(|(step, _)| step);
-                rotate_checkpoints(self.output_dir, config.save_total_limit, best)?;
+                match health.healthy {
+                    true if rolls_back => healthy = Some(self.learner.snapshot()),
+                    true => {}
+                    false => observer.on_unhealthy(state.step, health.loss),
+                }
+                rotate_checkpoints(self.output_dir, config.save_total_limit, &state)?;
                 if interrupted {
                     return Err(TrainError::Interrupted { step: state.step, path: folder });
                 }
@@ -268,19 +297,75 @@ where
 
     /// The checkpoint to go on from; `None` to start from the beginning, as does a run that ended
     /// before it saved anything.
-    fn saved_run(&self, resume: bool, metrics: &Path) -> Result<Option<PathBuf>, TrainError> {
+    fn saved_run(&self, resume: &Resume, metrics: &Path) -> Result<Option<PathBuf>, TrainError> {
         let path = self.output_dir.to_path_buf();
-        let checkpoint = latest_checkpoint(&path);
         let finished = path.join(ADAPTER_CONFIG_FILE).exists();
-        match (resume, checkpoint) {
-            (true, Some(folder)) => Ok(Some(folder)),
-            (true, None) if finished || !metrics.exists() => {
-                Err(TrainError::NothingToResume { path })
-            }
-            (false, Some(_)) => Err(TrainError::OutputExists { path }),
-            (false, None) if finished => Err(TrainError::OutputExists { path }),
-            (_, None) => Ok(None),
+        if resume == &Resume::No {
+            let holds_run = finished || latest_checkpoint(&path).is_some();
+            return if holds_run { Err(TrainError::OutputExists { path }) } else { Ok(None) };
         }
+        match resume.checkpoint(&path)? {
+            Some(folder) => Ok(Some(folder)),
+            None if finished || !metrics.exists() => Err(TrainError::NothingToResume { path }),
+            None => Ok(None),
+        }
+    }
+
+    /// Brings the learner to where a checkpoint left off.
+    fn load(&mut self, resume: &Resume, folder: &Path) -> Result<TrainerState, TrainError> {
+        let named = matches!(resume, Resume::From(_));
+        load_checkpoint(&mut self.learner, self.adapter, self.training, named, folder)
+            .map_err(|error| broken_checkpoint(self.output_dir, folder, error))
+    }
+
+    /// The samples of the first step, whose loss tells how healthy later weights are: other samples may
+    /// have another loss for no fault of the weights.
+    fn probe(&self, plan: &BatchPlan) -> Vec<Sample> {
+        let passes = self.training.gradient_accumulation_steps;
+        let order = plan.batches(0);
+        let indices = order.iter().take(passes).flatten();
+        indices.filter_map(|at| self.train.get(*at).cloned()).collect()
+    }
+
+    /// The loss on samples, without dropout.
+    fn loss(&self, samples: &[Sample]) -> Result<f64, TrainError> {
+        let batch_size = self.training.per_device_train_batch_size;
+        Ok(evaluate(&self.learner.model().valid(), samples, batch_size)?.loss)
+    }
+
+    /// Passes over a step whose loss or gradient is not finite, where the run is to and has not
+    /// done so too often.
+    fn pass_over(
+        &mut self,
+        state: &mut TrainerState,
+        what: &NonFinite,
+        healthy: Option<&Snapshot<M>>,
+    ) -> Result<(), TrainError> {
+        let config = self.training;
+        let often = state.non_finite_steps >= config.max_non_finite_steps;
+        if config.non_finite == NonFinitePolicy::Error || often {
+            let (step, what) = (state.step, what.clone());
+            let tried = match config.non_finite {
+                NonFinitePolicy::Error => String::new(),
+                policy => format!("{} steps were {policy} in vain; ", state.non_finite_steps),
+            };
+            let remedy = match state.last_healthy {
+                Some(step) => format!(
+                    "{tried}go on from the last healthy checkpoint with a lower rate: `--resume \
+                     {} --set training.learning_rate={:e}`",
+                    checkpoint_folder(self.output_dir, step).display(),
+                    config.learning_rate / 10.0
+                ),
+                None => format!(
+                    "{tried}there is no healthy checkpoint (`training.save_steps`); {}",
+                    TrainError::LOWER_RATE
+                ),
+            };
+            return Err(TrainError::Diverged { step, what, remedy });
+        }
+        state.non_finite_steps += 1;
+        self.learner.pass_over(healthy);
+        Ok(())
     }
 
     /// Refuses a `metric_for_best_model` that nothing measures, before anything is trained.
@@ -358,19 +443,6 @@ where
     }
 }
 
-/// Adds the largest share of all projections, and those that have collapsed since the last line.
-fn add_routing(line: &mut serde_json::Value, shares: &[SiteShare], collapsed: &[RoutingCollapse]) {
-    let largest = shares.iter().map(|share| share.share).fold(0.0, f64::max);
-    line["largest_routing_share"] = json!(largest);
-    if !collapsed.is_empty() {
-        let collapsed: Vec<_> = collapsed
-            .iter()
-            .map(|c| json!({ "site": c.site.to_string(), "expert": c.expert, "share": c.share }))
-            .collect();
-        line["routing_collapse"] = json!(collapsed);
-    }
-}
-
 /// Puts the adapter of the best checkpoint on a model.
 fn load_best<M>(model: &mut M, output_dir: &Path, step: usize) -> Result<(), TrainError>
 where
@@ -387,32 +459,5 @@ fn due(step: usize, every: usize) -> bool {
     every > 0 && step.is_multiple_of(every)
 }
 
-fn evaluation_line(step: usize, evaluation: &Evaluation) -> serde_json::Value {
-    json!({
-        "step": step,
-        "eval_loss": evaluation.loss,
-        "eval_perplexity": evaluation.perplexity(),
-        "eval_targets": evaluation.targets,
-    })
-}
-
-fn measurement_line(step: usize, measured: &[Measurement]) -> serde_json::Value {
-    let mut line = json!({ "step": step });
-    measured.iter().for_each(|found| line[&found.name] = json!(found.value));
-    line
-}
-
-fn step_line(progress: &Progress, report: &StepReport) -> serde_json::Value {
-    let mut line = json!({
-        "step": progress.step,
-        "epoch": progress.epoch,
-        "loss": report.loss,
-        "learning_rate": progress.learning_rate,
-        "grad_norm": report.grad_norm,
-        "tokens_per_s": progress.tokens_per_s,
-    });
-    if let Some(balance_loss) = report.balance_loss {
-        line["balance_loss"] = json!(balance_loss);
-    }
-    line
-}
+#[cfg(test)]
+mod tests;

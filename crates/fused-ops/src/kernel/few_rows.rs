@@ -1,6 +1,6 @@
 use half::bf16;
 
-use super::simd::{LANES, fold, multiply_add, multiversioned};
+use super::simd::{LANES, fold, multiply_add, multiversioned, sum_of_pairs};
 
 /// Rows that are multiplied together, so that what they meet is read once for them.
 const ROWS: usize = 4;
@@ -8,89 +8,132 @@ const ROWS: usize = 4;
 /// Columns of the right factor must be a multiple of this.
 pub(crate) const COLUMNS: usize = LANES;
 
-/// An element of a matrix that is multiplied in f32.
-trait Widened: Copy {
-    fn wide(self) -> f32;
-}
-
-impl Widened for f32 {
-    #[inline(always)]
-    fn wide(self) -> f32 {
-        self
-    }
-}
-
-impl Widened for bf16 {
-    #[inline(always)]
-    fn wide(self) -> f32 {
-        f32::from_bits(u32::from(self.to_bits()) << 16)
-    }
-}
-
 /// `out[m, n] += sum_k x[m, k] w[k, n]` for the first `width` columns of `w`, whose rows begin
 /// `stride` apart.
 ///
 /// Memory is read in the order in which it lies; sums stay in the cache, and are read and written
 /// once for several rows of `w`.
 #[inline(always)]
-fn along_columns<const FMA: bool, W: Widened>(
+fn columns_of_f32<const FMA: bool>(
     x: &[f32],
     depth: usize,
-    w: &[W],
+    w: &[f32],
     stride: usize,
     width: usize,
     out: &mut [f32],
 ) {
-    let add = |a: &[W; LANES], x: f32, mut sums: [f32; LANES]| {
-        for i in 0..LANES {
-            sums[i] = multiply_add::<FMA>(x, a[i].wide(), sums[i]);
-        }
-        sums
-    };
-    let row = |k: usize| w[k * stride..][..width].as_chunks::<LANES>().0;
     let whole = depth - depth % ROWS;
+    let row = |k: usize| &w[k * stride..][..width];
     for k in (0..whole).step_by(ROWS) {
-        let [a, b, c, d] = [row(k), row(k + 1), row(k + 2), row(k + 3)];
-        for (x, out) in x.chunks_exact(depth).zip(out.chunks_exact_mut(width)) {
-            let out = out.as_chunks_mut::<LANES>().0;
-            for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-                let sums = add(b, x[k + 1], add(a, x[k], *out));
-                *out = add(d, x[k + 3], add(c, x[k + 2], sums));
-            }
-        }
+        add_rows::<FMA, ROWS>(x, depth, k, std::array::from_fn(|i| row(k + i)), width, out);
     }
     for k in whole..depth {
-        for (x, out) in x.chunks_exact(depth).zip(out.chunks_exact_mut(width)) {
-            for (out, w) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(row(k)) {
-                *out = add(w, x[k], *out);
+        add_rows::<FMA, 1>(x, depth, k, [row(k)], width, out);
+    }
+}
+
+/// As [`columns_of_f32`]: several rows are widened, and then meet all rows of `x`.
+#[inline(always)]
+fn columns_of_bf16<const FMA: bool>(
+    x: &[f32],
+    depth: usize,
+    w: &[bf16],
+    stride: usize,
+    width: usize,
+    out: &mut [f32],
+) {
+    let whole = depth - depth % ROWS;
+    let mut wide = vec![0.0f32; ROWS * width];
+    for k in (0..whole).step_by(ROWS) {
+        for (i, wide) in wide.chunks_exact_mut(width).enumerate() {
+            widen(&w[(k + i) * stride..][..width], wide);
+        }
+        let rows = std::array::from_fn(|i| &wide[i * width..][..width]);
+        add_rows::<FMA, ROWS>(x, depth, k, rows, width, out);
+    }
+    for k in whole..depth {
+        widen(&w[k * stride..][..width], &mut wide[..width]);
+        add_rows::<FMA, 1>(x, depth, k, [&wide[..width]], width, out);
+    }
+}
+
+/// `out[m, n] += sum_i x[m, k + i] w[i][n]`.
+#[inline(always)]
+fn add_rows<const FMA: bool, const N: usize>(
+    x: &[f32],
+    depth: usize,
+    k: usize,
+    w: [&[f32]; N],
+    width: usize,
+    out: &mut [f32],
+) {
+    let w = w.map(|row| row.as_chunks::<LANES>().0);
+    for (x, out) in x.chunks_exact(depth).zip(out.chunks_exact_mut(width)) {
+        for (at, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            let mut sums = *out;
+            for (i, w) in w.iter().enumerate() {
+                let (x, w) = (x[k + i], &w[at]);
+                for (sum, w) in sums.iter_mut().zip(w) {
+                    *sum = multiply_add::<FMA>(x, *w, *sum);
+                }
             }
+            *out = sums;
         }
     }
 }
 
 /// `out[m, n] = sum_k x[m, k] w[n, k]` for the first `width` rows of `w`, `[width, depth]`.
 #[inline(always)]
-fn along_rows<const FMA: bool, W: Widened>(
+fn rows_of_f32<const FMA: bool>(x: &[f32], depth: usize, w: &[f32], width: usize, out: &mut [f32]) {
+    for (n, w) in w.chunks_exact(depth).take(width).enumerate() {
+        dots_with_row::<FMA>(x, depth, w, n, width, out);
+    }
+}
+
+/// As [`rows_of_f32`]: a row is widened, and then meets all rows of `x`.
+#[inline(always)]
+fn rows_of_bf16<const FMA: bool>(
     x: &[f32],
     depth: usize,
-    w: &[W],
+    w: &[bf16],
     width: usize,
     out: &mut [f32],
 ) {
+    let mut wide = vec![0.0f32; depth];
     for (n, w) in w.chunks_exact(depth).take(width).enumerate() {
-        for (x, out) in x.chunks(ROWS * depth).zip(out.chunks_mut(ROWS * width)) {
-            if let (Some(x), true) = (rows(x, depth), out.len() == ROWS * width) {
-                for (out, sum) in
-                    out.iter_mut().skip(n).step_by(width).zip(dots::<FMA, W, ROWS>(x, w))
-                {
-                    *out = sum;
-                }
-                continue;
+        widen(w, &mut wide);
+        dots_with_row::<FMA>(x, depth, &wide, n, width, out);
+    }
+}
+
+/// The products of all rows of `x` with one row, into column `n`.
+#[inline(always)]
+fn dots_with_row<const FMA: bool>(
+    x: &[f32],
+    depth: usize,
+    w: &[f32],
+    n: usize,
+    width: usize,
+    out: &mut [f32],
+) {
+    for (x, out) in x.chunks(ROWS * depth).zip(out.chunks_mut(ROWS * width)) {
+        if let (Some(x), true) = (rows(x, depth), out.len() == ROWS * width) {
+            for (out, sum) in out.iter_mut().skip(n).step_by(width).zip(dots::<FMA>(x, w)) {
+                *out = sum;
             }
-            for (x, out) in x.chunks_exact(depth).zip(out.chunks_mut(width)) {
-                [out[n]] = dots::<FMA, W, 1>([x], w);
-            }
+            continue;
         }
+        for (x, out) in x.chunks_exact(depth).zip(out.chunks_mut(width)) {
+            out[n] = sum_of_pairs(x, w, multiply_add::<FMA>);
+        }
+    }
+}
+
+/// The f32 that halves stand for: their bits, and zeros.
+#[inline(always)]
+fn widen(halves: &[bf16], out: &mut [f32]) {
+    for (out, half) in out.iter_mut().zip(halves) {
+        *out = f32::from_bits(u32::from(half.to_bits()) << 16);
     }
 }
 
@@ -105,67 +148,23 @@ fn rows(x: &[f32], depth: usize) -> Option<[&[f32]; ROWS]> {
 
 /// The products of rows with one row.
 #[inline(always)]
-fn dots<const FMA: bool, W: Widened, const N: usize>(x: [&[f32]; N], w: &[W]) -> [f32; N] {
-    let mut sums = [[0.0f32; LANES]; N];
+fn dots<const FMA: bool>(x: [&[f32]; ROWS], w: &[f32]) -> [f32; ROWS] {
+    let mut sums = [[0.0f32; LANES]; ROWS];
     let (w, w_tail) = w.as_chunks::<LANES>();
-    let x = x.map(|x| {
-        let (chunks, tail) = x.as_chunks::<LANES>();
-        (&chunks[..w.len()], tail)
-    });
-    for (at, w) in w.iter().enumerate() {
-        let w = w.map(W::wide);
-        for (sums, x) in sums.iter_mut().zip(&x) {
-            for ((sum, x), w) in sums.iter_mut().zip(&x.0[at]).zip(w) {
-                *sum = multiply_add::<FMA>(*x, w, *sum);
+    let [a, b, c, d] = x.map(|x| x.as_chunks::<LANES>());
+    for ((((w, a), b), c), d) in w.iter().zip(a.0).zip(b.0).zip(c.0).zip(d.0) {
+        for (sums, x) in sums.iter_mut().zip([a, b, c, d]) {
+            for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
+                *sum = multiply_add::<FMA>(*x, *w, *sum);
             }
         }
     }
-    let tail = |x: &[f32]| x.iter().zip(w_tail).fold(0.0, |sum, (x, w)| sum + x * w.wide());
-    let mut all = x.map(|x| tail(x.1));
+    let tail = |x: &[f32]| x.iter().zip(w_tail).fold(0.0, |sum, (x, w)| sum + x * w);
+    let mut all = [a.1, b.1, c.1, d.1].map(tail);
     for (all, sums) in all.iter_mut().zip(&sums) {
         *all += fold(sums, |a, b| a + b);
     }
     all
-}
-
-#[inline(always)]
-fn columns_of_f32<const FMA: bool>(
-    x: &[f32],
-    depth: usize,
-    w: &[f32],
-    stride: usize,
-    width: usize,
-    out: &mut [f32],
-) {
-    along_columns::<FMA, f32>(x, depth, w, stride, width, out);
-}
-
-#[inline(always)]
-fn rows_of_f32<const FMA: bool>(x: &[f32], depth: usize, w: &[f32], width: usize, out: &mut [f32]) {
-    along_rows::<FMA, f32>(x, depth, w, width, out);
-}
-
-#[inline(always)]
-fn columns_of_bf16<const FMA: bool>(
-    x: &[f32],
-    depth: usize,
-    w: &[bf16],
-    stride: usize,
-    width: usize,
-    out: &mut [f32],
-) {
-    along_columns::<FMA, bf16>(x, depth, w, stride, width, out);
-}
-
-#[inline(always)]
-fn rows_of_bf16<const FMA: bool>(
-    x: &[f32],
-    depth: usize,
-    w: &[bf16],
-    width: usize,
-    out: &mut [f32],
-) {
-    along_rows::<FMA, bf16>(x, depth, w, width, out);
 }
 
 multiversioned! {

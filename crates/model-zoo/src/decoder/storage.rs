@@ -6,11 +6,11 @@ use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor};
 use fused_ops::runs_kernels;
 use moe_adapter::Projection;
+use tensor_files::write_atomically;
 
 use super::feed_forward::FeedForward;
 use super::qkv::QkvProjections;
 use super::{Decoder, LoadOptions};
-use crate::files::replace_with;
 use crate::parameters::LoadedParameters;
 use crate::{DecoderConfig, ModelError, WeightSource, WeightWriter};
 
@@ -76,7 +76,7 @@ impl<P: Projection> Decoder<P> {
             object.insert("torch_dtype".to_owned(), self.stored_dtype().into());
         }
         let text = format!("{config:#}\n");
-        replace_with(&path, text.as_bytes()).map_err(|source| write(&path, source))
+        write_atomically(&path, text.as_bytes()).map_err(|source| write(&path, source))
     }
 
     /// Adds all projections; those that the files of the family hold as one are put together.

@@ -6,8 +6,8 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor};
 use moe_adapter::{Adaptable, Projection};
 use serde_json::Value;
+use tensor_files::write_atomically;
 
-use crate::files::replace_with;
 use crate::{ModelError, WeightWriter};
 
 /// Writes `config.json` and `model.safetensors`. Projections are written as the linears of the
@@ -42,7 +42,7 @@ pub(crate) fn save<M: Adaptable>(
     }
     let path = folder.join("config.json");
     let text = format!("{config:#}\n");
-    replace_with(&path, text.as_bytes()).map_err(|source| write(&path, source))
+    write_atomically(&path, text.as_bytes()).map_err(|source| write(&path, source))
 }
 
 /// Collects the identities of parameters.

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 /// A model or a data set that cannot be had from the hub.
@@ -9,6 +11,14 @@ pub enum HubError {
     Name {
         /// What was given.
         name: String,
+    },
+    /// What is here is no model.
+    #[error("{}: {what}", path.display())]
+    NoModel {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
     },
     /// The feature is off.
     #[error(

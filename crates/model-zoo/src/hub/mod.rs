@@ -66,14 +66,29 @@ impl HubModel {
 ///
 /// # Errors
 ///
-/// As [`HubModel::fetch`]; what cannot be a name is taken for a folder.
+/// As [`HubModel::fetch`]; [`HubError::NoModel`] where a folder holds no model. What cannot be a name
+/// is taken for a folder.
 pub fn resolve_model(model: &Path, revision: Option<&str>) -> Result<PathBuf, HubError> {
     match model.to_str().filter(|name| is_name(name) && !model.exists()) {
         Some(name) => {
             let revision = revision.map(str::to_owned);
             HubModel { revision, ..HubModel::new(name) }.fetch()
         }
-        None => Ok(model.to_owned()),
+        None => {
+            let no_model = |what| HubError::NoModel { path: model.to_owned(), what };
+            let holds = |name: &str| model.join(name).is_file();
+            match () {
+                () if holds("config.json") => Ok(model.to_owned()),
+                () if !model.exists() => Err(no_model(
+                    "there is no such folder, and this is no `organisation/name` on the hub",
+                )),
+                () if holds("adapter_config.json") => Err(no_model(
+                    "is the folder of an adapter, not of a model; give it as the adapter, and its \
+                     base model as the model",
+                )),
+                () => Err(no_model("is not the folder of a model: it has no config.json")),
+            }
+        }
     }
 }
 
@@ -102,8 +117,12 @@ mod tests {
 
     #[test]
     fn folders_come_before_names() {
-        for path in ["src/hub", "nowhere", "a/b/c"] {
-            assert_eq!(resolve_model(Path::new(path), None).unwrap(), Path::new(path));
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.json"), "{}").unwrap();
+        assert_eq!(resolve_model(folder.path(), None).unwrap(), folder.path());
+        for (path, what) in [("src/hub", "no config.json"), ("nowhere", "no such folder")] {
+            let error = resolve_model(Path::new(path), None).unwrap_err().to_string();
+            assert!(error.starts_with(path) && error.contains(what), "{error}");
         }
     }
 }

@@ -2,12 +2,12 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use tensor_files::write_atomically;
 use tokenizers::Tokenizer;
 
 use super::chat::ChatTemplate;
 use super::error::TokenizerError;
 use super::text::{SpecialToken, TextTokenizer, guarded};
-use crate::files::replace_with;
 
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
@@ -26,8 +26,15 @@ impl TextTokenizer {
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, TokenizerError> {
         let folder = folder.as_ref();
         let path = folder.join(TOKENIZER);
-        let bytes =
-            fs::read(&path).map_err(|source| TokenizerError::Io { path: path.clone(), source })?;
+        let bytes = fs::read(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => TokenizerError::File {
+                path: path.clone(),
+                message: "is missing; put the one there that the model came with, or save it with \
+                          the save_pretrained of a fast tokenizer of transformers"
+                    .into(),
+            },
+            _ => TokenizerError::Io { path: path.clone(), source },
+        })?;
         let tokenizer = guarded(|| Tokenizer::from_bytes(bytes)).map_err(|error| match error {
             TokenizerError::Text { message } => TokenizerError::File { path, message },
             other => other,
@@ -66,7 +73,7 @@ impl TextTokenizer {
         fs::create_dir_all(folder).map_err(|source| io(folder, source))?;
         let write = |name: &str, text: &str| {
             let path = folder.join(name);
-            replace_with(&path, text.as_bytes()).map_err(|source| io(&path, source))
+            write_atomically(&path, text.as_bytes()).map_err(|source| io(&path, source))
         };
         let text = self
             .tokenizer

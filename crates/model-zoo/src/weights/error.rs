@@ -57,6 +57,12 @@ pub enum WeightError {
         /// The first tensor that is not whole.
         tensor: Option<String>,
     },
+    /// What stands for the file in a repository.
+    #[error("{}: a pointer of git-lfs, not the weights; run `git lfs pull` there", path.display())]
+    Pointer {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is not in the safetensors format.
     #[error("{}: not a safetensors file: {source}", path.display())]
     Format {

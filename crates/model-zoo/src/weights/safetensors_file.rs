@@ -53,6 +53,9 @@ impl SafetensorsFile {
 
 fn unreadable(path: &Path, bytes: &[u8], source: SafeTensorError) -> WeightError {
     let path = path.to_owned();
+    if bytes.starts_with(b"version https://git-lfs") {
+        return WeightError::Pointer { path };
+    }
     match source {
         SafeTensorError::MetadataIncompleteBuffer
         | SafeTensorError::HeaderTooSmall

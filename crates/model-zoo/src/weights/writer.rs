@@ -1,13 +1,14 @@
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use burn::nn::Linear;
 use burn::tensor::{DType, Tensor};
-use safetensors::tensor::{Dtype, View, serialize_to_file};
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use tensor_files::fill_atomically;
 
 use super::WeightError;
-use crate::files::replace_file;
 
 /// Collects a model's tensors, then writes them as one safetensors file.
 ///
@@ -50,16 +51,42 @@ impl WeightWriter {
     /// # Errors
     ///
     /// [`WeightError`] when the file cannot be written.
-    pub fn write(self, path: &Path) -> Result<(), WeightError> {
-        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        replace_file(
+    pub fn write(mut self, path: &Path) -> Result<(), WeightError> {
+        let io = |source| WeightError::Io { path: path.to_owned(), source };
+        // The order of the safetensors crate, which keeps the tensors aligned.
+        self.tensors.sort_by(|(name, tensor), (other_name, other)| {
+            other.dtype().cmp(&tensor.dtype()).then_with(|| name.cmp(other_name))
+        });
+        let header =
+            self.header().map_err(|source| WeightError::Write { path: path.to_owned(), source })?;
+        fill_atomically(
             path,
-            |temporary| {
-                serialize_to_file(self.tensors, Some(metadata), temporary)
-                    .map_err(|source| WeightError::Write { path: path.to_owned(), source })
+            |file| {
+                let mut file = BufWriter::with_capacity(1 << 20, file);
+                file.write_all(&header).map_err(io)?;
+                for (_, tensor) in &self.tensors {
+                    file.write_all(&tensor.bytes()).map_err(io)?;
+                }
+                file.flush().map_err(io)
             },
-            |source| WeightError::Io { path: path.to_owned(), source },
+            io,
         )
+    }
+
+    /// What a safetensors file begins with: the size of the rest, and where each tensor is.
+    fn header(&self) -> Result<Vec<u8>, SafeTensorError> {
+        let mut end = 0;
+        let tensors = self.tensors.iter().map(|(name, tensor)| {
+            let start = end;
+            end += tensor.byte_count();
+            let (dtype, shape) = (tensor.dtype(), tensor.shape.clone());
+            (name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) })
+        });
+        let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        let metadata = Metadata::new(Some(about), tensors.collect())?;
+        let mut text = serde_json::to_string(&metadata)?.into_bytes();
+        text.resize(text.len().next_multiple_of(8), b' ');
+        Ok([&(text.len() as u64).to_le_bytes()[..], &text].concat())
     }
 }
 
@@ -70,7 +97,7 @@ struct StoredTensor {
     transposed: bool,
 }
 
-impl View for StoredTensor {
+impl StoredTensor {
     fn dtype(&self) -> Dtype {
         match self.tensor.dtype() {
             DType::F16 => Dtype::F16,
@@ -79,11 +106,8 @@ impl View for StoredTensor {
         }
     }
 
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
+    /// Its elements as files have them.
+    fn bytes(&self) -> Vec<u8> {
         let mut tensor = self.tensor.clone();
         if self.transposed {
             tensor = tensor.transpose();
@@ -91,10 +115,10 @@ impl View for StoredTensor {
         if self.dtype() == Dtype::F32 {
             tensor = tensor.cast(DType::F32);
         }
-        Cow::Owned(tensor.into_data().as_bytes().to_vec())
+        tensor.into_data().as_bytes().to_vec()
     }
 
-    fn data_len(&self) -> usize {
+    fn byte_count(&self) -> usize {
         self.shape.iter().product::<usize>() * (self.dtype().bitsize() / 8)
     }
 }

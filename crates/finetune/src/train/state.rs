@@ -1,0 +1,102 @@
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{CheckpointHealth, TrainError, TrainingConfig};
+
+/// Where a run stood when its checkpoint was written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainerState {
+    /// The optimiser steps made.
+    pub step: usize,
+    /// The optimiser steps of the whole run.
+    pub total_steps: usize,
+    /// The loss of the start on the samples of the first step, without dropout; absent where it is
+    /// not finite.
+    pub first_loss: Option<f64>,
+    /// Whether the checkpoint is one to go on from; absent before there is one.
+    pub health: Option<CheckpointHealth>,
+    /// The step of the last healthy checkpoint, this one counted.
+    pub last_healthy: Option<usize>,
+    /// The steps in a row that were skipped, or since the last healthy checkpoint rolled back,
+    /// because something was no finite number.
+    pub non_finite_steps: usize,
+    /// The best value of `metric_for_best_model` so far, and the step at which it was measured.
+    pub best: Option<(usize, f64)>,
+    /// The evaluations in a row that brought no sufficient gain.
+    pub evaluations_without_gain: usize,
+    /// How the run is trained; a run that resumes must be trained the same way.
+    pub training: TrainingConfig,
+}
+
+impl TrainerState {
+    /// The start of a run.
+    pub fn new(training: TrainingConfig) -> Self {
+        Self {
+            step: 0,
+            total_steps: 0,
+            first_loss: None,
+            health: None,
+            last_healthy: None,
+            non_finite_steps: 0,
+            best: None,
+            evaluations_without_gain: 0,
+            training,
+        }
+    }
+
+    /// Takes in a step that was made. One suffices to end steps that are skipped; what was rolled
+    /// back goes wrong again later, so there a healthy checkpoint does.
+    pub(super) fn stepped(&mut self, rolls_back: bool) {
+        if !rolls_back {
+            self.non_finite_steps = 0;
+        }
+    }
+
+    /// Takes in the health of the checkpoint of its step, which was `made` or passed over.
+    pub(super) fn checked(&mut self, health: CheckpointHealth, made: bool) {
+        self.health = Some(health);
+        if health.healthy {
+            self.last_healthy = Some(self.step);
+            if made {
+                self.non_finite_steps = 0;
+            }
+        }
+    }
+
+    /// Refuses another training than the run's: one that resumes repeats the numbers of an
+    /// uninterrupted one only when it is trained alike. Where the user has `named` the checkpoint,
+    /// what only the steps to come depend on may differ. `path` names the state in errors.
+    pub(super) fn check_same(
+        &self,
+        now: &TrainingConfig,
+        named: bool,
+        path: &Path,
+    ) -> Result<(), TrainError> {
+        let object = |config: &TrainingConfig| match serde_json::to_value(config) {
+            Ok(Value::Object(object)) => object,
+            _ => serde_json::Map::new(),
+        };
+        let (saved, now) = (object(&self.training), object(now));
+        for (key, value) in &saved {
+            let steps_to_come = TrainingConfig::FREE_FROM_NAMED.contains(&key.as_str());
+            let free =
+                TrainingConfig::FREE_ON_RESUME.contains(&key.as_str()) || (named && steps_to_come);
+            if free || now.get(key) == Some(value) {
+                continue;
+            }
+            let or = match steps_to_come {
+                true => "or name the checkpoint (`--resume CHECKPOINT`), or ",
+                false => "or ",
+            };
+            let found = now.get(key).map_or_else(String::new, Value::to_string);
+            let message = format!(
+                "`training.{key}` = {value}, but it is now {found}; restore it, {or}train into \
+                 another `training.output_dir`"
+            );
+            return Err(TrainError::OtherTraining { path: path.into(), message });
+        }
+        Ok(())
+    }
+}
