@@ -261,7 +261,8 @@ fn recipes_and_studies() {
 fn rows() {
     let folder = tempfile::tempdir().unwrap();
     let chat = "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \
-                \"content\": \"b\"}]}\n{\"prompt\": \"c\", \"completion\": \"d\"}\n";
+                \"content\": \"b\"}]}\n{\"messages\": [{\"role\": \"user\", \"content\": \"c\"}, \
+                {\"role\": \"assistant\", \"content\": \"d\"}]}\n";
     for (file, seed) in [
         ("rows.json", "[{\"instruction\": \"a\", \"input\": \"\", \"output\": \"b\"}]"),
         ("rows.jsonl", chat),

@@ -113,7 +113,7 @@ fn saved_tokenizers_are_read_back() {
 fn folders_that_make_no_sense_are_refused() {
     let empty = tempfile::tempdir().unwrap();
     let read = |folder: &tempfile::TempDir| TextTokenizer::from_folder(folder.path());
-    assert!(matches!(read(&empty), Err(TokenizerError::Io { .. })));
+    assert!(matches!(read(&empty), Err(TokenizerError::File { .. })));
     let broken = folder(&[("tokenizer.json", "{}".to_owned())]);
     assert!(matches!(read(&broken), Err(TokenizerError::File { .. })));
     let broken = folder(&[("tokenizer_config.json", "[1]".to_owned())]);

@@ -96,11 +96,6 @@ pub const MISTAKES: &[Mistake] = &[
         "`float64` is not an element type; allowed: float32",
     ),
     (
-        "a half type on a device without it",
-        "generate --prompt copy --model DIR/model --dtype float16 --adapter DIR/lora",
-        "`dtype` is float16, but must be float32 where there is an adapter",
-    ),
-    (
         "a file that is no TOML",
         "train --config DIR/broken.toml",
         "DIR/broken.toml: TOML parse error at line 1, column 7",
@@ -338,7 +333,7 @@ pub const MISTAKES: &[Mistake] = &[
     (
         "a file of another program",
         "train --config DIR/fresh.toml --set data.train=[{path=\"DIR/data.xlsx\"}]",
-        "DIR/data.xlsx: neither JSON, CSV, TSV, text nor Parquet by its name",
+        "DIR/data.xlsx: not JSON, which begins with `[` or `{`, but `PK`",
     ),
     (
         "a template that does not exist",
