@@ -30,7 +30,7 @@ impl Halves<'_> {
     /// The elements from `start` on, in f32.
     fn widen(&self, start: usize, out: &mut [f32]) {
         match self {
-            Self::BF16(values) => values[start..start + out.len()].convert_to_f32_slice(out),
+            Self::BF16(values) => kernel::widen_bf16(&values[start..start + out.len()], out),
             Self::F16(values) => values[start..start + out.len()].convert_to_f32_slice(out),
         }
     }

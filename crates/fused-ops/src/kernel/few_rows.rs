@@ -137,6 +137,11 @@ fn widen(halves: &[bf16], out: &mut [f32]) {
     }
 }
 
+#[inline(always)]
+fn widen_body<const FMA: bool>(halves: &[bf16], out: &mut [f32]) {
+    widen(halves, out);
+}
+
 /// All rows of a block, where it is full.
 #[inline(always)]
 fn rows(x: &[f32], depth: usize) -> Option<[&[f32]; ROWS]> {
@@ -178,6 +183,11 @@ multiversioned! {
         width: usize,
         out: &mut [f32],
     ) = columns_of_f32
+}
+
+multiversioned! {
+    /// The f32 that halves stand for.
+    widen_bf16(halves: &[bf16], out: &mut [f32]) = widen_body
 }
 
 multiversioned! {
