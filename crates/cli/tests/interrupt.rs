@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use support::{arg, succeeds, tiny_model};
+use support::{arg, killed_after, succeeds, tiny_model};
 
 /// Starts the command, sends a signal once `begun` says so, and returns the exit status and the
 /// standard error.
@@ -115,18 +115,8 @@ fn a_run_that_is_killed_at_any_moment_ends_with_the_same_adapter() {
     };
     let mut kills = 0;
     for attempt in 0..8 {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lora-moe"))
-            .args(arguments())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
         let share = f64::from(attempt * 7 % 8) / 16.0 + 0.1;
-        std::thread::sleep(Duration::from_secs_f64(seconds * share));
-        let ended = child.try_wait().unwrap().is_some();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        if ended {
+        if !killed_after(&arguments(), seconds * share) {
             break;
         }
         kills += 1;

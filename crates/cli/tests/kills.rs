@@ -8,10 +8,9 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use support::{arg, fails, lora_moe, succeeds, tiny_model};
+use support::{arg, fails, killed_after, lora_moe, succeeds, tiny_model};
 
 /// All files of a folder.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -37,17 +36,9 @@ fn killed(arguments: &[&str], output: &Path, known_by: &str) -> usize {
     std::fs::remove_dir_all(output).unwrap();
     let mut unfinished = 0;
     for attempt in 0..24 {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lora-moe"))
-            .args(&arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
         // Most of what can be torn is at the end.
         let share = 1.1 - f64::from(attempt * 7 % 24) / 24.0 * 0.8;
-        std::thread::sleep(Duration::from_secs_f64(seconds * share));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        killed_after(&arguments, seconds * share);
         if output.join(known_by).exists() {
             let mut found = files(output);
             // The lock's file is removed after all is written.

@@ -6,11 +6,9 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{arg, fails, succeeds, tiny_model};
+use support::{arg, fails, killed_after, succeeds, tiny_model};
 
 /// A model, and three tasks over data in its words.
 struct Ground {
@@ -128,18 +126,9 @@ fn an_evaluation_that_was_killed_at_any_moment_ends_in_the_same_files() {
     arguments.push("--resume");
     let mut kills = 0;
     for attempt in 0..10 {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lora-moe"))
-            .args(&arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
         // Spread over the time that a whole evaluation takes, in no regular steps.
         let share = f64::from(attempt * 7 % 10) / 10.0 + 0.05;
-        std::thread::sleep(Duration::from_secs_f64(seconds * share));
-        kills += usize::from(child.try_wait().unwrap().is_none());
-        child.kill().unwrap();
-        child.wait().unwrap();
+        kills += usize::from(killed_after(&arguments, seconds * share));
         if parts.join("results.json").exists() {
             std::fs::remove_dir_all(&parts).unwrap();
         }

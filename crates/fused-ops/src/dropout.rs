@@ -39,7 +39,7 @@ pub fn dropout_linear(x: Tensor<2>, weight: Tensor<2>, p: f64, seed: u64) -> Ten
     {
         use crate::flex::{FusedOps, applies, multiplies};
         use burn::backend::Dispatch;
-        let constant = weight.dtype() == x.dtype() || !weight.is_require_grad();
+        let constant = crate::linear::constant_half(&x, &weight);
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
         if constant && applies(&[&x]) && multiplies(&weight) {
             return Tensor::from_dispatch(Dispatch::dropout_linear(x, weight, p, seed));

@@ -97,7 +97,7 @@ pub fn linear_add_composed(
 
 /// Whether a weight of another type than `x` is a constant, as kernels want it.
 #[cfg(feature = "flex")]
-fn constant_half<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> bool {
+pub(crate) fn constant_half<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> bool {
     weight.dtype() == x.dtype() || !weight.is_require_grad()
 }
 

@@ -2,7 +2,8 @@
 #![allow(dead_code)] // Each test file uses a part.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use lora_moe::burn::tensor::Device;
 use lora_moe::model_zoo::{Decoder, DecoderConfig, TextTokenizer};
@@ -15,6 +16,21 @@ pub fn lora_moe(arguments: &[&str]) -> Output {
         .env_remove("LORA_MOE_DEVICE")
         .output()
         .expect("the command starts")
+}
+
+/// Starts it and kills it (`kill -9`) after so many seconds; returns whether it was still running.
+pub fn killed_after(arguments: &[&str], seconds: f64) -> bool {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lora-moe"))
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+    let running = child.try_wait().unwrap().is_none();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    running
 }
 
 /// Runs it and returns its standard output; fails with its standard error.

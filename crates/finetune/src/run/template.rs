@@ -79,6 +79,8 @@ per_device_train_batch_size = {batch}
 per_device_eval_batch_size = {batch}
 # Forward passes of one optimiser step.
 gradient_accumulation_steps = 1
+# What the backward pass computes again to save memory: "none", "block" (a layer at a time), "every N".
+recompute = "none"
 # The largest norm of the gradient; 0 does not clip.
 max_grad_norm = {max_grad_norm:?}
 # AdamW, on the adapter only.

@@ -6,8 +6,8 @@ use burn::backend::TensorMetadata;
 use burn::tensor::{Shape, TensorData};
 use rayon::prelude::*;
 
-use super::block::{View, product};
 use super::buffer::{Floats, contiguous};
+use super::matrix::{Matrix, multiply};
 use crate::Causal;
 use crate::kernel;
 
@@ -200,8 +200,8 @@ fn block_of_queries<'a>(
         let width = keys.len();
         scores.resize(rows * width, 0.0);
         let of_keys = keys.start * depth..keys.end * depth;
-        let [k, v] = [k, v].map(|all| View::rows(&all[of_keys.clone()], depth));
-        product(scores, [rows, depth, width], View::rows(q, depth), k.t(), false);
+        let [k, v] = [k, v].map(|all| Matrix::whole(&all[of_keys.clone()], depth));
+        multiply(Matrix::whole(q, depth), k.transposed(), scores, false);
         if let Some(cap) = kind.soft_cap {
             slopes.resize(rows * width, 0.0);
             kernel::soft_cap(scores, cap as f32, slopes);
@@ -209,7 +209,7 @@ fn block_of_queries<'a>(
         hide(scores, kind, queries.clone(), keys.clone(), all_keys, padding(keys));
         kernel::online_softmax(scores, width, tops, sums, scales);
         kernel::scale_rows(out, depth, scales);
-        product(out, [rows, width, depth], View::rows(scores, width), v, true);
+        multiply(Matrix::whole(scores, width), v, out, true);
     }
     for (scale, sum) in scales.iter_mut().zip(sums.iter()) {
         *scale = if *sum == 0.0 { 0.0 } else { 1.0 / sum };
@@ -294,32 +294,32 @@ fn block_backward<'a>(
 ) {
     let rows = queries.len();
     let Scratch { scores, grads, slopes, sums: log_sums, scales: deltas, .. } = scratch;
-    let (q, grad) = (View::rows(q, depth), View::rows(grad, heads * depth));
+    let q = Matrix::whole(q, depth);
+    let grad = Matrix::strided(grad, heads * depth, [rows, depth]);
     let all_keys = k.len() / depth;
     for keys in kind.blocks(queries.clone(), all_keys) {
         let width = keys.len();
         scores.resize(rows * width, 0.0);
         grads.resize(rows * width, 0.0);
         let of_keys = keys.start * depth..keys.end * depth;
-        let [k, v] = [k, v].map(|all| View::rows(&all[of_keys.clone()], depth));
-        product(scores, [rows, depth, width], q, k.t(), false);
+        let [k, v] = [k, v].map(|all| Matrix::whole(&all[of_keys.clone()], depth));
+        multiply(q, k.transposed(), scores, false);
         if let Some(cap) = kind.soft_cap {
             slopes.resize(rows * width, 0.0);
             kernel::soft_cap(scores, cap as f32, slopes);
         }
         hide(scores, kind, queries.clone(), keys.clone(), all_keys, padding(keys));
-        kernel::attention_weights(scores, width, log_sums);
-        let weights = View::rows(scores, width);
-        let v_grad = &mut v_grad[of_keys.clone()];
-        product(v_grad, [width, rows, depth], weights.t(), grad, true);
-        product(grads, [rows, depth, width], grad, v.t(), false);
+        kernel::exp_less(scores, width, log_sums);
+        let weights = Matrix::whole(scores, width);
+        multiply(weights.transposed(), grad, &mut v_grad[of_keys.clone()], true);
+        multiply(grad, v.transposed(), grads, false);
         kernel::score_gradients(scores, grads, width, deltas);
         if kind.soft_cap.is_some() {
             grads.iter_mut().zip(slopes.iter()).for_each(|(grad, slope)| *grad *= slope);
         }
-        let score_grads = View::rows(grads, width);
-        product(q_grad, [rows, width, depth], score_grads, k, true);
-        product(&mut k_grad[of_keys], [width, rows, depth], score_grads.t(), q, true);
+        let score_grads = Matrix::whole(grads, width);
+        multiply(score_grads, k, q_grad, true);
+        multiply(score_grads.transposed(), q, &mut k_grad[of_keys], true);
     }
 }
 

@@ -2,11 +2,11 @@
 
 mod attention;
 mod batched;
-mod block;
 mod buffer;
 mod gradients;
 mod half_weights;
 mod mask;
+mod matrix;
 mod operations;
 mod product;
 mod routed;

@@ -130,7 +130,7 @@ impl FusedOps for Flex {
         let width = logits.shape()[1].max(1);
         let rows = logits.storage_mut::<f32>().par_chunks_exact_mut(width);
         rows.zip(less.storage::<f32>()).for_each(|(row, less)| {
-            kernel::attention_weights(row, width, std::slice::from_ref(less));
+            kernel::exp_less(row, width, std::slice::from_ref(less));
         });
         logits
     }

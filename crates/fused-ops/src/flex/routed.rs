@@ -6,10 +6,10 @@ use std::ops::Range;
 
 use burn::backend::TensorMetadata;
 use burn::tensor::{Shape, TensorData};
-use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
 use super::buffer::{Floats, contiguous};
+use super::matrix::{Matrix, multiply};
 
 /// How many columns of a result one task takes: few enough that the rows of an expert's part stay
 /// in the cache, enough that a product is not all overhead.
@@ -73,78 +73,6 @@ impl Groups {
     }
 }
 
-/// A matrix inside a slice.
-#[derive(Clone, Copy)]
-struct Matrix<'a> {
-    values: &'a [f32],
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
-}
-
-impl<'a> Matrix<'a> {
-    /// The columns of a row-major matrix of `width` columns.
-    fn new(values: &'a [f32], width: usize, columns: Range<usize>) -> Self {
-        let rows = values.len() / width.max(1);
-        let values = if rows == 0 { values } else { &values[columns.start..] };
-        Self { values, rows, columns: columns.len(), row_stride: width, column_stride: 1 }
-    }
-
-    fn whole(values: &'a [f32], width: usize) -> Self {
-        Self::new(values, width, 0..width)
-    }
-
-    fn transposed(self) -> Self {
-        Self {
-            rows: self.columns,
-            columns: self.rows,
-            row_stride: self.column_stride,
-            column_stride: self.row_stride,
-            ..self
-        }
-    }
-}
-
-/// `out = a b`, on this thread.
-fn multiply(a: Matrix, b: Matrix, out: &mut [f32]) {
-    let (m, k, n) = (a.rows, a.columns, b.columns);
-    assert!(b.rows == k && out.len() == m * n, "linear_routed: factors that fit");
-    if m == 0 || n == 0 {
-        return;
-    }
-    if k == 0 {
-        out.fill(0.0);
-        return;
-    }
-    let last = |x: &Matrix| (x.rows - 1) * x.row_stride + (x.columns - 1) * x.column_stride;
-    assert!(last(&a) < a.values.len() && last(&b) < b.values.len(), "linear_routed: in bounds");
-    // SAFETY: the last element of each factor is inside its slice, and `out` is `m` rows of `n`.
-    unsafe {
-        gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            n as isize,
-            false,
-            a.values.as_ptr(),
-            a.column_stride as isize,
-            a.row_stride as isize,
-            b.values.as_ptr(),
-            b.column_stride as isize,
-            b.row_stride as isize,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
-}
-
 /// The rows of a matrix of `width` columns, one after the other.
 fn gather(values: &[f32], width: usize, rows: &[u32]) -> Vec<f32> {
     let mut gathered = Vec::with_capacity(rows.len() * width);
@@ -192,7 +120,7 @@ fn add_products(groups: &Groups, left: &[f32], right: &[f32], rank: usize, out: 
             products.resize(range.len() * columns.len(), 0.0);
             let left = Matrix::whole(&left[range.start * rank..range.end * rank], rank);
             let right = &right[e * rank * width..(e + 1) * rank * width];
-            multiply(left, Matrix::new(right, width, columns.clone()), &mut products);
+            multiply(left, Matrix::new(right, width, columns.clone()), &mut products, false);
             for (&row, product) in groups.of(e).iter().zip(products.chunks_exact(columns.len())) {
                 // SAFETY: the row is inside `out`, and its columns are this task's alone.
                 let sums =
@@ -222,7 +150,7 @@ pub(super) fn forward(y: Floats, inputs: [Floats; 5]) -> Floats {
     groups.split(&mut gated, rank).into_par_iter().enumerate().for_each(|(e, gated)| {
         let rows = gather(x, width, groups.of(e));
         let a = Matrix::whole(part(a, experts, e), width);
-        multiply(Matrix::whole(&rows, width), a.transposed(), gated);
+        multiply(Matrix::whole(&rows, width), a.transposed(), gated, false);
         for (&row, gated) in groups.of(e).iter().zip(gated.chunks_exact_mut(rank)) {
             let weight = weights[row as usize * experts + e];
             gated.iter_mut().for_each(|h| *h *= weight);
@@ -268,8 +196,8 @@ pub(super) fn backward(
             let a = Matrix::whole(part(a, experts, e), width);
             let up = Matrix::whole(part(up, experts, e), outputs);
             let mut hidden = vec![0.0f32; rows.len() * rank];
-            multiply(x, a.transposed(), &mut hidden);
-            multiply(grad, up.transposed(), hidden_grads);
+            multiply(x, a.transposed(), &mut hidden, false);
+            multiply(grad, up.transposed(), hidden_grads, false);
             for (i, &row) in rows.iter().enumerate() {
                 let weight = weights[row as usize * experts + e];
                 let (h, g) =
@@ -277,8 +205,8 @@ pub(super) fn backward(
                 weight_grads[i] = h.iter().zip(&*g).map(|(h, g)| h * g).sum();
                 h.iter_mut().chain(g).for_each(|value| *value *= weight);
             }
-            multiply(Matrix::whole(&hidden, rank).transposed(), grad, up_grad);
-            multiply(Matrix::whole(hidden_grads, rank).transposed(), x, a_grad);
+            multiply(Matrix::whole(&hidden, rank).transposed(), grad, up_grad, false);
+            multiply(Matrix::whole(hidden_grads, rank).transposed(), x, a_grad, false);
         },
     );
 

@@ -26,11 +26,11 @@ fn online_softmax_body<const FMA: bool>(
     }
 }
 
-/// `row = exp(row - log_sum)`.
+/// `row = exp(row - less)`.
 #[inline(always)]
-fn weights_body<const FMA: bool>(scores: &mut [f32], width: usize, log_sums: &[f32]) {
-    for (row, log_sum) in scores.chunks_exact_mut(width).zip(log_sums) {
-        exponentials::<FMA>(row, *log_sum);
+fn exp_less_body<const FMA: bool>(rows: &mut [f32], width: usize, less: &[f32]) {
+    for (row, less) in rows.chunks_exact_mut(width).zip(less) {
+        exponentials::<FMA>(row, *less);
     }
 }
 
@@ -108,8 +108,8 @@ multiversioned! {
 }
 
 multiversioned! {
-    /// Turns a block of scores into weights, of which the logarithms of the sums are known.
-    attention_weights(scores: &mut [f32], width: usize, log_sums: &[f32]) = weights_body
+    /// The exponentials of rows less a number for each: weights, of logarithms of sums.
+    exp_less(rows: &mut [f32], width: usize, less: &[f32]) = exp_less_body
 }
 
 multiversioned! {

@@ -10,7 +10,7 @@ mod simd;
 mod softmax;
 
 pub(crate) use attention::{
-    attention_weights, online_softmax, row_dots, scale_rows, score_gradients, soft_cap,
+    exp_less, online_softmax, row_dots, scale_rows, score_gradients, soft_cap,
 };
 pub(crate) use dropout::{Mask as DropoutMask, dropout, dropout_in_place};
 pub(crate) use few_rows::{
