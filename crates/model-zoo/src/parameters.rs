@@ -39,6 +39,24 @@ pub(crate) trait ParameterSource {
         bias: bool,
     ) -> Result<Linear, Self::Error>;
 
+    /// Whether there is a file that holds a tensor of this name.
+    fn holds(&self, _name: &str) -> bool {
+        false
+    }
+
+    /// The linears that `name` holds as one for each of `count` experts, `[count, outputs, inputs]`:
+    /// those of `expert`, which is the next one, their outputs one after the other.
+    fn stacked<const N: usize>(
+        &mut self,
+        name: &str,
+        expert: usize,
+        _count: usize,
+        inputs: usize,
+        outputs: [usize; N],
+    ) -> Result<[Linear; N], Self::Error> {
+        self.linears(&format!("{name}.{expert}"), inputs, outputs, false)
+    }
+
     /// `<path>.weight`, `[rows, columns]`.
     fn embedding(
         &mut self,
@@ -64,20 +82,25 @@ pub(crate) trait ParameterSource {
         bias: bool,
     ) -> Result<[Linear; N], Self::Error> {
         let whole = self.linear(path, inputs, outputs.iter().sum(), bias)?;
-        let mut start = 0;
-        Ok(outputs.map(|size| {
-            let at = start;
-            start += size;
-            Linear {
-                weight: part(&whole.weight, 1, at, size),
-                bias: whole.bias.as_ref().map(|bias| part(bias, 0, at, size)),
-            }
-        }))
+        Ok(parts(&whole, outputs))
     }
 }
 
+/// The linears that one is made of: their outputs one after the other.
+fn parts<const N: usize>(whole: &Linear, outputs: [usize; N]) -> [Linear; N] {
+    let mut start = 0;
+    outputs.map(|size| {
+        let at = start;
+        start += size;
+        Linear {
+            weight: part(&whole.weight, 1, at, size),
+            bias: whole.bias.as_ref().map(|bias| part(bias, 0, at, size)),
+        }
+    })
+}
+
 /// A copy of a part of a parameter, so that the rest is not kept.
-fn part<const D: usize>(
+pub(crate) fn part<const D: usize>(
     whole: &Param<Tensor<D>>,
     dim: usize,
     start: usize,
@@ -141,6 +164,27 @@ impl ParameterSource for LoadedParameters<'_> {
         Ok(Linear { weight: frozen(weight), bias })
     }
 
+    fn holds(&self, name: &str) -> bool {
+        self.source.names().any(|held| held == name)
+    }
+
+    fn stacked<const N: usize>(
+        &mut self,
+        name: &str,
+        expert: usize,
+        count: usize,
+        inputs: usize,
+        outputs: [usize; N],
+    ) -> Result<[Linear; N], WeightError> {
+        let shape = [count, outputs.iter().sum(), inputs];
+        let weight = self.source.take_slice_transposed(name, shape, expert, self.device)?;
+        let whole = Linear { weight: frozen(weight), bias: None };
+        Ok(match N {
+            1 => outputs.map(|_| whole.clone()),
+            _ => parts(&whole, outputs),
+        })
+    }
+
     fn embedding(
         &mut self,
         path: &str,
@@ -174,7 +218,7 @@ impl<'a> RandomParameters<'a> {
         Self { rng: ChaCha8Rng::seed_from_u64(seed), std, device }
     }
 
-    fn matrix(&mut self, rows: usize, columns: usize) -> Param<Tensor<2>> {
+    pub(crate) fn matrix(&mut self, rows: usize, columns: usize) -> Param<Tensor<2>> {
         let values = self.normal(rows * columns);
         self.parameter(values, [rows, columns])
     }

@@ -3,19 +3,22 @@ use burn::tensor::Tensor;
 use moe_adapter::{Activation, FeedForwardPaths, GatedFeedForward, Projection};
 use router::{RoutingTape, Site};
 
+use super::sparse::SparseFeedForward;
 use crate::DecoderConfig;
 use crate::parameters::ParameterSource;
 
 const GATE_UP: &str = "mlp.gate_up_proj";
 const PATHS: FeedForwardPaths = FeedForwardPaths::LLAMA;
 
-/// The feed-forward block of a layer, `W_d (act(W_g x) * W_u x)`.
+/// The feed-forward block of a layer, `W_d (act(W_g x) * W_u x)`, or a mixture of such blocks.
 #[derive(Module, Debug)]
 pub enum FeedForward<P: Projection> {
     /// One linear each for gate and up projection.
     Gated(GatedFeedForward<P>),
     /// One linear for both.
     Fused(FusedFeedForward<P>),
+    /// A mixture of experts of the base model.
+    Sparse(SparseFeedForward<P>),
 }
 
 /// A feed-forward block whose gate and up projections are one linear.
@@ -73,6 +76,7 @@ impl<P: Projection> FeedForward<P> {
                 let h = block.activation.gate(gate, up);
                 block.down_proj.forward(h, Site::new(layer, PATHS.down_proj), tape)
             }
+            Self::Sparse(block) => block.forward(x, layer, tape),
         }
     }
 
@@ -80,7 +84,7 @@ impl<P: Projection> FeedForward<P> {
     pub(super) fn gated(&self) -> Option<&GatedFeedForward<P>> {
         match self {
             Self::Gated(block) => Some(block),
-            Self::Fused(_) => None,
+            Self::Fused(_) | Self::Sparse(_) => None,
         }
     }
 
@@ -88,7 +92,7 @@ impl<P: Projection> FeedForward<P> {
     pub(super) fn gated_mut(&mut self) -> Option<&mut GatedFeedForward<P>> {
         match self {
             Self::Gated(block) => Some(block),
-            Self::Fused(_) => None,
+            Self::Fused(_) | Self::Sparse(_) => None,
         }
     }
 
@@ -103,6 +107,7 @@ impl<P: Projection> FeedForward<P> {
             Self::Fused(block) => {
                 vec![(GATE_UP, &block.gate_up_proj), (PATHS.down_proj, &block.down_proj)]
             }
+            Self::Sparse(block) => block.projections(),
         }
     }
 
@@ -117,6 +122,7 @@ impl<P: Projection> FeedForward<P> {
             Self::Fused(block) => {
                 vec![(GATE_UP, &mut block.gate_up_proj), (PATHS.down_proj, &mut block.down_proj)]
             }
+            Self::Sparse(block) => block.projections_mut(),
         }
     }
 }

@@ -107,6 +107,30 @@ impl WeightSource {
         self.read(name, [rows, cols], [cols, rows], Order::Transposed { rows, cols }, device)
     }
 
+    /// Takes one of the matrices that a tensor `[count, rows, cols]` holds, as a contiguous
+    /// `[cols, rows]`. The tensor counts as taken with the last of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn take_slice_transposed(
+        &mut self,
+        name: &str,
+        [count, rows, cols]: [usize; 3],
+        index: usize,
+        device: &Device,
+    ) -> Result<Tensor<2>, WeightError> {
+        let order = Order::Transposed { rows, cols };
+        let part = Some((index, count));
+        let (data, dtype) =
+            self.decoded(name, &[count, rows, cols], part, vec![cols, rows], order)?;
+        self.check_dtype(name, dtype, device)?;
+        if index + 1 == count {
+            self.done(name);
+        }
+        Ok(Tensor::from_data(data, (device, dtype)))
+    }
+
     /// Leaves out the tensors whose names satisfy `unwanted`, so that [`finish`](Self::finish)
     /// does not complain of them.
     pub fn ignore(&mut self, unwanted: impl Fn(&str) -> bool) {
@@ -136,7 +160,7 @@ impl WeightSource {
     ///
     /// As [`take`](Self::take).
     pub fn take_scalar(&mut self, name: &str) -> Result<f32, WeightError> {
-        let (data, _) = self.decoded(name, &[], vec![1], Order::AsStored)?;
+        let (data, _) = self.decoded(name, &[], None, vec![1], Order::AsStored)?;
         self.done(name);
         Ok(data.convert::<f32>().iter::<f32>().next().unwrap_or_default())
     }
@@ -149,20 +173,27 @@ impl WeightSource {
         order: Order,
         device: &Device,
     ) -> Result<Tensor<D>, WeightError> {
-        let (data, dtype) = self.decoded(name, &expected, shape.to_vec(), order)?;
-        // Some GPUs store a half type, but compute nothing sensible with it.
-        if dtype != DType::F32 && !device.supports_dtype(dtype) {
-            return Err(WeightError::DeviceDtype { name: name.to_owned(), dtype });
-        }
+        let (data, dtype) = self.decoded(name, &expected, None, shape.to_vec(), order)?;
+        self.check_dtype(name, dtype, device)?;
         self.done(name);
         Ok(Tensor::from_data(data, (device, dtype)))
     }
 
-    /// A tensor that is not taken yet, stored as `expected`, in the given `shape`.
+    /// Some GPUs store a half type, but compute nothing sensible with it.
+    fn check_dtype(&self, name: &str, dtype: DType, device: &Device) -> Result<(), WeightError> {
+        match dtype == DType::F32 || device.supports_dtype(dtype) {
+            true => Ok(()),
+            false => Err(WeightError::DeviceDtype { name: name.to_owned(), dtype }),
+        }
+    }
+
+    /// A tensor that is not taken yet, stored as `expected`, or one of so many equal parts of it,
+    /// in the given `shape`.
     fn decoded(
         &self,
         name: &str,
         expected: &[usize],
+        part: Option<(usize, usize)>,
         shape: Vec<usize>,
         order: Order,
     ) -> Result<(TensorData, DType), WeightError> {
@@ -183,7 +214,14 @@ impl WeightSource {
             });
         }
         let (folder, name) = (|| self.folder.clone(), name.to_owned());
-        match decode(stored.bytes, stored.dtype, self.dtype, order, shape) {
+        let bytes = match part {
+            Some((index, count)) => {
+                let len = stored.bytes.len() / count;
+                &stored.bytes[index * len..(index + 1) * len]
+            }
+            None => stored.bytes,
+        };
+        match decode(bytes, stored.dtype, self.dtype, order, shape) {
             None => {
                 let dtype = format!("{:?}", stored.dtype);
                 Err(WeightError::Dtype { folder: folder(), name, dtype })
