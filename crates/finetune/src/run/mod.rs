@@ -15,7 +15,9 @@ pub use config::{
     DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table, parse,
 };
 pub use evaluation::TaskEvaluationConfig;
-pub use prepare::{PreparedRun, load_any_model, load_base, load_model, load_rows, load_samples};
+pub use prepare::{
+    PreparedRun, load_any_model, load_base, load_model, load_rows, load_samples, load_tokenizer,
+};
 pub use start::{AdapterStart, TrainedPart};
 pub use task_evaluation::TaskEvaluation;
 pub use template::run_template;

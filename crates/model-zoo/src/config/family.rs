@@ -32,7 +32,7 @@ pub enum Family {
     SmolLm3,
     /// OLMo 2. Source: OLMo Team, arXiv 2501.00656.
     Olmo2,
-    /// Granite 3 and 4, dense. Source: IBM's description of the models.
+    /// Granite 3, dense. Source: IBM's description of the models.
     Granite,
 }
 
