@@ -2,7 +2,6 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::codes::NESTED_BLOCK;
-use crate::encode::encode;
 use crate::{PartsError, Quantization, QuantizedParts};
 
 /// A frozen matrix `[in_features, out_features]` of 8 or 4 bits an element.
@@ -54,22 +53,8 @@ impl QuantizedMatrix {
         let (device, [inputs, outputs]) = (weight.device(), weight.dims());
         let rows = weight.detach().transpose().into_data().convert::<f32>();
         let values: Vec<f32> = rows.iter::<f32>().collect();
-        Self::place(encode(&values, [outputs, inputs], quantization), &device)
-    }
-
-    /// Quantises rows of a checkpoint, `[out_features, in_features]`.
-    ///
-    /// # Panics
-    ///
-    /// When there are not as many values as the dimensions say.
-    pub fn quantize_rows(
-        values: &[f32],
-        dims: [usize; 2],
-        quantization: Quantization,
-        device: &Device,
-    ) -> Self {
-        assert_eq!(values.len(), dims[0] * dims[1], "quantize: a value for each element");
-        Self::place(encode(values, dims, quantization), device)
+        let parts = QuantizedParts::of_rows(&values, [outputs, inputs], quantization);
+        Self::from_checked(parts, &device)
     }
 
     /// Puts what a file holds on a device.
@@ -79,10 +64,11 @@ impl QuantizedMatrix {
     /// [`PartsError`] when the parts do not fit each other.
     pub fn from_parts(parts: QuantizedParts, device: &Device) -> Result<Self, PartsError> {
         parts.check()?;
-        Ok(Self::place(parts, device))
+        Ok(Self::from_checked(parts, device))
     }
 
-    fn place(parts: QuantizedParts, device: &Device) -> Self {
+    /// As [`from_parts`](Self::from_parts), of parts that are known to fit each other.
+    pub fn from_checked(parts: QuantizedParts, device: &Device) -> Self {
         let bytes = |bytes: Vec<u8>| {
             let len = bytes.len();
             Tensor::from_data(TensorData::new(bytes, [len]), (device, DType::U8))

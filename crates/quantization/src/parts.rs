@@ -1,7 +1,8 @@
 use thiserror::Error;
 
-use crate::Quantization;
 use crate::codes::NESTED_BLOCK;
+use crate::encode::encode;
+use crate::{Codes, Quantization, Scales};
 
 /// What a quantised matrix consists of, on the host; see [`Codes`](crate::Codes).
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +49,81 @@ pub struct PartsError {
 }
 
 impl QuantizedParts {
+    /// Quantises rows of a checkpoint, `[out_features, in_features]`.
+    ///
+    /// # Panics
+    ///
+    /// When there are not as many values as the dimensions say.
+    pub fn of_rows(values: &[f32], dims: [usize; 2], quantization: Quantization) -> Self {
+        assert_eq!(values.len(), dims[0] * dims[1], "quantize: a value for each element");
+        encode(values, dims, quantization)
+    }
+
+    /// The parts of so many outputs from `first` on, as if they had been quantised alone: blocks
+    /// that reach over the end of a row are divided, and nested scales written out.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many outputs, or the parts do not fit each other.
+    pub fn outputs(&self, first: usize, count: usize) -> Self {
+        let in_features = self.dims[0];
+        let elements = first * in_features..(first + count) * in_features;
+        let block_size = common_divisor(self.block_size, in_features).max(1);
+        let all = self.codes();
+        let blocks = elements.start / block_size..elements.end / block_size;
+        let old = |block: usize| block * block_size / self.block_size;
+        let code = |at: usize| match at % 2 {
+            0 => self.bytes[at / 2] >> 4,
+            _ => self.bytes[at / 2] & 15,
+        };
+        let bytes = match self.table {
+            None => self.bytes[elements].to_vec(),
+            Some(_) => {
+                let end = elements.end;
+                let second = |at| if at < end { code(at) } else { 0 };
+                elements.step_by(2).map(|at| code(at) << 4 | second(at + 1)).collect()
+            }
+        };
+        Self {
+            bytes,
+            table: self.table.clone(),
+            scales: blocks.clone().map(|block| all.scales.get(old(block))).collect(),
+            nested: None,
+            offsets: self.offsets.as_ref().map(|o| blocks.map(|block| o[old(block)]).collect()),
+            block_size,
+            dims: [in_features, count],
+            quantization: self
+                .quantization
+                .filter(|_| block_size == self.block_size && self.nested.is_none()),
+        }
+    }
+
+    /// Its codes, to be read.
+    ///
+    /// # Panics
+    ///
+    /// When there is a table of another size than 16.
+    pub fn codes(&self) -> Codes<'_> {
+        Codes {
+            bytes: &self.bytes,
+            table: self
+                .table
+                .as_ref()
+                .map(|table| table.first_chunk().expect("a table has 16 values")),
+            scales: match &self.nested {
+                None => Scales::Floats(&self.scales),
+                Some(nested) => Scales::Nested {
+                    codes: &nested.codes,
+                    map: &nested.map,
+                    scales: &self.scales,
+                    offset: nested.offset,
+                },
+            },
+            offsets: self.offsets.as_deref(),
+            block_size: self.block_size,
+        }
+    }
+
     /// Whether all parts have the sizes that follow from the dimensions.
     ///
     /// # Errors
@@ -78,6 +154,38 @@ impl QuantizedParts {
                 same("codes of scales", nested.codes.len(), blocks)?;
                 same("values of codes of scales", nested.map.len(), 256)?;
                 same("scales of scales", self.scales.len(), blocks.div_ceil(NESTED_BLOCK))
+            }
+        }
+    }
+}
+
+fn common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { common_divisor(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(parts: &QuantizedParts) -> Vec<f32> {
+        let mut values = vec![0.0; parts.dims[0] * parts.dims[1]];
+        parts.codes().decode(0, &mut values);
+        values
+    }
+
+    #[test]
+    fn outputs_of_a_matrix_are_its_rows() {
+        for (inputs, outputs) in [(64, 9), (96, 7), (33, 6)] {
+            let values: Vec<f32> = (0..inputs * outputs).map(|i| (i as f32 * 0.7).sin()).collect();
+            for quantization in Quantization::ALL {
+                let parts = QuantizedParts::of_rows(&values, [outputs, inputs], quantization);
+                let whole = decoded(&parts);
+                for (first, count) in [(0, outputs), (1, 3), (2, outputs - 2), (outputs - 1, 1)] {
+                    let part = parts.outputs(first, count);
+                    assert_eq!(part.check(), Ok(()));
+                    let rows = first * inputs..(first + count) * inputs;
+                    assert_eq!(decoded(&part), whole[rows], "{quantization} {inputs} {first}");
+                }
             }
         }
     }

@@ -59,12 +59,8 @@ fn threads_code_what_one_would() {
         floats(QuantizedMatrix::quantize(weight.clone(), Quantization::Nf4).dequantize_composed());
     let values = floats(weight.transpose());
     let rows = 320;
-    let part = QuantizedMatrix::quantize_rows(
-        &values[..rows * 1000],
-        [rows, 1000],
-        Quantization::Nf4,
-        &Device::flex(),
-    );
+    let part = QuantizedParts::of_rows(&values[..rows * 1000], [rows, 1000], Quantization::Nf4);
+    let part = QuantizedMatrix::from_parts(part, &Device::flex()).unwrap();
     let part = floats(part.dequantize_composed());
     for input in 0..1000 {
         assert_eq!(part[input * rows..][..rows], whole[input * 700..][..rows]);
