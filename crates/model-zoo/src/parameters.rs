@@ -4,6 +4,8 @@ use std::f64::consts::TAU;
 use burn::module::Param;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use moe_adapter::{BaseLinear, QuantizedLinear};
+use quantization::{QuantizedMatrix, QuantizedParts};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -53,8 +55,30 @@ pub(crate) trait ParameterSource {
         _count: usize,
         inputs: usize,
         outputs: [usize; N],
-    ) -> Result<[Linear; N], Self::Error> {
-        self.linears(&format!("{name}.{expert}"), inputs, outputs, false)
+    ) -> Result<[BaseLinear; N], Self::Error> {
+        self.projections(&format!("{name}.{expert}"), inputs, outputs, false)
+    }
+
+    /// As [`linear`](Self::linear), for one that adapters can be put on: it may be quantised.
+    fn projection(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<BaseLinear, Self::Error> {
+        self.linear(path, inputs, outputs, bias).map(BaseLinear::from)
+    }
+
+    /// As [`linears`](Self::linears), for those that adapters can be put on.
+    fn projections<const N: usize>(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: [usize; N],
+        bias: bool,
+    ) -> Result<[BaseLinear; N], Self::Error> {
+        self.linears(path, inputs, outputs, bias).map(|linears| linears.map(BaseLinear::from))
     }
 
     /// `<path>.weight`, `[rows, columns]`.
@@ -125,6 +149,60 @@ impl<'a> LoadedParameters<'a> {
         Self { source, device, wide_vectors: false }
     }
 
+    /// The parts of a linear that is held quantised.
+    fn quantized(
+        &mut self,
+        path: &str,
+        dims: [usize; 2],
+    ) -> Result<Option<QuantizedParts>, WeightError> {
+        let parts = self.source.take_quantized(path, dims)?;
+        if parts.is_some() {
+            self.check_quantized(&format!("{path}.weight"))?;
+        }
+        Ok(parts)
+    }
+
+    fn check_quantized(&self, name: &str) -> Result<(), WeightError> {
+        match self.device.supports_dtype(DType::U8) {
+            true => Ok(()),
+            false => Err(WeightError::DeviceDtype { name: name.to_owned(), dtype: DType::U8 }),
+        }
+    }
+
+    /// The linears that a quantised one is made of.
+    fn quantized_linears<const N: usize>(
+        &self,
+        whole: &QuantizedParts,
+        outputs: [usize; N],
+        whole_bias: Option<&Param<Tensor<1>>>,
+    ) -> [BaseLinear; N] {
+        let mut start = 0;
+        outputs.map(|size| {
+            let at = start;
+            start += size;
+            let bias = whole_bias.map(|bias| part(bias, 0, at, size));
+            self.quantized_linear(whole.outputs(at, size), bias)
+        })
+    }
+
+    fn quantized_linear(
+        &self,
+        parts: QuantizedParts,
+        bias: Option<Param<Tensor<1>>>,
+    ) -> BaseLinear {
+        let matrix = QuantizedMatrix::from_checked(parts, self.device);
+        BaseLinear::Quantized(QuantizedLinear { matrix, bias })
+    }
+
+    fn bias(
+        &mut self,
+        path: &str,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<Option<Param<Tensor<1>>>, WeightError> {
+        bias.then(|| self.vector(&format!("{path}.bias"), outputs)).transpose()
+    }
+
     /// Norms and biases in f32, whatever matrices are held in.
     pub(crate) fn with_wide_vectors(self, wide_vectors: bool) -> Self {
         Self { wide_vectors, ..self }
@@ -157,11 +235,37 @@ impl ParameterSource for LoadedParameters<'_> {
     ) -> Result<Linear, WeightError> {
         let name = format!("{path}.weight");
         let weight = self.source.take_transposed(&name, [outputs, inputs], self.device)?;
-        let bias = match bias {
-            true => Some(self.vector(&format!("{path}.bias"), outputs)?),
-            false => None,
+        Ok(Linear { weight: frozen(weight), bias: self.bias(path, outputs, bias)? })
+    }
+
+    fn projection(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<BaseLinear, WeightError> {
+        let Some(parts) = self.quantized(path, [inputs, outputs])? else {
+            return self.linear(path, inputs, outputs, bias).map(BaseLinear::from);
         };
-        Ok(Linear { weight: frozen(weight), bias })
+        let bias = self.bias(path, outputs, bias)?;
+        Ok(self.quantized_linear(parts, bias))
+    }
+
+    fn projections<const N: usize>(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: [usize; N],
+        bias: bool,
+    ) -> Result<[BaseLinear; N], WeightError> {
+        let whole: usize = outputs.iter().sum();
+        let Some(parts) = self.quantized(path, [inputs, whole])? else {
+            let linears = self.linears(path, inputs, outputs, bias)?;
+            return Ok(linears.map(BaseLinear::from));
+        };
+        let whole_bias = self.bias(path, whole, bias)?;
+        Ok(self.quantized_linears(&parts, outputs, whole_bias.as_ref()))
     }
 
     fn holds(&self, name: &str) -> bool {
@@ -175,14 +279,19 @@ impl ParameterSource for LoadedParameters<'_> {
         count: usize,
         inputs: usize,
         outputs: [usize; N],
-    ) -> Result<[Linear; N], WeightError> {
+    ) -> Result<[BaseLinear; N], WeightError> {
         let shape = [count, outputs.iter().sum(), inputs];
+        if let Some(whole) = self.source.take_slice_quantized(name, shape, expert)? {
+            self.check_quantized(name)?;
+            return Ok(self.quantized_linears(&whole, outputs, None));
+        }
         let weight = self.source.take_slice_transposed(name, shape, expert, self.device)?;
         let whole = Linear { weight: frozen(weight), bias: None };
         Ok(match N {
             1 => outputs.map(|_| whole.clone()),
             _ => parts(&whole, outputs),
-        })
+        }
+        .map(BaseLinear::from))
     }
 
     fn embedding(

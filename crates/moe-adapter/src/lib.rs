@@ -55,6 +55,7 @@ pub use error::AdapterError;
 pub use feed_forward::{FeedForwardPaths, GatedFeedForward};
 pub use ids::lora_b_ids;
 pub use linear::AdaptedLinear;
+pub use lora_expert::{BaseLinear, QuantizedLinear};
 pub use names::parameter_names;
 pub use pattern::SizePatterns;
 pub use preset::Preset;

@@ -57,7 +57,7 @@ impl<P: Projection> Experts<P> {
             for expert in 0..sparse.num_experts {
                 let path = format!("{layer_path}.{}.experts.{expert}", names.block);
                 let mut linear = |name: &str, inputs, outputs| {
-                    source.linear(&format!("{path}.{name}"), inputs, outputs, false)
+                    source.projection(&format!("{path}.{name}"), inputs, outputs, false)
                 };
                 let gate = linear(names.gate_proj, hidden, inner)?;
                 let up = linear(names.up_proj, hidden, inner)?;

@@ -128,10 +128,6 @@ fn refuse_other_models(reader: &Reader) -> Result<(), ConfigError> {
             return Err(reader.unsupported(key, "true", "false"));
         }
     }
-    if reader.get("quantization_config").is_some() {
-        let allowed = "weights stored as f32, f16 or bf16";
-        return Err(reader.unsupported("quantization_config", "present", allowed));
-    }
     Ok(())
 }
 
