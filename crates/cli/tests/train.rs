@@ -269,3 +269,27 @@ fn runs_are_not_overwritten_and_errors_name_their_remedy() {
     let error = train(&["--device", "cuda:0"]);
     assert!(error.contains("--features cuda"), "{error}");
 }
+
+#[test]
+fn a_dry_run_says_what_a_run_would_be_and_begins_nothing() {
+    let run = Run::new();
+    let output = run.output("dry");
+    let set = format!("training.output_dir={}", arg(&output));
+    let dry = |more: &[&str]| {
+        let mut arguments = vec!["train", "--config", &run.config, "--set", &set, "--dry-run"];
+        arguments.extend(more);
+        succeeds(&arguments)
+    };
+    let text = dry(&[]);
+    for part in ["trainable parameters", "experts", "routers", "samples", "steps     12"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // Of the model only the configuration is needed.
+    let shapes = run.output("shapes");
+    std::fs::create_dir(&shapes).unwrap();
+    std::fs::copy(Path::new(&run.model).join("config.json"), shapes.join("config.json")).unwrap();
+    let path = format!("model.path={}", arg(&shapes));
+    let text = dry(&["--without-data", "--measure", "--set", &path]);
+    assert!(text.contains("measured") && !text.contains("samples"), "{text}");
+    assert!(!output.exists());
+}

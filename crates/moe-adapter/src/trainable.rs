@@ -11,24 +11,24 @@ use crate::{AdapterError, BiasTraining, TargetModules};
 ///
 /// The modules of a model are named so already, but for what [`is_unnamed`].
 #[derive(Default)]
-struct ModelPath {
+pub(crate) struct ModelPath {
     names: Vec<String>,
     containers: Vec<String>,
 }
 
 impl ModelPath {
-    fn enter(&mut self, name: &str, container: &str) {
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
         self.names.push(if is_unnamed(container, name) { String::new() } else { name.to_owned() });
         self.containers.push(container.to_owned());
     }
 
-    fn exit(&mut self) {
+    pub(crate) fn exit(&mut self) {
         self.names.pop();
         self.containers.pop();
     }
 
     /// The path of the module that holds the parameter, and the parameter's name in it.
-    fn split(&self) -> (String, &str) {
+    pub(crate) fn split(&self) -> (String, &str) {
         let (last, rest) = match self.names.split_last() {
             Some((last, rest)) => (last.as_str(), rest),
             None => ("", &[][..]),

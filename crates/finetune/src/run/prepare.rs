@@ -58,17 +58,8 @@ impl PreparedRun {
         let tokenizer = TextTokenizer::from_folder(&folder)?;
         let mut model = load_base(&folder, &run.model, device)?;
         let max_length = run.data.longest(model.max_positions());
-        let (mut train, train_report) =
-            load_samples(&run.data.train, &run.data, max_length, &tokenizer)?;
-        let validation = if !run.data.validation.is_empty() {
-            load_samples(&run.data.validation, &run.data, max_length, &tokenizer)?.0
-        } else if let Some(hold_out) = run.data.validation_split {
-            let (kept, held_out) = split(train, hold_out, run.training.seed)?;
-            train = kept;
-            held_out
-        } else {
-            Vec::new()
-        };
+        let RunSamples { train, validation, report: train_report } =
+            RunSamples::read(run, max_length, &tokenizer)?;
         let resumed = checkpoint.is_some();
         let saved = |model: &mut Decoder, folder: &Path| -> Result<usize, TrainError> {
             let StoredAdapter { state, config, .. } = read_adapter(folder)?;
@@ -98,6 +89,35 @@ impl PreparedRun {
             train_router_only(&mut model)?;
         }
         Ok(Self { model, tokenizer, train, validation, train_report, adapted })
+    }
+}
+
+/// The samples of a run.
+pub(super) struct RunSamples {
+    pub(super) train: Vec<Sample>,
+    pub(super) validation: Vec<Sample>,
+    /// What became of the training records.
+    pub(super) report: EncodeReport,
+}
+
+impl RunSamples {
+    pub(super) fn read(
+        run: &RunConfig,
+        max_length: usize,
+        tokenizer: &TextTokenizer,
+    ) -> Result<Self, TrainError> {
+        let load = |files: &[DataFile]| load_samples(files, &run.data, max_length, tokenizer);
+        let (mut train, report) = load(&run.data.train)?;
+        let validation = if !run.data.validation.is_empty() {
+            load(&run.data.validation)?.0
+        } else if let Some(hold_out) = run.data.validation_split {
+            let (kept, held_out) = split(train, hold_out, run.training.seed)?;
+            train = kept;
+            held_out
+        } else {
+            Vec::new()
+        };
+        Ok(Self { train, validation, report })
     }
 }
 
