@@ -320,3 +320,27 @@ fn new_tokens_are_learned_and_go_with_the_adapter() {
     };
     assert_eq!(size(arg(&merged)), size(&run.model) + 2);
 }
+
+#[test]
+fn a_dry_run_says_what_a_run_would_be_and_begins_nothing() {
+    let run = Run::new();
+    let output = run.output("dry");
+    let set = format!("training.output_dir={}", arg(&output));
+    let dry = |more: &[&str]| {
+        let mut arguments = vec!["train", "--config", &run.config, "--set", &set, "--dry-run"];
+        arguments.extend(more);
+        succeeds(&arguments)
+    };
+    let text = dry(&[]);
+    for part in ["trainable parameters", "experts", "routers", "samples", "steps     12"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // Of the model only the configuration is needed.
+    let shapes = run.output("shapes");
+    std::fs::create_dir(&shapes).unwrap();
+    std::fs::copy(Path::new(&run.model).join("config.json"), shapes.join("config.json")).unwrap();
+    let path = format!("model.path={}", arg(&shapes));
+    let text = dry(&["--without-data", "--measure", "--set", &path]);
+    assert!(text.contains("measured") && !text.contains("samples"), "{text}");
+    assert!(!output.exists());
+}

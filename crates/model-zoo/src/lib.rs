@@ -38,6 +38,7 @@ mod image;
 mod input;
 mod parameters;
 mod placement;
+mod shaped_parameters;
 mod token_tree;
 mod tokenizer;
 mod vision;

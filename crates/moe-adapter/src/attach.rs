@@ -261,15 +261,15 @@ where
 }
 
 /// Which linears of a model get what.
-struct Plan {
+pub(crate) struct Plan {
     /// The sizes of the adapter of each linear, by path.
-    sizes: BTreeMap<String, LayerSizes>,
+    pub(crate) sizes: BTreeMap<String, LayerSizes>,
     /// The blocks that get a router, with its sizes.
-    blocks: BTreeMap<String, LayerSizes>,
+    pub(crate) blocks: BTreeMap<String, LayerSizes>,
 }
 
 impl Plan {
-    fn new<M>(model: &M, config: &AdapterConfig) -> Result<Self, AdapterError>
+    pub(crate) fn new<M>(model: &M, config: &AdapterConfig) -> Result<Self, AdapterError>
     where
         M: Adaptable<Projection = AdaptedLinear>,
     {
@@ -384,8 +384,8 @@ impl Plan {
         let mut failed = None;
         adapted.visit_blocks_mut(&mut |path, _, block| {
             if let Some(sizes) = self.blocks.get(path) {
-                let weight = block.gate_proj.linear().weight();
-                match config.init_router(weight.dims()[0], sizes, &weight, rng) {
+                let base = block.gate_proj.linear();
+                match config.init_router(base.dims()[0], sizes, &base.device(), rng) {
                     Ok(router) => block.router = Some(with_stable_ids(router, path)),
                     Err(error) => failed = Some(error),
                 }

@@ -12,7 +12,7 @@ use crate::{AdapterError, BiasTraining, TargetModules};
 ///
 /// The modules of a model are named so already, but for what [`is_unnamed`].
 #[derive(Default)]
-struct ModelPath {
+pub(crate) struct ModelPath {
     names: Vec<String>,
     /// The names that the modules have in code.
     steps: Vec<String>,
@@ -26,20 +26,20 @@ impl ModelPath {
         steps.map(|(container, step)| (container.as_str(), step.as_str())).any(is_adapter)
     }
 
-    fn enter(&mut self, name: &str, container: &str) {
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
         self.steps.push(name.to_owned());
         self.names.push(if is_unnamed(container, name) { String::new() } else { name.to_owned() });
         self.containers.push(container.to_owned());
     }
 
-    fn exit(&mut self) {
+    pub(crate) fn exit(&mut self) {
         self.names.pop();
         self.steps.pop();
         self.containers.pop();
     }
 
     /// The path of the module that holds the parameter, and the parameter's name in it.
-    fn split(&self) -> (String, &str) {
+    pub(crate) fn split(&self) -> (String, &str) {
         let (last, rest) = match self.names.split_last() {
             Some((last, rest)) => (last.as_str(), rest),
             None => ("", &[][..]),

@@ -17,6 +17,9 @@ use crate::progress::bar;
 
 /// Runs `lora-moe train`.
 pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt) -> Result<()> {
+    if args.dry_run {
+        return super::dry_run::run(args, device);
+    }
     let device = parse_device(device)?;
     let config = RunConfig::from_file(&args.config, &args.set)?;
     let resume = match &args.resume {

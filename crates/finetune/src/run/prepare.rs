@@ -55,24 +55,14 @@ impl PreparedRun {
         let checkpoint = resume.checkpoint(&run.output_dir)?;
         let folder = resolve_model(&run.model.path, run.model.revision.as_deref())
             .map_err(ModelError::from)?;
-        let mut tokenizer = TextTokenizer::from_folder(&folder)?;
-        tokenizer.add_special_tokens(&run.model.new_tokens)?;
+        let tokenizer = run_tokenizer(run, &folder)?;
         let mut model = load_base(&folder, &run.model, device)?;
         if !run.model.new_tokens.is_empty() {
             model.resize_embeddings(tokenizer.vocab_size(), run.training.seed);
         }
         let max_length = run.data.longest(model.max_positions());
-        let (mut train, train_report) =
-            load_samples(&run.data.train, &run.data, max_length, &tokenizer)?;
-        let validation = if !run.data.validation.is_empty() {
-            load_samples(&run.data.validation, &run.data, max_length, &tokenizer)?.0
-        } else if let Some(hold_out) = run.data.validation_split {
-            let (kept, held_out) = split(train, hold_out, run.training.seed)?;
-            train = kept;
-            held_out
-        } else {
-            Vec::new()
-        };
+        let RunSamples { train, validation, report: train_report } =
+            RunSamples::read(run, max_length, &tokenizer)?;
         let resumed = checkpoint.is_some();
         let saved = |model: &mut Decoder, folder: &Path| -> Result<usize, TrainError> {
             let StoredAdapter { state, config, .. } = read_adapter(folder)?;
@@ -105,6 +95,45 @@ impl PreparedRun {
             train_router_only(&mut model)?;
         }
         Ok(Self { model, tokenizer, train, validation, train_report, adapted })
+    }
+}
+
+/// The tokenizer of a run's model, with the tokens that the run adds.
+pub(super) fn run_tokenizer(
+    run: &RunConfig,
+    folder: &Path,
+) -> Result<TextTokenizer, TokenizerError> {
+    let mut tokenizer = TextTokenizer::from_folder(folder)?;
+    tokenizer.add_special_tokens(&run.model.new_tokens)?;
+    Ok(tokenizer)
+}
+
+/// The samples of a run.
+pub(super) struct RunSamples {
+    pub(super) train: Vec<Sample>,
+    pub(super) validation: Vec<Sample>,
+    /// What became of the training records.
+    pub(super) report: EncodeReport,
+}
+
+impl RunSamples {
+    pub(super) fn read(
+        run: &RunConfig,
+        max_length: usize,
+        tokenizer: &TextTokenizer,
+    ) -> Result<Self, TrainError> {
+        let load = |files: &[DataFile]| load_samples(files, &run.data, max_length, tokenizer);
+        let (mut train, report) = load(&run.data.train)?;
+        let validation = if !run.data.validation.is_empty() {
+            load(&run.data.validation)?.0
+        } else if let Some(hold_out) = run.data.validation_split {
+            let (kept, held_out) = split(train, hold_out, run.training.seed)?;
+            train = kept;
+            held_out
+        } else {
+            Vec::new()
+        };
+        Ok(Self { train, validation, report })
     }
 }
 

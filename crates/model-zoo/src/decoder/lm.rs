@@ -13,6 +13,7 @@ use super::feed_forward::FeedForward;
 use super::model::DecoderModel;
 use super::pass::{LayerPass, soft_cap};
 use crate::parameters::{ParameterSource, RandomParameters};
+use crate::shaped_parameters::ShapedParameters;
 use crate::{
     CausalLm, ConfigError, DecoderConfig, KvCache, LengthDependence, RopeConfig, RopeScaling,
     TokenInput,
@@ -49,6 +50,20 @@ impl<P: Projection> Decoder<P> {
         config.check()?;
         let mut source = RandomParameters::new(seed, config.initializer_range, device);
         match Self::build(config, &mut source) {
+            Ok(model) => Ok(model),
+            Err(never) => match never {},
+        }
+    }
+
+    /// A decoder whose frozen parameters have shapes and no values, to be counted: nothing is
+    /// allocated until one is asked for, which then is 0.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when `config` cannot work.
+    pub fn shaped(config: &DecoderConfig, device: &Device) -> Result<Self, ConfigError> {
+        config.check()?;
+        match Self::build(config, &mut ShapedParameters::new(device)) {
             Ok(model) => Ok(model),
             Err(never) => match never {},
         }
