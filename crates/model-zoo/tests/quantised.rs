@@ -81,13 +81,13 @@ fn models_are_quantised_while_they_are_loaded() {
     assert!(is_quantized(&again));
     assert!(error(&again, &reference) < 2e-6);
     // And a model of floats loses what the bits cannot hold: with bitsandbytes' table in PyTorch
-    // the random weights of this one are 0.40 away in 4 bits.
+    // the random weights of this one are 0.40 away in NF4.
     let reference = Reference::read(&golden("llama2"));
     for (quantization, bound) in [
         (Quantization::Int8, 0.05),
         (Quantization::Nf4, 0.5),
         (Quantization::Nf4Double, 0.5),
-        (Quantization::Fp4, 0.6),
+        (Quantization::Fp4, 0.8),
     ] {
         let options = quantized(quantization);
         let model = Base::load(golden("llama2"), &options, &Device::flex()).unwrap();
