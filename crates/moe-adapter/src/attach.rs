@@ -190,6 +190,7 @@ where
         state.extend(repeated_start(model, config, origin)?);
     }
     let mut loaded = model.clone();
+    loaded.fit(&state);
     let plan = Plan::new(&loaded, config)?;
     plan.check_factors(config, &state, origin)?;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
@@ -294,6 +295,13 @@ impl Plan {
         if let Some(error) = failed {
             return Err(error);
         }
+        let routed = |(path, sizes): (&String, &LayerSizes)| {
+            let routed = sizes.routed_experts() > 1 && sizes.routes;
+            (routed && model.is_of_expert(path)).then(|| path.clone())
+        };
+        if let Some(path) = sizes.iter().find_map(routed) {
+            return Err(AdapterError::RoutedExpert { path });
+        }
         let mut blocks = BTreeMap::new();
         if config.router_scope == RouterScope::FeedForward {
             for sizes in sizes.values_mut() {
@@ -387,7 +395,9 @@ impl Plan {
             return Err(error);
         }
         let is_adapted = |path: &str| self.sizes.contains_key(path);
-        unfreeze(&mut adapted, config.modules_to_save.as_ref(), config.bias, &is_adapted)?;
+        let tied = adapted.tied_modules();
+        let modules = config.modules_to_save.as_ref();
+        unfreeze(&mut adapted, modules, config.bias, &is_adapted, &tied)?;
         *model = adapted;
         Ok(count)
     }

@@ -65,6 +65,9 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt) -> Result<()> 
     if let Some(bar) = observer.bar.take() {
         bar.finish();
     }
+    if !config.model.new_tokens.is_empty() {
+        run.tokenizer.save(&config.output_dir)?;
+    }
     if let Some(evaluation) = &summary.evaluation {
         eprintln!(
             "validation loss {:.4} (perplexity {:.2}) over {} targets",

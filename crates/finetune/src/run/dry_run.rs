@@ -1,13 +1,11 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use data::EncodeReport;
-use model_zoo::{
-    Decoder, DecoderConfig, ModelError, Quantization, TextTokenizer, WeightDType, resolve_model,
-};
+use model_zoo::{Decoder, DecoderConfig, ModelError, Quantization, WeightDType, resolve_model};
 use moe_adapter::{Adaptable, AdapterSize, Projection};
 use serde::Serialize;
 
-use super::prepare::RunSamples;
+use super::prepare::{RunSamples, run_tokenizer};
 use super::{ModelConfig, RunConfig};
 use crate::bench::{TrainBench, bench_train, reset_peak_rss};
 use crate::train::TrainError;
@@ -89,12 +87,17 @@ impl DryRun {
             .map_err(ModelError::from)?;
         let mut config = DecoderConfig::from_folder(&folder).map_err(ModelError::from)?;
         config.fused_projections &= !run.model.split_fused;
+        config.tie_word_embeddings &= !run.model.untie_head;
+        if !run.model.new_tokens.is_empty() {
+            let vocab_size = run_tokenizer(run, &folder)?.vocab_size();
+            config.vocab_size = config.vocab_size.max(vocab_size);
+        }
         let model = Decoder::shaped(&config, device).map_err(ModelError::from)?;
         let size = AdapterSize::of(&model, &run.adapter)?;
         let data = match options.without_data {
             true => None,
             false => {
-                let tokenizer = TextTokenizer::from_folder(&folder)?;
+                let tokenizer = run_tokenizer(run, &folder)?;
                 let max_length = run.data.longest(config.max_position_embeddings);
                 let RunSamples { train, report, .. } =
                     RunSamples::read(run, max_length, &tokenizer)?;

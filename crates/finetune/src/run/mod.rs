@@ -17,7 +17,9 @@ pub use config::{
 };
 pub use dry_run::{DryData, DryMeasurement, DryRun, DryRunOptions};
 pub use evaluation::TaskEvaluationConfig;
-pub use prepare::{PreparedRun, load_any_model, load_base, load_model, load_rows, load_samples};
+pub use prepare::{
+    PreparedRun, load_any_model, load_base, load_model, load_rows, load_samples, load_tokenizer,
+};
 pub use start::{AdapterStart, TrainedPart};
 pub use task_evaluation::TaskEvaluation;
 pub use template::run_template;
