@@ -7,7 +7,7 @@ pub enum Weight {
     /// Floats; f32, or a constant in a half type.
     Dense(Tensor<2>),
     /// A constant of 8 or 4 bits an element.
-    Quantized(QuantizedMatrix),
+    Quantized(Box<QuantizedMatrix>),
 }
 
 impl Weight {
@@ -36,6 +36,6 @@ impl From<Tensor<2>> for Weight {
 
 impl From<&QuantizedMatrix> for Weight {
     fn from(matrix: &QuantizedMatrix) -> Self {
-        Self::Quantized(matrix.clone())
+        Self::Quantized(Box::new(matrix.clone()))
     }
 }

@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(map.len(), 256);
         let ends = [map[0], map[1], map[126], map[127], map[128], map[129], map[254], map[255]];
         let expected =
-            [-0.992_968_74, -0.978_906_27, -5.5e-7, 0.0, 5.5e-7, 3.25e-6, 0.992_968_74, 1.0];
+            [-0.992_968_74, -0.978_906_3, -5.5e-7, 0.0, 5.5e-7, 3.25e-6, 0.992_968_74, 1.0];
         for (found, expected) in ends.into_iter().zip(expected) {
             assert!((found - expected).abs() <= 1e-7 * expected.abs(), "{found} {expected}");
         }
