@@ -30,9 +30,9 @@ enum LayerBase {
     /// The model's.
     Shared,
     /// The model's without what a start took out of it, `x a b`: `[I, K]` and `[K, O]`.
-    Without { a: Tensor<2>, b: Tensor<2> },
+    Without(Box<[Tensor<2>; 2]>),
     /// One of its own.
-    Own(Linear),
+    Own(Box<Linear>),
 }
 
 impl AdapterLayers {
@@ -63,9 +63,9 @@ impl AdapterLayers {
                 None => LayerBase::Shared,
                 Some(start) if adds => {
                     let (a, b) = start.stacked();
-                    LayerBase::Without { a: a.transpose(), b: b.transpose() }
+                    LayerBase::Without(Box::new([a.transpose(), b.transpose()]))
                 }
-                Some(_) => LayerBase::Own(projection.linear().clone()),
+                Some(_) => LayerBase::Own(Box::new(projection.linear().clone())),
             };
             linears.insert(site, AdapterLayer { adapter, base });
         });
@@ -105,7 +105,7 @@ impl<R: Router, E: ExpertBank> AdapterLayers<R, E> {
             None => AdaptedLinear::with_adapter(linear.clone(), None),
             Some(AdapterLayer { adapter, base }) => {
                 let base = match base {
-                    LayerBase::Own(own) => own,
+                    LayerBase::Own(own) => &**own,
                     _ => linear,
                 };
                 AdaptedLinear::with_adapter(base.clone(), Some(adapter.clone()))
@@ -137,7 +137,8 @@ impl<R: Router, E: ExpertBank> AdapterLayer<R, E> {
         let y = match &self.base {
             LayerBase::Own(own) => experts.forward(own, x, routing.as_ref(), None),
             LayerBase::Shared => onto(experts, base, y, x, routing),
-            LayerBase::Without { a, b } => {
+            LayerBase::Without(factors) => {
+                let [a, b] = &**factors;
                 let taken = fused_ops::linear(x.clone(), a.clone(), None);
                 let y = y - fused_ops::linear(taken, b.clone(), None);
                 onto(experts, base, y, x, routing)

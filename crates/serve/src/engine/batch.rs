@@ -24,10 +24,6 @@ impl<'t> Batch<'t> {
         self.slots.iter().flatten()
     }
 
-    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut Row<'t>> {
-        self.slots.iter_mut().flatten()
-    }
-
     /// The number of rows.
     pub(super) fn len(&self) -> usize {
         self.rows().count()

@@ -5,7 +5,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum EngineError {
     /// There is no adapter of this name.
-    #[error("there is no model or adapter `{name}`; there are {known}")]
+    #[error("there is no model or adapter `{name}`; adapters: {known}")]
     UnknownAdapter {
         /// The name.
         name: String,

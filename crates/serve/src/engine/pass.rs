@@ -68,6 +68,9 @@ pub(super) fn pass<M: CausalLm>(
     Passed { hidden, groups: places, tape, seq_len, sizes }
 }
 
+/// Of each layer how many routings were added up, and the sums of the experts' weights.
+type ByLayer = BTreeMap<usize, (usize, Vec<f32>)>;
+
 impl Passed {
     /// The scores after position `at` of every row, `B * V` numbers.
     pub(super) fn logits_at<M: CausalLm>(&self, model: &M, at: usize) -> Vec<f32> {
@@ -76,8 +79,8 @@ impl Passed {
 
     /// How the experts were weighted at position `at` of each row that asks for it.
     pub(super) fn routings(&self, wanted: &[bool], at: usize) -> Vec<Option<Vec<LayerRouting>>> {
-        let mut all: Vec<Option<BTreeMap<usize, (usize, Vec<f32>)>>> =
-            wanted.iter().map(|wanted| wanted.then(BTreeMap::new)).collect();
+        let mut all: Vec<Option<ByLayer>> =
+            wanted.iter().map(|wanted| wanted.then(ByLayer::new)).collect();
         for record in self.tape.records() {
             let members = self.groups.iter().enumerate().filter(|(row, (group, _))| {
                 *group == record.group && wanted.get(*row) == Some(&true)
