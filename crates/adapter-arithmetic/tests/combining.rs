@@ -10,12 +10,12 @@ use adapter_arithmetic::{
     unmerge_adapters,
 };
 use burn::module::{Lora, LoraAdapter, Module, Param, ParamGroup, Reparameterizer};
-use burn::nn::Linear;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use model_zoo::{CausalLm, Decoder, DecoderConfig, TokenInput};
 use moe_adapter::{
-    Adaptable, AdapterConfig, AdapterError, AdapterState, Preset, Projection, RouterScope,
-    StoredAdapter, TargetModules, adapter_state, attach, attach_saved, trainable_parameters,
+    Adaptable, AdapterConfig, AdapterError, AdapterState, BaseLinear, Preset, Projection,
+    RouterScope, StoredAdapter, TargetModules, adapter_state, attach, attach_saved,
+    trainable_parameters,
 };
 use router::{RouterConfig, RoutingTape};
 use svd_init::{InitConfig, PrincipalConfig};
@@ -67,7 +67,7 @@ fn difference(found: &TensorData, expected: &TensorData) -> f32 {
 fn weights(model: &Decoder) -> BTreeMap<String, TensorData> {
     let mut weights = BTreeMap::new();
     model.visit_projections(&mut |path, _, projection| {
-        weights.insert(path.to_owned(), projection.linear().weight.val().into_data());
+        weights.insert(path.to_owned(), projection.linear().weight().into_data());
     });
     weights
 }
@@ -482,14 +482,14 @@ fn only_routers_with_parameters_are_trained_alone() {
 }
 
 /// The base model with Burn's linears.
-fn burn_base() -> Decoder<Linear> {
+fn burn_base() -> Decoder<BaseLinear> {
     let mut config = DecoderConfig::new(40, 32, 48, 4, 4);
     config.initializer_range = 0.2;
     Decoder::init_random(&config, 0, &Device::flex()).unwrap()
 }
 
 /// Fills Burn's LoRA with values that do something.
-fn filled(mut model: Decoder<Linear>) -> Decoder<Linear> {
+fn filled(mut model: Decoder<BaseLinear>) -> Decoder<BaseLinear> {
     struct Fill(Option<LoraAdapter>);
     impl Reparameterizer for Fill {
         type Reparam = LoraAdapter;
@@ -502,6 +502,7 @@ fn filled(mut model: Decoder<Linear>) -> Decoder<Linear> {
         }
     }
     model.visit_projections_mut(&mut |_, _, linear| {
+        let BaseLinear::Dense(linear) = linear else { return };
         let Some(LoraAdapter { a, b, scale }) = linear.weight.adapter().cloned() else { return };
         let b = b.map(|b| b.random_like(Distribution::Normal(0.0, 0.2)));
         let weight = Param::from_tensor(linear.weight.base());

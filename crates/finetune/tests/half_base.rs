@@ -19,6 +19,7 @@ fn steps(preset: Preset, dtype: WeightDType) -> Vec<StepReport> {
         path: folder.clone(),
         revision: None,
         dtype,
+        quantization: None,
         split_fused: false,
         svd_cache: None,
     };
@@ -72,6 +73,7 @@ fn trained_parts_of_a_half_model_are_f32() {
         path: folder.clone(),
         revision: None,
         dtype: WeightDType::AsStored,
+        quantization: None,
         split_fused: false,
         svd_cache: None,
     };

@@ -44,7 +44,7 @@ fn logits(model: &Decoder) -> TensorData {
 
 fn weights(model: &Decoder) -> Vec<TensorData> {
     let mut weights = Vec::new();
-    model.visit_projections(&mut |_, _, p| weights.push(p.linear().weight.val().into_data()));
+    model.visit_projections(&mut |_, _, p| weights.push(p.linear().weight().into_data()));
     weights
 }
 

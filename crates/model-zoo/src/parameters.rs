@@ -4,6 +4,8 @@ use std::f64::consts::TAU;
 use burn::module::Param;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use moe_adapter::{BaseLinear, QuantizedLinear};
+use quantization::{QuantizedMatrix, QuantizedParts};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -38,6 +40,28 @@ pub(crate) trait ParameterSource {
         outputs: usize,
         bias: bool,
     ) -> Result<Linear, Self::Error>;
+
+    /// As [`linear`](Self::linear), for one that adapters can be put on: it may be quantised.
+    fn projection(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<BaseLinear, Self::Error> {
+        self.linear(path, inputs, outputs, bias).map(BaseLinear::from)
+    }
+
+    /// As [`linears`](Self::linears), for those that adapters can be put on.
+    fn projections<const N: usize>(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: [usize; N],
+        bias: bool,
+    ) -> Result<[BaseLinear; N], Self::Error> {
+        self.linears(path, inputs, outputs, bias).map(|linears| linears.map(BaseLinear::from))
+    }
 
     /// `<path>.weight`, `[rows, columns]`.
     fn embedding(
@@ -102,6 +126,38 @@ impl<'a> LoadedParameters<'a> {
         Self { source, device, wide_vectors: false }
     }
 
+    /// The parts of a linear that is held quantised.
+    fn quantized(
+        &mut self,
+        path: &str,
+        dims: [usize; 2],
+    ) -> Result<Option<QuantizedParts>, WeightError> {
+        let parts = self.source.take_quantized(path, dims)?;
+        if parts.is_some() && !self.device.supports_dtype(DType::U8) {
+            let name = format!("{path}.weight");
+            return Err(WeightError::DeviceDtype { name, dtype: DType::U8 });
+        }
+        Ok(parts)
+    }
+
+    fn quantized_linear(
+        &self,
+        parts: QuantizedParts,
+        bias: Option<Param<Tensor<1>>>,
+    ) -> BaseLinear {
+        let matrix = QuantizedMatrix::from_checked(parts, self.device);
+        BaseLinear::Quantized(QuantizedLinear { matrix, bias })
+    }
+
+    fn bias(
+        &mut self,
+        path: &str,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<Option<Param<Tensor<1>>>, WeightError> {
+        bias.then(|| self.vector(&format!("{path}.bias"), outputs)).transpose()
+    }
+
     /// Norms and biases in f32, whatever matrices are held in.
     pub(crate) fn with_wide_vectors(self, wide_vectors: bool) -> Self {
         Self { wide_vectors, ..self }
@@ -134,11 +190,43 @@ impl ParameterSource for LoadedParameters<'_> {
     ) -> Result<Linear, WeightError> {
         let name = format!("{path}.weight");
         let weight = self.source.take_transposed(&name, [outputs, inputs], self.device)?;
-        let bias = match bias {
-            true => Some(self.vector(&format!("{path}.bias"), outputs)?),
-            false => None,
+        Ok(Linear { weight: frozen(weight), bias: self.bias(path, outputs, bias)? })
+    }
+
+    fn projection(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<BaseLinear, WeightError> {
+        let Some(parts) = self.quantized(path, [inputs, outputs])? else {
+            return self.linear(path, inputs, outputs, bias).map(BaseLinear::from);
         };
-        Ok(Linear { weight: frozen(weight), bias })
+        let bias = self.bias(path, outputs, bias)?;
+        Ok(self.quantized_linear(parts, bias))
+    }
+
+    fn projections<const N: usize>(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: [usize; N],
+        bias: bool,
+    ) -> Result<[BaseLinear; N], WeightError> {
+        let whole: usize = outputs.iter().sum();
+        let Some(parts) = self.quantized(path, [inputs, whole])? else {
+            let linears = self.linears(path, inputs, outputs, bias)?;
+            return Ok(linears.map(BaseLinear::from));
+        };
+        let whole_bias = self.bias(path, whole, bias)?;
+        let mut start = 0;
+        Ok(outputs.map(|size| {
+            let at = start;
+            start += size;
+            let bias = whole_bias.as_ref().map(|bias| part(bias, 0, at, size));
+            self.quantized_linear(parts.outputs(at, size), bias)
+        }))
     }
 
     fn embedding(

@@ -91,6 +91,15 @@ pub enum AdapterError {
         /// Some of the names that the model has.
         available: String,
     },
+    /// A weight that is to be trained, or whose gradient is asked for, is held in a few bits.
+    #[error(
+        "adapter: the weight of `{path}` is quantised, so it has no gradient; take the model \
+         without `quantization`"
+    )]
+    Quantized {
+        /// The path of the linear.
+        path: String,
+    },
     /// The adapter was started from the weights of another model.
     #[error(
         "{origin}: the adapter's start was taken out of another weight of `{path}` than this \

@@ -58,6 +58,7 @@ pub use feed_forward::{FeedForwardPaths, GatedFeedForward};
 pub use ids::lora_b_ids;
 pub use layers::AdapterLayers;
 pub use linear::AdaptedLinear;
+pub use lora_expert::{BaseLinear, QuantizedLinear};
 pub use names::parameter_names;
 pub use pattern::SizePatterns;
 pub use preset::Preset;

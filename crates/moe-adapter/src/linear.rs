@@ -1,8 +1,6 @@
-use burn::module::{Module, Param};
-use burn::nn::Linear;
+use burn::module::Module;
 use burn::tensor::Tensor;
-use fused_ops::linear;
-use lora_expert::{AnyBank, ExpertBank};
+use lora_expert::{AnyBank, BaseLinear, ExpertBank};
 use router::{AnyRouter, Reach, Router, RoutingTape, Site};
 
 use crate::{
@@ -14,7 +12,7 @@ use crate::{
 /// Without an adapter it is the linear and costs nothing more.
 #[derive(Module, Debug)]
 pub struct AdaptedLinear<R: Router = AnyRouter, E: ExpertBank = AnyBank> {
-    base: Linear,
+    base: BaseLinear,
     adapter: Option<MoeAdapter<R, E>>,
 }
 
@@ -22,11 +20,11 @@ impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
     type Router = R;
     type Experts = E;
 
-    fn from_linear(linear: Linear) -> Self {
-        Self { base: linear, adapter: None }
+    fn from_linear(linear: impl Into<BaseLinear>) -> Self {
+        Self { base: linear.into(), adapter: None }
     }
 
-    fn linear(&self) -> &Linear {
+    fn linear(&self) -> &BaseLinear {
         &self.base
     }
 
@@ -46,10 +44,7 @@ impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
             return RowAdapters::<R, E>::forward(rows, &self.base, x, site, tape);
         }
         match &self.adapter {
-            None => {
-                let bias = self.base.bias.as_ref().map(|bias| bias.val());
-                linear(x, self.base.weight.val(), bias)
-            }
+            None => self.base.forward(x),
             Some(adapter) => adapter.forward(&self.base, x, site, tape),
         }
     }
@@ -73,8 +68,8 @@ impl<R: Router, E: ExpertBank> AdaptedLinear<R, E> {
     }
 
     /// Replaces the frozen linear, as by what an adapter was merged into. The new one is frozen too.
-    pub fn replace_linear(&mut self, linear: Linear) {
-        self.base = linear.no_grad();
+    pub fn replace_linear(&mut self, linear: impl Into<BaseLinear>) {
+        self.base = linear.into().no_grad();
     }
 }
 
@@ -90,6 +85,6 @@ impl<R: Router, E: ExpertBank> AdaptedProjection for AdaptedLinear<R, E> {
     }
 
     fn replace_weight(&mut self, weight: Tensor<2>) {
-        self.base.weight = Param::from_tensor(weight).no_grad();
+        self.base = self.base.with_weight(weight);
     }
 }

@@ -99,10 +99,18 @@ pub(crate) fn unfreeze<M: Module>(
         adapted: &'a dyn Fn(&str) -> bool,
         available: Vec<String>,
         count: usize,
+        quantized: Option<String>,
     }
     impl ModuleMapper for Unfreeze<'_> {
         fn enter_module(&mut self, name: &str, container: &str) {
             self.path.enter(name, container);
+            let (module, inner) = self.path.split();
+            if container == "Struct:QuantizedLinear"
+                && inner == "matrix"
+                && self.matcher.as_ref().is_some_and(|m| m.is_match_within(&module))
+            {
+                self.quantized.get_or_insert(module);
+            }
         }
         fn exit_module(&mut self, _name: &str, _container: &str) {
             self.path.exit();
@@ -129,8 +137,12 @@ pub(crate) fn unfreeze<M: Module>(
     }
     let matcher = modules.map(TargetModules::matcher).transpose()?;
     let (path, count) = (ModelPath::default(), 0);
-    let mut mapper = Unfreeze { path, matcher, bias, adapted, available: Vec::new(), count };
+    let available = Vec::new();
+    let mut mapper = Unfreeze { path, matcher, bias, adapted, available, count, quantized: None };
     let changed = model.clone().map(&mut mapper);
+    if let Some(path) = mapper.quantized {
+        return Err(AdapterError::Quantized { path });
+    }
     let unused = mapper.matcher.as_ref().map(Matcher::unused).unwrap_or_default();
     if !unused.is_empty() || (modules.is_some() && mapper.count == 0) {
         let targets = format!("{unused:?}");

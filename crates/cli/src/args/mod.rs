@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use lora_moe::adapter_formats::AdapterFormat;
-use lora_moe::model_zoo::{HubError, LoadOptions, WeightDType, resolve_model};
+use lora_moe::model_zoo::{HubError, LoadOptions, Quantization, WeightDType, resolve_model};
 
 pub use bench::{BenchArgs, BenchCommand, BenchGenerateArgs, BenchModelArgs, BenchTrainArgs};
 pub use eval::EvalArgs;
@@ -147,6 +147,9 @@ pub struct LoadArgs {
     /// that of the files.
     #[arg(long, default_value_t)]
     pub dtype: WeightDType,
+    /// Hold the linears of the layers in fewer bits: int8, fp4, nf4 or nf4_double.
+    #[arg(long)]
+    pub quantization: Option<Quantization>,
     /// Load qkv_proj and gate_up_proj (Phi 3) as the linears that they are made of; needed for
     /// adapters that were trained so.
     #[arg(long)]
@@ -173,7 +176,11 @@ impl LoadArgs {
 
     /// The options of loading.
     pub fn options(&self) -> LoadOptions {
-        LoadOptions { dtype: self.dtype, split_fused: self.split_fused }
+        LoadOptions {
+            dtype: self.dtype,
+            split_fused: self.split_fused,
+            quantization: self.quantization,
+        }
     }
 }
 

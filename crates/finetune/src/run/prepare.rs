@@ -153,7 +153,11 @@ pub fn load_base(
     config: &ModelConfig,
     device: &Device,
 ) -> Result<Decoder, TrainError> {
-    let options = LoadOptions { dtype: config.dtype, split_fused: config.split_fused };
+    let options = LoadOptions {
+        dtype: config.dtype,
+        split_fused: config.split_fused,
+        quantization: config.quantization,
+    };
     let model = Decoder::load(folder, &options, device)?;
     check_activations(&model, config.dtype)?;
     Ok(model)

@@ -46,7 +46,7 @@ impl<P: Projection> Attention<P> {
         let qkv = QkvProjections::build(config, path, source)?;
         let inputs = config.num_attention_heads * d;
         let bias = config.attention_bias;
-        let o_proj = source.linear(&format!("{path}.{O}"), inputs, config.hidden_size, bias)?;
+        let o_proj = source.projection(&format!("{path}.{O}"), inputs, config.hidden_size, bias)?;
         let mut norm = |name: &str| match config.family.traits().qk_norm {
             true => {
                 RmsNorm::build(config, &format!("{path}.self_attn.{name}"), d, source).map(Some)

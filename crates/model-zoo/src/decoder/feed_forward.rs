@@ -40,9 +40,10 @@ impl<P: Projection> FeedForward<P> {
         let (hidden, inner, bias) = (config.hidden_size, config.intermediate_size, config.mlp_bias);
         let activation = config.activation;
         if config.fused_projections {
-            let gate_up = source.linear(&format!("{path}.{GATE_UP}"), hidden, 2 * inner, bias)?;
+            let gate_up =
+                source.projection(&format!("{path}.{GATE_UP}"), hidden, 2 * inner, bias)?;
             let down =
-                source.linear(&format!("{path}.{}", PATHS.down_proj), inner, hidden, bias)?;
+                source.projection(&format!("{path}.{}", PATHS.down_proj), inner, hidden, bias)?;
             return Ok(Self::Fused(FusedFeedForward {
                 gate_up_proj: P::from_linear(gate_up),
                 down_proj: P::from_linear(down),
@@ -50,15 +51,16 @@ impl<P: Projection> FeedForward<P> {
             }));
         }
         let [gate, up] = if config.family.traits().fused_projections {
-            source.linears(&format!("{path}.{GATE_UP}"), hidden, [inner, inner], bias)?
+            source.projections(&format!("{path}.{GATE_UP}"), hidden, [inner, inner], bias)?
         } else {
             [
-                source.linear(&format!("{path}.{}", PATHS.gate_proj), hidden, inner, bias)?,
-                source.linear(&format!("{path}.{}", PATHS.up_proj), hidden, inner, bias)?,
+                source.projection(&format!("{path}.{}", PATHS.gate_proj), hidden, inner, bias)?,
+                source.projection(&format!("{path}.{}", PATHS.up_proj), hidden, inner, bias)?,
             ]
         }
         .map(P::from_linear);
-        let down = source.linear(&format!("{path}.{}", PATHS.down_proj), inner, hidden, bias)?;
+        let down =
+            source.projection(&format!("{path}.{}", PATHS.down_proj), inner, hidden, bias)?;
         let block = GatedFeedForward::new(gate, up, P::from_linear(down));
         Ok(Self::Gated(block.with_activation(activation)))
     }

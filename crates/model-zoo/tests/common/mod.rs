@@ -4,15 +4,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::nn::Linear;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use model_zoo::{
     CausalLm, Decoder, DecoderConfig, KvCache, LoadOptions, RopeConfig, RopeScaling, TokenInput,
 };
+use moe_adapter::BaseLinear;
 use router::RoutingTape;
 use safetensors::SafeTensors;
 
-pub type Base = Decoder<Linear>;
+pub type Base = Decoder<BaseLinear>;
 
 pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)

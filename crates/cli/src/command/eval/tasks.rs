@@ -135,6 +135,7 @@ fn about(args: &EvalArgs, model: &Path, folder: &Path, device: &str) -> Result<M
         "model": model.display().to_string(),
         "model_sha256": folder_hash(folder)?,
         "dtype": args.load.dtype.to_string(),
+        "quantization": args.load.quantization,
         "device": device,
         "add_bos_token": args.scores.add_bos_token,
         "generation_seed": args.scores.generation_seed,

@@ -106,10 +106,6 @@ fn refuse_other_models(reader: &Reader) -> Result<(), ConfigError> {
     {
         return Err(reader.unsupported("partial_rotary_factor", &fraction.to_string(), "1"));
     }
-    if reader.get("quantization_config").is_some() {
-        let allowed = "weights stored as f32, f16 or bf16";
-        return Err(reader.unsupported("quantization_config", "present", allowed));
-    }
     Ok(())
 }
 

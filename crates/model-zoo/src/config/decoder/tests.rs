@@ -82,7 +82,6 @@ fn models_that_cannot_be_built_are_refused_by_key() {
         ("rope_interleaved", json!(true)),
         ("use_bidirectional_attention", json!(true)),
         ("partial_rotary_factor", json!(0.75)),
-        ("quantization_config", json!({"bits": 4})),
     ];
     for (name, value) in unsupported {
         match with(name, value) {
