@@ -1,8 +1,7 @@
 use std::collections::BTreeMap;
 
-use burn::nn::Linear;
 use burn::tensor::{DType, Tensor};
-use lora_expert::{AnyBank, ExpertBank};
+use lora_expert::{AnyBank, BaseLinear, ExpertBank};
 use router::{AnyRouter, Reach, Router, Routing, RoutingTape, Site};
 
 use crate::{Adaptable, AdaptedLinear, AdaptedProjection, MoeAdapter, Projection};
@@ -32,7 +31,7 @@ enum LayerBase {
     /// The model's without what a start took out of it, `x a b`: `[I, K]` and `[K, O]`.
     Without(Box<[Tensor<2>; 2]>),
     /// One of its own.
-    Own(Box<Linear>),
+    Own(Box<BaseLinear>),
 }
 
 impl AdapterLayers {
@@ -100,7 +99,7 @@ impl<R: Router, E: ExpertBank> AdapterLayers<R, E> {
     }
 
     /// The linear at `site` with its adapter, over that of the model.
-    pub(crate) fn adapted(&self, linear: &Linear, site: Site) -> AdaptedLinear<R, E> {
+    pub(crate) fn adapted(&self, linear: &BaseLinear, site: Site) -> AdaptedLinear<R, E> {
         match self.layer(site) {
             None => AdaptedLinear::with_adapter(linear.clone(), None),
             Some(AdapterLayer { adapter, base }) => {
@@ -119,7 +118,7 @@ impl<R: Router, E: ExpertBank> AdapterLayer<R, E> {
     /// linear, `[B, S, O]`, for `x`, `[B, S, I]`. The routing goes on the tape.
     pub(crate) fn forward(
         &self,
-        base: &Linear,
+        base: &BaseLinear,
         base_output: Tensor<3>,
         x: Tensor<3>,
         site: Site,
@@ -151,7 +150,7 @@ impl<R: Router, E: ExpertBank> AdapterLayer<R, E> {
 /// The experts' sum on an output that was computed before.
 fn onto<E: ExpertBank>(
     experts: &E,
-    base: &Linear,
+    base: &BaseLinear,
     y: Tensor<2>,
     x: Tensor<2>,
     routing: Option<Routing>,

@@ -63,7 +63,7 @@ impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
 
 impl<R: Router, E: ExpertBank> AdaptedLinear<R, E> {
     /// A frozen linear with an adapter.
-    pub(crate) fn with_adapter(base: Linear, adapter: Option<MoeAdapter<R, E>>) -> Self {
+    pub(crate) fn with_adapter(base: BaseLinear, adapter: Option<MoeAdapter<R, E>>) -> Self {
         Self { base, adapter }
     }
 

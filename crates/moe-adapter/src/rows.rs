@@ -1,10 +1,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use fused_ops::linear;
-use lora_expert::{AnyBank, ExpertBank};
+use lora_expert::{AnyBank, BaseLinear, ExpertBank};
 use router::{AnyRouter, BatchContext, Router, RoutingTape, Site};
 
 use crate::{AdaptedLinear, AdapterLayers, FeedForwardPaths, GatedFeedForward, Projection};
@@ -78,12 +76,12 @@ impl<R: Router, E: ExpertBank> RowAdapters<R, E> {
     /// The output of a linear, `[B, S, I]` to `[B, S, O]`.
     pub(crate) fn forward(
         &self,
-        base: &Linear,
+        base: &BaseLinear,
         x: Tensor<3>,
         site: Site,
         tape: &mut RoutingTape,
     ) -> Tensor<3> {
-        let y = base_output(base, x.clone());
+        let y = base.forward(x.clone());
         if self.groups.iter().all(|group| group.layer(site).is_none()) {
             return y;
         }
@@ -132,7 +130,7 @@ impl<R: Router, E: ExpertBank> RowAdapters<R, E> {
                 _ => {
                     let mut of = |projection: &AdaptedLinear<R, E>, x: Tensor<3>, path| {
                         let base = projection.linear();
-                        let y = base_output(base, x.clone());
+                        let y = base.forward(x.clone());
                         group.onto(base, y, || x, site(path), tape)
                     };
                     let gate = of(&block.gate_proj, x.clone(), paths.gate_proj);
@@ -174,7 +172,7 @@ impl<R: Router, E: ExpertBank> Rows<R, E> {
     /// The output of the group's rows with what its adapter adds to a linear.
     fn onto(
         &self,
-        base: &Linear,
+        base: &BaseLinear,
         base_output: Tensor<3>,
         x: impl FnOnce() -> Tensor<3>,
         site: Site,
@@ -186,9 +184,4 @@ impl<R: Router, E: ExpertBank> Rows<R, E> {
         tape.append(&own);
         y
     }
-}
-
-/// What the frozen linear gives.
-fn base_output(base: &Linear, x: Tensor<3>) -> Tensor<3> {
-    linear(x, base.weight.val(), base.bias.as_ref().map(|bias| bias.val()))
 }

@@ -126,6 +126,44 @@ fn answers_are_those_of_generate() {
 }
 
 #[test]
+fn rows_whose_routers_look_beyond_a_token_are_computed_as_alone() {
+    let (model, tokenizer) = support::model();
+    let config = EngineConfig { cache_tokens: 130, prompt_tokens: 9, ..EngineConfig::default() };
+    let engine = engine(config, &PRESETS[..1]);
+    let mut models = Vec::new();
+    for (name, router) in [
+        ("sequence", serde_json::json!({"type": "dense", "gate": {"scope": "sequence"}})),
+        ("choice", serde_json::json!({"type": "expert_choice"})),
+    ] {
+        let mut config = support::config(Preset::LoramoePaper);
+        config.router = serde_json::from_value(router).unwrap();
+        let adapted = support::adapted(&model, &config, 9);
+        let layers = moe_adapter::AdapterLayers::of(&adapted);
+        assert_ne!(layers.reach(), router::Reach::Token);
+        engine.add_adapter(name, None, layers).unwrap();
+        models.push((name, adapted));
+    }
+    let asked = |i: usize| {
+        let name = ["sequence", "choice", "loramoe-paper"][i % 3];
+        greedy(prompt(i as u32, 10 + 5 * (i % 3)), 55, Some(name))
+    };
+    let outcomes = ask(&engine, (0..6).map(asked).collect());
+    for (i, outcome) in outcomes.iter().enumerate() {
+        let request = asked(i);
+        let Some((_, model)) =
+            models.iter().find(|(name, _)| request.adapter.as_deref() == Some(name))
+        else {
+            continue;
+        };
+        // No token ends the sequence.
+        let config = GenerationConfig { eos_token_ids: vec![u32::MAX], ..request.generation };
+        let expected = generate(model, &tokenizer, &request.prompt, &config, |_| ()).unwrap();
+        assert_eq!(outcome.ids(), expected.token_ids, "request {i}");
+    }
+    assert!(engine.stats().preempted.load(Ordering::Relaxed) > 0, "none had to make room");
+}
+
+#[test]
 fn scores_of_a_prompt_are_those_of_its_tokens_as_answers() {
     let engine = engine(EngineConfig { prompt_tokens: 7, ..EngineConfig::default() }, &PRESETS);
     for (len, adapter) in [(4, None), (30, Some("goat-paper")), (90, Some("mixlora"))] {
@@ -231,8 +269,8 @@ fn requests_that_cannot_work_are_refused_and_others_go_on() {
     }
     let (sender, events) = mpsc::channel();
     let submit = |new: usize, deadline: Option<Instant>| {
-        let sender = sender.clone();
-        let sink = Box::new(move |event| sender.send((new, event)).is_ok());
+        let own = sender.clone();
+        let sink = Box::new(move |event| own.send((new, event)).is_ok());
         engine.submit(vec![(Request { deadline, ..greedy(prompt(1, 4), new, None) }, sink)])
     };
     // One runs, one leaves, one comes too late, one is too many.
@@ -244,7 +282,6 @@ fn requests_that_cannot_work_are_refused_and_others_go_on() {
     submit(202, Some(Instant::now())).unwrap();
     assert!(matches!(submit(203, None), Err(EngineError::QueueFull { .. })));
     engine.cancel(leaves);
-    drop(submit);
     drop(sender);
     let mut ended: Vec<_> = events
         .iter()

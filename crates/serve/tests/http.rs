@@ -39,6 +39,9 @@ fn models_health_and_the_page_are_there() {
     assert!(page.head.contains("content-security-policy"), "{}", page.head);
     // Nothing of it comes from elsewhere.
     assert!(!page.body.contains("http://") && !page.body.contains("https://"));
+    // Under the name of another site, whose pages could otherwise read it.
+    let head = "GET /v1/models HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n";
+    assert_eq!(server.send(head.as_bytes()).status, 403);
     let nowhere = server.get("/v2");
     assert_eq!((nowhere.status, &nowhere.json()["error"]["code"]), (404, &json!(404)));
     assert_eq!(server.get(COMPLETIONS).status, 405);
@@ -252,7 +255,7 @@ fn bodies_queues_and_keys_have_limits() {
     assert_eq!(server.post_bytes(COMPLETIONS, large.as_bytes(), with_key).status, 413);
     // A length that is only said.
     let head = format!(
-        "POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{with_key}\
+        "POST {COMPLETIONS} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{with_key}\
          Connection: close\r\nContent-Length: 99999999999\r\n\r\n{{"
     );
     assert_eq!(server.send(head.as_bytes()).status, 413);

@@ -28,6 +28,7 @@ pub fn run(args: &ServeArgs, device: &str, interrupt: &Interrupt) -> Result<()> 
         revision: None,
         split_fused: options.split_fused,
         dtype: options.dtype,
+        quantization: options.quantization,
         svd_cache: None,
     };
     let model = load_base(&folder, &config, &device)?;
@@ -53,7 +54,7 @@ pub fn run(args: &ServeArgs, device: &str, interrupt: &Interrupt) -> Result<()> 
         tokenizer,
         name,
         load,
-        changes_adapters: args.host.is_loopback() || args.api_key.is_some(),
+        local: args.host.is_loopback(),
         config: ServerConfig {
             api_key: args.api_key.clone(),
             max_body: args.max_body,

@@ -147,7 +147,7 @@ impl<'t, M: CausalLm> Worker<'t, M> {
         }
         for pending in admitted {
             let row = self.row(pending);
-            self.start(row);
+            self.reading.push(Reading { row, cache: None });
         }
         self.sweep(&cancelled, now);
         true
@@ -168,20 +168,17 @@ impl<'t, M: CausalLm> Worker<'t, M> {
         rows == 0 || rows < config.max_rows && (rows + 1) * longest <= config.cache_tokens
     }
 
-    /// Takes a row in, after what is known of its beginning.
-    fn start(&mut self, mut row: Row<'t>) {
-        let mut cache = None;
+    /// What is known of the beginning of a row that is to be read.
+    fn known(&mut self, row: &mut Row<'t>) -> Option<KvCache> {
         let shares = self.shared.config.share_prefixes;
-        if shares && !row.is_alone() && !row.wants_prompt_scores() {
-            let found = self.prefixes.find(row.adapter_number(), &row.tokens);
-            if let Some((known, len)) = found {
-                row.seen = len;
-                cache = Some(known);
-                Stats::add(&self.stats().prefix_tokens, len);
-            }
+        if !shares || row.is_alone() || row.wants_prompt_scores() {
+            return None;
         }
-        row.knows(row.seen.min(row.request.prompt.len()));
-        self.reading.push(Reading { row, cache });
+        let (cache, len) = self.prefixes.find(row.adapter_number(), &row.tokens)?;
+        row.seen = len;
+        row.knows(len.min(row.request.prompt.len()));
+        Stats::add(&self.stats().prefix_tokens, len);
+        Some(cache)
     }
 
     /// Takes out rows that have ended, whose clients have left, or that took too long.
@@ -232,7 +229,7 @@ impl<'t, M: CausalLm> Worker<'t, M> {
         while self.preempted.front().is_some_and(|row| self.fits(row.tokens.len(), 0))
             && let Some(row) = self.preempted.pop_front()
         {
-            self.start(row);
+            self.reading.push(Reading { row, cache: None });
         }
         let parts = self.read();
         if !parts.is_empty() {
@@ -306,7 +303,9 @@ impl<'t, M: CausalLm> Worker<'t, M> {
     /// was the last.
     fn read_piece(&mut self, most: usize) -> (usize, Option<Part<'t>>) {
         let Reading { mut row, cache } = self.reading.remove(0);
+        let cache = cache.or_else(|| self.known(&mut row));
         let mut cache = cache.unwrap_or_else(|| self.model.new_cache());
+        row.knows(0);
         let len = row.next_len(most);
         let input = input(&[&row.tokens[row.seen..row.seen + len]], &self.device);
         let ends = row.seen + len == row.tokens.len();

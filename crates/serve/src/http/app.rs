@@ -59,8 +59,10 @@ pub struct App {
     pub load: LoadAdapter,
     /// The limits.
     pub config: ServerConfig,
-    /// Whether clients may load and unload adapters.
-    pub changes_adapters: bool,
+    /// Whether it listens on this machine alone. Without a key it is then not to be reached under
+    /// names of others, which pages of other sites could give it, and clients may load and unload
+    /// adapters.
+    pub local: bool,
 }
 
 impl App {

@@ -89,7 +89,7 @@ pub(super) async fn unload(
 }
 
 fn may_change(app: &App) -> Result<(), ApiError> {
-    if app.changes_adapters {
+    if app.local || app.config.api_key.is_some() {
         return Ok(());
     }
     let message = "adapters are loaded and unloaded only with an API key, or where the server \

@@ -1,8 +1,10 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::uri::Authority;
 use axum::http::{Request, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
@@ -60,6 +62,11 @@ async fn health(State(app): State<Arc<App>>) -> Response<Body> {
 
 /// Lets in whoever has the key, where there is one.
 async fn admit(State(app): State<Arc<App>>, request: Request<Body>, next: Next) -> Response<Body> {
+    if app.local && app.config.api_key.is_none() && !is_local(&request) {
+        let message = "the header Host names another machine; a server without an API key is \
+                       reached as localhost, or by its address";
+        return ApiError::new(StatusCode::FORBIDDEN, message).into_response();
+    }
     let open = matches!(request.uri().path(), "/" | "/health");
     if let Some(key) = app.config.api_key.as_ref().filter(|_| !open) {
         let given = request.headers().get(header::AUTHORIZATION);
@@ -70,6 +77,14 @@ async fn admit(State(app): State<Arc<App>>, request: Request<Body>, next: Next) 
         }
     }
     next.run(request).await
+}
+
+/// Whether a request is for this machine by its own name, or by an address.
+fn is_local(request: &Request<Body>) -> bool {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let Some(Ok(host)) = host.map(str::parse::<Authority>) else { return false };
+    let name = host.host().trim_matches(['[', ']']);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 /// Compares in a time that does not tell how much is right.

@@ -45,7 +45,7 @@ impl Answer {
 
 impl Server {
     /// With an adapter `moe` of LoRAMoE and one `goat`.
-    pub fn start(engine: EngineConfig, config: ServerConfig, changes_adapters: bool) -> Self {
+    pub fn start(engine: EngineConfig, config: ServerConfig, local: bool) -> Self {
         let (model, tokenizer) = super::model();
         let load = adapter_loader(&model);
         let adapters = [("moe", Preset::LoramoePaper), ("goat", Preset::GoatPaper)];
@@ -58,7 +58,7 @@ impl Server {
             engine.add_adapter(name, None, layers).unwrap();
         }
         let name = "tiny".to_owned();
-        let app = App { engine, tokenizer, name, load, config, changes_adapters };
+        let app = App { engine, tokenizer, name, load, config, local };
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let ended = Arc::new(AtomicBool::new(false));
@@ -74,7 +74,10 @@ impl Server {
     }
 
     pub fn get(&self, path: &str) -> Answer {
-        self.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+        self.send(
+            format!("GET {path} HTTP/1.1\r\nHost: localhost:8000\r\nConnection: close\r\n\r\n")
+                .as_bytes(),
+        )
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Answer {
@@ -146,7 +149,7 @@ pub fn request(path: &str, body: &[u8], head: &str) -> Vec<u8> {
         false => "Content-Type: application/json\r\n",
     };
     let mut bytes = format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{content_type}{head}\
+        "POST {path} HTTP/1.1\r\nHost: localhost:8000\r\nConnection: close\r\n{content_type}{head}\
          Content-Length: {}\r\n\r\n",
         body.len()
     )
