@@ -202,6 +202,7 @@ fn wrong_requests_are_told_which_key_is_wrong() {
         ("prompt", json!([])),
         ("prompt", json!([[1, "a"]])),
         ("prompt", json!([-1])),
+        ("prompt", json!(vec![vec![1]; 300])),
         ("model", json!(3)),
         ("routing", json!("all")),
         ("presence_penalty", json!(9)),

@@ -123,6 +123,18 @@ pub(super) async fn fields(app: &App, request: Request<Body>) -> Result<Fields, 
     Fields::parse(&body.to_bytes())
 }
 
+/// Does what takes long, as turning a long text into tokens, where nothing else waits for it.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("the request failed: {error}"),
+        ))
+    })
+}
+
 /// Seconds since 1970.
 pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())

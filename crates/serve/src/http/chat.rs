@@ -6,7 +6,7 @@ use axum::http::{Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::answer::{Answer, Kind, Prompt};
-use super::app::{App, fields};
+use super::app::{App, blocking, fields};
 use super::asked::{TOP_LOGPROBS, asked};
 use super::error::{ApiError, json_response};
 use super::fields::Fields;
@@ -27,7 +27,8 @@ pub(super) async fn chat(
         );
     }
     asked.request.logprobs = scored.then_some(top.unwrap_or(0));
-    let tokens = conversation(&app, &fields)?;
+    let own = Arc::clone(&app);
+    let tokens = blocking(move || conversation(&own, &fields)).await?;
     let room = app.engine.max_len().saturating_sub(tokens.len()).max(1);
     asked.request.generation.max_new_tokens = asked.max_tokens.unwrap_or(room).max(1);
     let prompt = Prompt { tokens, echo: None };

@@ -6,7 +6,7 @@ use axum::http::{Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::answer::{Answer, Kind, Prompt};
-use super::app::{App, fields};
+use super::app::{App, blocking, fields};
 use super::asked::{TOP_LOGPROBS, asked};
 use super::error::{ApiError, json_response};
 use super::fields::{Fields, token};
@@ -31,7 +31,9 @@ pub(super) async fn completions(
     }
     asked.request.logprobs = fields.count("logprobs", TOP_LOGPROBS)?;
     asked.request.prompt_logprobs = asked.request.logprobs.filter(|_| echo);
-    let prompts = prompts(&app, &fields, echo)?;
+    let own = Arc::clone(&app);
+    let most = app.engine.config().max_queue.max(1) / asked.n.max(1);
+    let prompts = blocking(move || prompts(&own, &fields, echo, most)).await?;
     let answer = Answer::new(&app, Kind::Completion, &asked, prompts)?;
     if asked.stream {
         return Ok(stream(answer));
@@ -40,7 +42,7 @@ pub(super) async fn completions(
 }
 
 /// A text, tokens, or a list of either.
-fn prompts(app: &App, fields: &Fields, echo: bool) -> Result<Vec<Prompt>, ApiError> {
+fn prompts(app: &App, fields: &Fields, echo: bool, most: usize) -> Result<Vec<Prompt>, ApiError> {
     let value = fields
         .get("prompt")
         .ok_or_else(|| ApiError::invalid("`prompt` is missing").at("prompt"))?;
@@ -78,6 +80,14 @@ fn prompts(app: &App, fields: &Fields, echo: bool) -> Result<Vec<Prompt>, ApiErr
     };
     match value {
         Value::Array(list) if list.iter().any(|item| item.is_string() || item.is_array()) => {
+            if list.len() > most {
+                let message = format!(
+                    "`prompt` has {} prompts, which with `n` are more answers than may wait; at \
+                     most {most} are allowed",
+                    list.len()
+                );
+                return Err(ApiError::invalid(message).at("prompt"));
+            }
             list.iter().map(one).collect()
         }
         value => Ok(vec![one(value)?]),

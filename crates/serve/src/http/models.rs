@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::app::{App, fields};
+use super::app::{App, blocking, fields};
 use super::error::{ApiError, json_response, with_type};
 
 /// `GET /v1/models`.
@@ -64,14 +64,7 @@ pub(super) async fn load(
     }
     let done = format!("Success: LoRA adapter '{name}' added successfully.");
     // Reading and attaching take seconds.
-    let loading = tokio::task::spawn_blocking(move || app.add_adapter(&name, &path));
-    match loading.await {
-        Ok(result) => result?,
-        Err(error) => {
-            let message = format!("the adapter could not be loaded: {error}");
-            return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message));
-        }
-    }
+    blocking(move || Ok(app.add_adapter(&name, &path)?)).await?;
     Ok(with_type(StatusCode::OK, "text/plain; charset=utf-8", done))
 }
 
