@@ -5,6 +5,7 @@ mod args;
 mod command;
 mod interrupt;
 mod progress;
+mod text;
 
 use std::process::ExitCode;
 

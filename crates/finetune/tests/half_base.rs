@@ -22,6 +22,8 @@ fn steps(preset: Preset, dtype: WeightDType) -> Vec<StepReport> {
         quantization: None,
         split_fused: false,
         svd_cache: None,
+        untie_head: false,
+        new_tokens: Vec::new(),
     };
     let mut model = load_base(&folder, &source, &Device::flex()).unwrap();
     let config = preset.config();
@@ -76,6 +78,8 @@ fn trained_parts_of_a_half_model_are_f32() {
         quantization: None,
         split_fused: false,
         svd_cache: None,
+        untie_head: false,
+        new_tokens: Vec::new(),
     };
     let mut model = load_base(&folder, &source, &Device::flex()).unwrap();
     attach(&mut model, &Preset::Full.config(), 1).unwrap();

@@ -33,7 +33,7 @@ impl BaseLinear {
     /// `[in_features, out_features]`.
     pub fn dims(&self) -> [usize; 2] {
         match self {
-            Self::Dense(linear) => linear.weight.dims(),
+            Self::Dense(linear) => linear.weight.lazy_shape().dims(),
             Self::Quantized(linear) => linear.matrix.dims(),
         }
     }
@@ -41,7 +41,7 @@ impl BaseLinear {
     /// The device that it is on.
     pub fn device(&self) -> Device {
         match self {
-            Self::Dense(linear) => linear.weight.val().device(),
+            Self::Dense(linear) => linear.weight.lazy_device(),
             Self::Quantized(linear) => linear.matrix.device(),
         }
     }

@@ -38,6 +38,7 @@ mod image;
 mod input;
 mod parameters;
 mod placement;
+mod shaped_parameters;
 mod token_tree;
 mod tokenizer;
 mod vision;
@@ -45,15 +46,15 @@ mod weights;
 
 pub use any_model::AnyModel;
 pub use cache::KvCache;
-pub use causal_lm::CausalLm;
+pub use causal_lm::{CausalLm, LengthDependence};
 pub use clip_text::{ClipText, ClipTextConfig};
 pub use config::{
-    AnyModelConfig, ConfigError, DecoderConfig, Family, FamilyTraits, RopeConfig, RopeScaling,
-    Windows,
+    AnyModelConfig, ConfigError, DecoderConfig, ExpertNames, Family, FamilyTraits, LongRopeScaling,
+    Norms, QkNorm, RopeConfig, RopeScaling, SparseConfig, Windows, YarnScaling,
 };
 pub use decoder::{
-    Attention, Decoder, DecoderLayer, DecoderModel, FeedForward, FeedForwardNorms,
-    FusedFeedForward, LayerPass, LoadOptions, QkvProjections, RmsNorm, SplitQkv,
+    Attention, Decoder, DecoderLayer, DecoderModel, Experts, FeedForward, FusedFeedForward,
+    LayerPass, LoadOptions, MixtralExpert, QkvProjections, RmsNorm, SparseFeedForward, SplitQkv,
 };
 pub use encoder::{
     Activation, ClassificationTask, Classifier, ImageClassifier, LayerNorm, Mlp, ProblemType,

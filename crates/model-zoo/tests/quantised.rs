@@ -41,6 +41,23 @@ fn folders_of_others_are_read_without_a_loss() {
     }
 }
 
+/// Experts are quantised one by one, however files hold them; the gate stays floats.
+#[test]
+fn experts_of_a_base_model_are_quantised() {
+    for name in ["mixtral", "qwen3_moe"] {
+        let stacked = format!("{name}_stacked");
+        let options = quantized(Quantization::Int8);
+        let found = [name, &stacked].map(|name| {
+            let model = Base::load(golden(name), &options, &Device::flex()).unwrap();
+            assert!(is_quantized(&model), "{name}");
+            logits(&model, &Reference::read(&golden(name)).input(), None)
+        });
+        assert_eq!(found[0], found[1], "{name}");
+        let error = Reference::read(&golden(name)).error(&found[0]);
+        assert!(error < 0.1, "{name}: relative error {error:e}");
+    }
+}
+
 #[test]
 fn what_is_read_is_written_as_floats() {
     for name in ["bnb_nf4_double", "gptq"] {
@@ -63,13 +80,14 @@ fn models_are_quantised_while_they_are_loaded() {
     let again = Base::load(folder.path(), &quantized(Quantization::Nf4), &Device::flex()).unwrap();
     assert!(is_quantized(&again));
     assert!(error(&again, &reference) < 2e-6);
-    // And a model of floats loses what the bits cannot hold.
+    // And a model of floats loses what the bits cannot hold: with bitsandbytes' table in PyTorch
+    // the random weights of this one are 0.40 away in 4 bits.
     let reference = Reference::read(&golden("llama2"));
     for (quantization, bound) in [
         (Quantization::Int8, 0.05),
-        (Quantization::Nf4, 0.3),
-        (Quantization::Nf4Double, 0.3),
-        (Quantization::Fp4, 0.4),
+        (Quantization::Nf4, 0.5),
+        (Quantization::Nf4Double, 0.5),
+        (Quantization::Fp4, 0.6),
     ] {
         let options = quantized(quantization);
         let model = Base::load(golden("llama2"), &options, &Device::flex()).unwrap();

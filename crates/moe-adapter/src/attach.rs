@@ -190,6 +190,7 @@ where
         state.extend(repeated_start(model, config, origin)?);
     }
     let mut loaded = model.clone();
+    loaded.fit(&state);
     let plan = Plan::new(&loaded, config)?;
     plan.check_factors(config, &state, origin)?;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
@@ -260,15 +261,15 @@ where
 }
 
 /// Which linears of a model get what.
-struct Plan {
+pub(crate) struct Plan {
     /// The sizes of the adapter of each linear, by path.
-    sizes: BTreeMap<String, LayerSizes>,
+    pub(crate) sizes: BTreeMap<String, LayerSizes>,
     /// The blocks that get a router, with its sizes.
-    blocks: BTreeMap<String, LayerSizes>,
+    pub(crate) blocks: BTreeMap<String, LayerSizes>,
 }
 
 impl Plan {
-    fn new<M>(model: &M, config: &AdapterConfig) -> Result<Self, AdapterError>
+    pub(crate) fn new<M>(model: &M, config: &AdapterConfig) -> Result<Self, AdapterError>
     where
         M: Adaptable<Projection = AdaptedLinear>,
     {
@@ -293,6 +294,13 @@ impl Plan {
         });
         if let Some(error) = failed {
             return Err(error);
+        }
+        let routed = |(path, sizes): (&String, &LayerSizes)| {
+            let routed = sizes.routed_experts() > 1 && sizes.routes;
+            (routed && model.is_of_expert(path)).then(|| path.clone())
+        };
+        if let Some(path) = sizes.iter().find_map(routed) {
+            return Err(AdapterError::RoutedExpert { path });
         }
         let mut blocks = BTreeMap::new();
         if config.router_scope == RouterScope::FeedForward {
@@ -376,8 +384,8 @@ impl Plan {
         let mut failed = None;
         adapted.visit_blocks_mut(&mut |path, _, block| {
             if let Some(sizes) = self.blocks.get(path) {
-                let weight = block.gate_proj.linear().weight();
-                match config.init_router(weight.dims()[0], sizes, &weight, rng) {
+                let base = block.gate_proj.linear();
+                match config.init_router(base.dims()[0], sizes, &base.device(), rng) {
                     Ok(router) => block.router = Some(with_stable_ids(router, path)),
                     Err(error) => failed = Some(error),
                 }
@@ -387,7 +395,9 @@ impl Plan {
             return Err(error);
         }
         let is_adapted = |path: &str| self.sizes.contains_key(path);
-        unfreeze(&mut adapted, config.modules_to_save.as_ref(), config.bias, &is_adapted)?;
+        let tied = adapted.tied_modules();
+        let modules = config.modules_to_save.as_ref();
+        unfreeze(&mut adapted, modules, config.bias, &is_adapted, &tied)?;
         *model = adapted;
         Ok(count)
     }

@@ -1,4 +1,4 @@
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use lora_expert::{AnyBank, BaseLinear, Factors};
 use rand::Rng;
 use router::{AnyRouter, RouterShape};
@@ -105,7 +105,7 @@ impl AdapterConfig {
         let experts: AnyBank = self.experts.init(&options, factors, weight)?;
         let routed = sizes.routed_experts() > 1 && sizes.routes;
         let router = match routed {
-            true => Some(self.init_router(weight.dims()[0], sizes, weight, rng)?),
+            true => Some(self.init_router(weight.dims()[0], sizes, &weight.device(), rng)?),
             false => None,
         };
         Ok((MoeAdapter { router, experts, start: None }, None))
@@ -116,14 +116,13 @@ impl AdapterConfig {
         &self,
         hidden_size: usize,
         sizes: &LayerSizes,
-        weight: &Tensor<2>,
+        device: &Device,
         rng: &mut dyn Rng,
     ) -> Result<AnyRouter, AdapterError> {
         let shape = RouterShape::new(hidden_size, sizes.routed_experts())
             .with_identity_experts(sizes.identity_experts);
-        let device = weight.device();
         let by_layer = sizes.top_k.and_then(|k| self.router.with_top_k(k));
-        Ok(by_layer.as_ref().unwrap_or(&self.router).init(&shape, rng, &device)?)
+        Ok(by_layer.as_ref().unwrap_or(&self.router).init(&shape, rng, device)?)
     }
 }
 

@@ -37,6 +37,7 @@ mod rows;
 mod scaling;
 mod scope;
 mod select;
+mod size;
 mod sizes;
 mod start;
 mod state;
@@ -66,6 +67,7 @@ pub use projection::{Adaptable, AdaptedProjection, BlockVisitor, BlockVisitorMut
 pub use rows::{RowAdapters, RowGroup};
 pub use scaling::ScalingRule;
 pub use scope::{BiasTraining, RouterScope};
+pub use size::AdapterSize;
 pub use sizes::LayerSizes;
 pub use start::StartFactors;
 pub use state::{AdapterState, adapter_state, is_start, load_adapter_state, module_state};

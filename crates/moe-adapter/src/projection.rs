@@ -3,7 +3,7 @@ use burn::tensor::Tensor;
 use lora_expert::{AnyBank, BaseLinear, ExpertBank};
 use router::{AnyRouter, Reach, Router, RoutingTape, Site};
 
-use crate::{FeedForwardPaths, GatedFeedForward};
+use crate::{AdapterState, FeedForwardPaths, GatedFeedForward};
 
 /// A layer that a model calls where it would call a linear.
 ///
@@ -106,6 +106,25 @@ pub trait Adaptable: Module + ModuleDisplay {
     /// of its adapters. Default: it has none.
     fn task_type(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether a projection is in an expert of a base model that is itself a mixture. It sees only
+    /// the tokens of its expert, so that its adapter can have no router. Default: none is.
+    fn is_of_expert(&self, path: &str) -> bool {
+        let _ = path;
+        false
+    }
+
+    /// Modules without weights of their own, with those that have them, as in `lm_head` and
+    /// `model.embed_tokens`. Default: none.
+    fn tied_modules(&self) -> Vec<(&'static str, &'static str)> {
+        Vec::new()
+    }
+
+    /// Gives whole modules the shapes that they have in a saved adapter, where the model knows how:
+    /// embeddings with more rows, a head with weights of its own. Default: nothing.
+    fn fit(&mut self, state: &AdapterState) {
+        let _ = state;
     }
 
     /// Visits every feed-forward block that can have one router for all its projections, with its

@@ -101,9 +101,8 @@ impl Nearest {
     fn new(table: &[f32]) -> Self {
         let mut codes: Vec<u8> = (0..table.len()).map(|code| code as u8).collect();
         codes.sort_by(|a, b| table[usize::from(*a)].total_cmp(&table[usize::from(*b)]));
-        let value = |code: &u8| f64::from(table[usize::from(*code)]);
-        let bounds =
-            codes.windows(2).map(|pair| ((value(&pair[0]) + value(&pair[1])) / 2.0) as f32);
+        let value = |code: &u8| table[usize::from(*code)];
+        let bounds = codes.windows(2).map(|pair| (value(&pair[0]) + value(&pair[1])) / 2.0);
         Self { bounds: bounds.collect(), codes }
     }
 

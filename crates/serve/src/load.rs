@@ -3,7 +3,8 @@ use std::sync::{Mutex, PoisonError};
 
 use adapter_formats::read_adapter;
 use moe_adapter::{
-    Adaptable, AdaptedLinear, AdapterLayers, BiasTraining, StoredAdapter, attach_saved,
+    Adaptable, AdaptedLinear, AdaptedProjection, AdapterLayers, BiasTraining, StoredAdapter,
+    attach_saved,
 };
 
 use crate::http::LoadAdapter;
@@ -11,7 +12,8 @@ use crate::http::LoadAdapter;
 /// Reads adapters for a base model, of which it keeps a copy that shares its weights.
 ///
 /// An adapter that trained whole modules or biases of the model is refused: it has weights of its
-/// own where all rows of a batch share those of the model.
+/// own where all rows of a batch share those of the model. So is one on experts of a base model
+/// that is itself a mixture: they see tokens and not rows.
 pub fn adapter_loader<M>(model: &M) -> LoadAdapter
 where
     M: Adaptable<Projection = AdaptedLinear> + 'static,
@@ -28,6 +30,18 @@ where
         let mut model = model.lock().unwrap_or_else(PoisonError::into_inner).clone();
         attach_saved(&mut model, &config, state, &folder.display().to_string())
             .map_err(|error| error.to_string())?;
-        Ok(AdapterLayers::of(&model))
+        let mut in_expert = None;
+        model.visit_projections(&mut |path, _, projection| {
+            if projection.adapter().is_some() && model.is_of_expert(path) {
+                in_expert.get_or_insert_with(|| path.to_owned());
+            }
+        });
+        match in_expert {
+            None => Ok(AdapterLayers::of(&model)),
+            Some(path) => Err(format!(
+                "it adapts `{path}`, in an expert of the base model, which sees tokens of all rows \
+                 of a batch together; merge it"
+            )),
+        }
     })
 }

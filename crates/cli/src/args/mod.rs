@@ -88,6 +88,7 @@ pub enum Command {
 #[command(after_help = "Examples:
   lora-moe train --config run.toml
   lora-moe train --config run.toml --set adapter.num_experts=8 --set training.max_steps=100
+  lora-moe train --config run.toml --dry-run --measure
   lora-moe train --config run.toml --resume
   lora-moe train --config run.toml --resume checkpoint-500 --set training.learning_rate=1e-5")]
 pub struct TrainArgs {
@@ -100,6 +101,16 @@ pub struct TrainArgs {
     /// Continue from the last healthy checkpoint in `training.output_dir`, or from the one named.
     #[arg(long, value_name = "CHECKPOINT", num_args = 0..=1)]
     pub resume: Option<Option<PathBuf>>,
+    /// Say what the run would train, hold and take, and begin nothing. Of the model only config.json
+    /// is read, and the tokenizer where there is data.
+    #[arg(long, conflicts_with = "resume")]
+    pub dry_run: bool,
+    /// With --dry-run: time steps of models of one and two layers of this shape, with random weights.
+    #[arg(long, requires = "dry_run")]
+    pub measure: bool,
+    /// With --dry-run: leave the data alone.
+    #[arg(long, requires = "dry_run")]
+    pub without_data: bool,
 }
 
 /// Arguments of `data`.

@@ -3,12 +3,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use lora_moe::burn::tensor::DType;
 use lora_moe::device::parse_device;
-use lora_moe::finetune::run::{ModelConfig, load_base};
+use lora_moe::finetune::run::load_model;
 use lora_moe::model_zoo::TextTokenizer;
 use serve::adapter_loader;
 use serve::engine::{Engine, EngineConfig};
-use serve::http::{App, ServerConfig, serve};
+use serve::http::{App, LoadAdapter, ServerConfig, serve};
 
 use crate::args::ServeArgs;
 use crate::interrupt::Interrupt;
@@ -22,16 +23,7 @@ pub fn run(args: &ServeArgs, device: &str, interrupt: &Interrupt) -> Result<()> 
         .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
     let folder = args.model.folder()?;
     let tokenizer = Arc::new(TextTokenizer::from_folder(&folder)?);
-    let options = args.model.options();
-    let config = ModelConfig {
-        path: folder.clone(),
-        revision: None,
-        split_fused: options.split_fused,
-        dtype: options.dtype,
-        quantization: options.quantization,
-        svd_cache: None,
-    };
-    let model = load_base(&folder, &config, &device)?;
+    let model = load_model(&folder, None, &args.model.options(), &device)?;
     let name = match &args.served_model_name {
         Some(name) => name.clone(),
         None => {
@@ -39,7 +31,13 @@ pub fn run(args: &ServeArgs, device: &str, interrupt: &Interrupt) -> Result<()> 
             path.file_name().map_or("base".to_owned(), |name| name.to_string_lossy().into_owned())
         }
     };
-    let load = adapter_loader(&model);
+    let load: LoadAdapter = match model.activation_dtype() {
+        DType::F32 => adapter_loader(&model),
+        _ => Box::new(|_| {
+            Err("adapters are f32, and the model computes in a half type; use --dtype float32"
+                .to_owned())
+        }),
+    };
     let config = EngineConfig {
         max_rows: args.max_rows,
         prompt_tokens: args.prompt_tokens,

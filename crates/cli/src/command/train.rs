@@ -17,6 +17,9 @@ use crate::progress::bar;
 
 /// Runs `lora-moe train`.
 pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt) -> Result<()> {
+    if args.dry_run {
+        return super::dry_run::run(args, device);
+    }
     let device = parse_device(device)?;
     let config = RunConfig::from_file(&args.config, &args.set)?;
     let resume = match &args.resume {
@@ -61,6 +64,9 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt) -> Result<()> 
     let (_, summary) = trainer.run(&resume, &mut observer)?;
     if let Some(bar) = observer.bar.take() {
         bar.finish();
+    }
+    if !config.model.new_tokens.is_empty() {
+        run.tokenizer.save(&config.output_dir)?;
     }
     if let Some(evaluation) = &summary.evaluation {
         eprintln!(

@@ -40,6 +40,11 @@ dtype = "float32"
 # quantization = "nf4_double"
 # Whether qkv_proj and gate_up_proj (Phi 3) are adapted as q_proj, k_proj and so on.
 split_fused = false
+# Special tokens to add; train their rows: modules_to_save = ["embed_tokens"] (and "lm_head" where
+# it is not tied to them).
+# new_tokens = ["<tool>", "</tool>"]
+# Gives a head that is tied to the embeddings weights of its own.
+# untie_head = true
 
 [adapter]
 # Starts from the values of a preset; the keys below restate them, and can be changed or removed.

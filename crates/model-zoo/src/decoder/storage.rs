@@ -62,6 +62,10 @@ impl<P: Projection> Decoder<P> {
                 let weight = norm.weight.val().cast(dtype);
                 writer.push(format!("model.layers.{i}.{path}.weight"), weight);
             }
+            if let Some(block) = layer.sparse() {
+                let path = format!("model.layers.{i}.{}", block.gate_path());
+                writer.push_linear(&path, &BaseLinear::from(block.gate.clone()), dtype);
+            }
         }
         self.push_projections(&mut writer, dtype);
         writer.push("model.norm.weight", self.model.norm.weight.val().cast(dtype));
@@ -90,7 +94,7 @@ impl<P: Projection> Decoder<P> {
                 let parts: Vec<_> = rest.drain(..3).map(|(_, part)| part.linear()).collect();
                 writer.push_linear(&path("self_attn.qkv_proj"), &joined(&parts), dtype);
             }
-            if let (true, FeedForward::Gated(block)) = (fuse, &layer.mlp) {
+            if let (true, Some(FeedForward::Gated(block))) = (fuse, &layer.mlp) {
                 rest.retain(|(name, _)| !["mlp.gate_proj", "mlp.up_proj"].contains(name));
                 let parts = [block.gate_proj.linear(), block.up_proj.linear()];
                 writer.push_linear(&path("mlp.gate_up_proj"), &joined(&parts), dtype);

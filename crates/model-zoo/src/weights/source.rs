@@ -116,6 +116,62 @@ impl WeightSource {
         self.read(name, [rows, cols], [cols, rows], Order::Transposed { rows, cols }, device)
     }
 
+    /// Takes one of the matrices that a tensor `[count, rows, cols]` holds, as a contiguous
+    /// `[cols, rows]`. The tensor counts as taken with the last of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn take_slice_transposed(
+        &mut self,
+        name: &str,
+        shape: [usize; 3],
+        index: usize,
+        device: &Device,
+    ) -> Result<Tensor<2>, WeightError> {
+        let [_, rows, cols] = shape;
+        let order = Order::Transposed { rows, cols };
+        let (data, dtype) = self.slice(name, shape, index, order, self.dtype)?;
+        self.check_dtype(name, dtype, device)?;
+        Ok(Tensor::from_data(data, (device, dtype)))
+    }
+
+    /// As [`take_slice_transposed`](Self::take_slice_transposed), the elements as they are stored,
+    /// in f32, row by row.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn take_slice_rows(
+        &mut self,
+        name: &str,
+        shape: [usize; 3],
+        index: usize,
+    ) -> Result<Vec<f32>, WeightError> {
+        let (data, _) = self.slice(name, shape, index, Order::AsStored, WeightDType::F32)?;
+        Ok(data.try_into_vec::<f32>().unwrap_or_default())
+    }
+
+    fn slice(
+        &mut self,
+        name: &str,
+        [count, rows, cols]: [usize; 3],
+        index: usize,
+        order: Order,
+        wanted: WeightDType,
+    ) -> Result<(TensorData, DType), WeightError> {
+        let shape = match order {
+            Order::AsStored => vec![rows, cols],
+            Order::Transposed { .. } => vec![cols, rows],
+        };
+        let part = Some((index, count));
+        let taken = self.decoded_as(name, &[count, rows, cols], part, shape, order, wanted)?;
+        if index + 1 == count {
+            self.done(name);
+        }
+        Ok(taken)
+    }
+
     /// Takes the elements of a matrix as it is stored, in f32, row by row.
     ///
     /// # Errors
@@ -128,7 +184,7 @@ impl WeightSource {
     ) -> Result<Vec<f32>, WeightError> {
         let expected = [rows, cols];
         let (order, wanted) = (Order::AsStored, WeightDType::F32);
-        let (data, _) = self.decoded_as(name, &expected, expected.to_vec(), order, wanted)?;
+        let (data, _) = self.decoded_as(name, &expected, None, expected.to_vec(), order, wanted)?;
         self.done(name);
         Ok(data.try_into_vec::<f32>().unwrap_or_default())
     }
@@ -155,7 +211,7 @@ impl WeightSource {
         let shape = self.stored(name)?.shape.to_vec();
         let elements = vec![shape.iter().product()];
         let (order, wanted) = (Order::AsStored, WeightDType::F32);
-        let decoded = self.decoded_as(name, &shape, elements, order, wanted);
+        let decoded = self.decoded_as(name, &shape, None, elements, order, wanted);
         let (data, _) = decoded.map_err(|error| match error {
             WeightError::Dtype { dtype, .. } => WeightError::Quantized {
                 folder: self.folder.clone(),
@@ -211,12 +267,17 @@ impl WeightSource {
         device: &Device,
     ) -> Result<Tensor<D>, WeightError> {
         let (data, dtype) = self.decoded(name, &expected, shape.to_vec(), order)?;
-        // Some GPUs store a half type, but compute nothing sensible with it.
-        if dtype != DType::F32 && !device.supports_dtype(dtype) {
-            return Err(WeightError::DeviceDtype { name: name.to_owned(), dtype });
-        }
+        self.check_dtype(name, dtype, device)?;
         self.done(name);
         Ok(Tensor::from_data(data, (device, dtype)))
+    }
+
+    /// Some GPUs store a half type, but compute nothing sensible with it.
+    fn check_dtype(&self, name: &str, dtype: DType, device: &Device) -> Result<(), WeightError> {
+        match dtype == DType::F32 || device.supports_dtype(dtype) {
+            true => Ok(()),
+            false => Err(WeightError::DeviceDtype { name: name.to_owned(), dtype }),
+        }
     }
 
     /// A tensor that is not taken yet, stored as `expected`, in the given `shape`.
@@ -227,7 +288,7 @@ impl WeightSource {
         shape: Vec<usize>,
         order: Order,
     ) -> Result<(TensorData, DType), WeightError> {
-        self.decoded_as(name, expected, shape, order, self.dtype)
+        self.decoded_as(name, expected, None, shape, order, self.dtype)
     }
 
     /// A tensor that is not taken yet, as its file has it.
@@ -240,10 +301,12 @@ impl WeightSource {
         })
     }
 
+    /// As [`decoded`](Self::decoded), or one of so many equal parts of it, in an element type.
     fn decoded_as(
         &self,
         name: &str,
         expected: &[usize],
+        part: Option<(usize, usize)>,
         shape: Vec<usize>,
         order: Order,
         wanted: WeightDType,
@@ -258,7 +321,14 @@ impl WeightSource {
             });
         }
         let (folder, name) = (|| self.folder.clone(), name.to_owned());
-        match decode(stored.bytes, stored.dtype, wanted, order, shape) {
+        let bytes = match part {
+            Some((index, count)) => {
+                let len = stored.bytes.len() / count;
+                &stored.bytes[index * len..(index + 1) * len]
+            }
+            None => stored.bytes,
+        };
+        match decode(bytes, stored.dtype, wanted, order, shape) {
             None => {
                 let dtype = format!("{:?}", stored.dtype);
                 Err(WeightError::Dtype { folder: folder(), name, dtype })

@@ -58,6 +58,24 @@ impl WeightSource {
         Ok(parts)
     }
 
+    /// Takes one of the matrices `[count, rows, cols]` of a tensor, which is to be held quantised;
+    /// `None` where it is to stay floats.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn take_slice_quantized(
+        &mut self,
+        name: &str,
+        shape: [usize; 3],
+        index: usize,
+    ) -> Result<Option<QuantizedParts>, WeightError> {
+        let Some(quantization) = self.quantization else { return Ok(None) };
+        let values = self.take_slice_rows(name, shape, index)?;
+        let [_, rows, cols] = shape;
+        Ok(Some(QuantizedParts::of_rows(&values, [rows, cols], quantization)))
+    }
+
     /// The error of a quantised linear that cannot be read.
     fn refused(&self, path: &str, message: &str) -> WeightError {
         let (folder, name) = (self.folder.clone(), path.to_owned());
