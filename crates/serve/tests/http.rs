@@ -265,19 +265,17 @@ fn bodies_queues_and_keys_have_limits() {
     let long = completion("tiny", json!({"max_tokens": 240, "stream": true})).to_string();
     let long = request(COMPLETIONS, long.as_bytes(), with_key);
     let mut streams: Vec<_> = (0..2).map(|_| server.connect()).collect();
-    let mut refused = None;
     streams[0].write_all(&long).unwrap();
     let mut first = [0; 64];
     streams[0].read_exact(&mut first).unwrap();
     streams[1].write_all(&long).unwrap();
-    for _ in 0..500 {
-        let answer = server.post_bytes(COMPLETIONS, small.as_bytes(), with_key);
-        if answer.status == 429 {
-            refused = Some(answer);
-            break;
-        }
+    let head = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{with_key}\r\n");
+    let waits = || server.send(head.as_bytes()).body.contains("lora_moe_requests_waiting 1\n");
+    while !waits() {
+        std::thread::sleep(Duration::from_millis(1));
     }
-    let refused = refused.unwrap();
+    let refused = server.post_bytes(COMPLETIONS, small.as_bytes(), with_key);
+    assert_eq!(refused.status, 429);
     assert!(refused.head.to_ascii_lowercase().contains("retry-after: 1"), "{}", refused.head);
     assert_eq!(refused.json()["error"]["type"], "RateLimitError");
 }
