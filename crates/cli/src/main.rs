@@ -40,6 +40,8 @@ fn main() -> ExitCode {
         Command::Data(args) => command::data::run(args),
         Command::Eval(args) => command::eval::run(args, device, &interrupt),
         Command::Generate(args) => command::generate::run(args, device),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => command::serve::run(args, device, &interrupt),
         Command::Logits(args) => command::logits::run(args, device),
         Command::Inspect(args) => command::inspect::run(args, device),
         Command::Merge(args) => command::merge::run(args, device),

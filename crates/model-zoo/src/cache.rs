@@ -103,13 +103,12 @@ impl KvCache {
     ///
     /// # Panics
     ///
-    /// When the host does not know the places of one.
-    pub(crate) fn join(parts: Vec<(Self, Vec<usize>)>, room: usize) -> Self {
+    /// When the host does not know the places of one: it has padding that came as a mask.
+    pub fn join(parts: Vec<(Self, Vec<usize>)>, room: usize) -> Self {
         // Of each row its part, its number there, and the ranges of its tokens.
         let mut rows = Vec::new();
         for (part, (cache, kept)) in parts.iter().enumerate() {
-            let places = cache.places.as_ref().expect("a cache whose places are known");
-            rows.extend(kept.iter().map(|row| (part, *row, ranges(&places[*row]))));
+            rows.extend(kept.iter().map(|row| (part, *row, cache.ranges(*row))));
         }
         let len_of = |ranges: &[Range<usize>]| ranges.iter().map(Range::len).sum::<usize>();
         let lens: Vec<usize> = rows.iter().map(|(.., ranges)| len_of(ranges)).collect();
@@ -150,6 +149,91 @@ impl KvCache {
         });
         let layers = layers.collect();
         Self { layers, len, padding: None, places: Some(places), shared: false }
+    }
+
+    /// The first `len` positions of the one sequence that was seen, which had no padding. They are
+    /// shared with this cache, and copied when a position is added.
+    ///
+    /// # Panics
+    ///
+    /// When more than one sequence was seen, or fewer positions.
+    pub fn beginning(&self, len: usize) -> Self {
+        assert!(len <= self.len, "beginning: {len} of {} positions", self.len);
+        let first = |buffer: &Tensor<4>| {
+            assert_eq!(buffer.dims()[0], 1, "beginning: a cache of one sequence");
+            buffer.clone().narrow(2, 0, len)
+        };
+        let layers = self.layers.iter().map(|layer| LayerCache {
+            buffers: layer.buffers.as_ref().map(|buffers| [0, 1].map(|i| first(&buffers[i]))),
+            len,
+            ..LayerCache::default()
+        });
+        let places = self.places.as_ref().map(|places| vec![places[0][..len].to_vec()]);
+        Self { layers: layers.collect(), len, padding: None, places, shared: false }
+    }
+
+    /// Puts a row of another cache in the place of one of this, at the end of what was seen;
+    /// returns whether it fits, and leaves everything as it is where it does not.
+    ///
+    /// Where nothing else holds this cache, the other rows are not copied.
+    ///
+    /// # Panics
+    ///
+    /// As [`join`](Self::join).
+    pub fn put(&mut self, row: usize, other: &Self, other_row: usize) -> bool {
+        let ranges = other.ranges(other_row);
+        let count = ranges.iter().map(Range::len).sum::<usize>();
+        if count > self.len || self.layers.iter().any(|layer| layer.buffers.is_none()) {
+            return false;
+        }
+        let before = self.len - count;
+        for (layer, from) in self.layers.iter_mut().zip(&other.layers) {
+            let Some(from) = &from.buffers else { return false };
+            let mut which = 0..2;
+            layer.buffers = layer.buffers.take().map(|buffers| {
+                buffers.map(|mut buffer| {
+                    let from = &from[which.next().unwrap_or(0)];
+                    let [_, heads, _, head_dim] = buffer.dims();
+                    let mut at = before;
+                    for range in &ranges {
+                        let source =
+                            [other_row..other_row + 1, 0..heads, range.clone(), 0..head_dim];
+                        let end = at + range.len();
+                        let place = [row..row + 1, 0..heads, at..end, 0..head_dim];
+                        buffer = buffer.slice_assign(place, from.clone().slice(source));
+                        at = end;
+                    }
+                    buffer
+                })
+            });
+        }
+        let places = std::iter::repeat_n(None, before).chain((0..count).map(Some)).collect();
+        match &mut self.places {
+            Some(all) => all[row] = places,
+            None => {
+                let mut all = vec![(0..self.len).map(Some).collect(); self.rows()];
+                all[row] = places;
+                self.places = Some(all);
+            }
+        }
+        true
+    }
+
+    /// The number of sequences; 0 where none was seen.
+    pub fn rows(&self) -> usize {
+        let buffers = self.layers.first().and_then(|layer| layer.buffers.as_ref());
+        buffers.map_or(0, |buffers| buffers[0].dims()[0])
+    }
+
+    /// The ranges of positions of a row that are not padding.
+    fn ranges(&self, row: usize) -> Vec<Range<usize>> {
+        match &self.places {
+            Some(places) => ranges(&places[row]),
+            None => {
+                assert!(self.padding.is_none(), "a cache whose places are known");
+                std::iter::once(0..self.len).collect()
+            }
+        }
     }
 
     /// The placement of a pass that adds `input`; `None` where positions are counted along the

@@ -64,7 +64,7 @@ pub use encoder::{
 pub use error::ModelError;
 pub use generation::{
     BatchGenerator, BatchPrompt, FinishReason, Generation, GenerationConfig, GenerationError,
-    generate, generate_batch,
+    Sampler, StopMatcher, TextStream, generate, generate_batch,
 };
 pub use hub::{HubDataset, HubError, HubModel, resolve_model};
 pub use image::{Image, ImageError, ImageProcessor, Resample};

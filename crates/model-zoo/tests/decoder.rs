@@ -10,8 +10,8 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use common::{Base, golden, largest_difference, load, logits, tiny_config};
 use model_zoo::{
-    CausalLm, Decoder, DecoderConfig, Family, LoadOptions, PaddingSide, TokenInput, WeightDType,
-    Windows,
+    CausalLm, Decoder, DecoderConfig, Family, KvCache, LoadOptions, PaddingSide, TokenInput,
+    WeightDType, Windows,
 };
 use moe_adapter::{
     Adaptable, AdaptedLinear, Preset, TargetModules, adapter_state, attach, attach_saved,
@@ -446,4 +446,36 @@ fn projections_are_visited_in_the_order_of_the_forward_pass() {
     let mut again = Vec::new();
     model.visit_projections_mut(&mut |path, site, _| again.push((path.to_owned(), site)));
     assert_eq!(paths, again);
+}
+
+#[test]
+fn rows_that_are_put_in_a_cache_and_its_beginning_continue_as_alone() {
+    let model = tiny();
+    let vocab = model.vocab_size();
+    let alone = |ids: &[i64]| {
+        let all = logits(&model, &input(ids, 1), None);
+        all[all.len() - vocab..].to_vec()
+    };
+    let seen = |ids: &[i64], rows: usize| {
+        let mut cache = model.new_cache();
+        logits(&model, &input(ids, rows), Some(&mut cache));
+        cache
+    };
+    let mut batch = KvCache::join(vec![(seen(&IDS, 2), vec![0, 1])], 4);
+    assert_eq!((batch.rows(), batch.len()), (2, 6));
+    // A shorter row in the place of the second; one that is longer than the batch does not fit.
+    assert!(batch.put(1, &seen(&[3, 14, 15], 1), 0));
+    assert!(!batch.put(1, &seen(&IDS, 1), 0));
+    let next = logits(&model, &input(&[2, 9], 2), Some(&mut batch));
+    close(&next[..vocab], &alone(&[&IDS[..6], &[2]].concat()));
+    close(&next[vocab..], &alone(&[3, 14, 15, 9]));
+
+    let whole = seen(&IDS, 1);
+    let mut beginning = whole.beginning(5);
+    let next = logits(&model, &input(&[30, 2], 1), Some(&mut beginning));
+    close(&next[vocab..], &alone(&[&IDS[..5], &[30, 2]].concat()));
+    // The whole is as it was.
+    let mut whole = whole;
+    let next = logits(&model, &input(&[2], 1), Some(&mut whole));
+    close(&next, &alone(&[&IDS[..], &[2]].concat()));
 }

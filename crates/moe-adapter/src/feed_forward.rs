@@ -86,6 +86,9 @@ impl<P: Projection> GatedFeedForward<P> {
         let site = |module| Site::new(layer, module);
         match &self.router {
             None => {
+                if let Some(y) = P::forward_block(self, &x, layer, paths, tape) {
+                    return y;
+                }
                 let gate = self.gate_proj.forward(x.clone(), site(paths.gate_proj), tape);
                 let up = self.up_proj.forward(x, site(paths.up_proj), tape);
                 let h = self.activation.gate(gate, up);

@@ -3,7 +3,9 @@ use burn::tensor::Tensor;
 use lora_expert::{AnyBank, BaseLinear, ExpertBank};
 use router::{AnyRouter, Reach, Router, RoutingTape, Site};
 
-use crate::{AdaptedProjection, MoeAdapter, Projection};
+use crate::{
+    AdaptedProjection, FeedForwardPaths, GatedFeedForward, MoeAdapter, Projection, RowAdapters,
+};
 
 /// A frozen linear, with or without an adapter: `y = W x + b + adapter(x)`.
 ///
@@ -37,14 +39,34 @@ impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
 
     fn forward(&self, x: Tensor<3>, site: Site, tape: &mut RoutingTape) -> Tensor<3> {
         tape.observe(site, &x);
+        let carried = tape.carried();
+        if let Some(rows) = carried.as_ref().and_then(|rows| rows.downcast_ref()) {
+            return RowAdapters::<R, E>::forward(rows, &self.base, x, site, tape);
+        }
         match &self.adapter {
             None => self.base.forward(x),
             Some(adapter) => adapter.forward(&self.base, x, site, tape),
         }
     }
+
+    fn forward_block(
+        block: &GatedFeedForward<Self>,
+        x: &Tensor<3>,
+        layer: usize,
+        paths: &FeedForwardPaths,
+        tape: &mut RoutingTape,
+    ) -> Option<Tensor<3>> {
+        let carried = tape.carried()?;
+        carried.downcast_ref::<RowAdapters<R, E>>()?.forward_block(block, x, layer, paths, tape)
+    }
 }
 
 impl<R: Router, E: ExpertBank> AdaptedLinear<R, E> {
+    /// A frozen linear with an adapter.
+    pub(crate) fn with_adapter(base: BaseLinear, adapter: Option<MoeAdapter<R, E>>) -> Self {
+        Self { base, adapter }
+    }
+
     /// Replaces the frozen linear, as by what an adapter was merged into. The new one is frozen too.
     pub fn replace_linear(&mut self, linear: impl Into<BaseLinear>) {
         self.base = linear.into().no_grad();

@@ -3,7 +3,7 @@ use burn::tensor::Tensor;
 use lora_expert::{AnyBank, BaseLinear, ExpertBank};
 use router::{AnyRouter, Reach, Router, RoutingTape, Site};
 
-use crate::{AdapterState, GatedFeedForward};
+use crate::{AdapterState, FeedForwardPaths, GatedFeedForward};
 
 /// A layer that a model calls where it would call a linear.
 ///
@@ -39,6 +39,23 @@ pub trait Projection: Module + ModuleDisplay {
     /// - `x`: `[batch_size, seq_len, in_features]`, of the batch that `tape` describes
     /// - result: `[batch_size, seq_len, out_features]`
     fn forward(&self, x: Tensor<3>, site: Site, tape: &mut RoutingTape) -> Tensor<3>;
+
+    /// The output of a block without a router of its own, where the tape gives some rows one.
+    /// Default: it never does.
+    ///
+    /// # Shapes
+    ///
+    /// As [`GatedFeedForward::forward`].
+    fn forward_block(
+        block: &GatedFeedForward<Self>,
+        x: &Tensor<3>,
+        layer: usize,
+        paths: &FeedForwardPaths,
+        tape: &mut RoutingTape,
+    ) -> Option<Tensor<3>> {
+        let _ = (block, x, layer, paths, tape);
+        None
+    }
 }
 
 impl Projection for BaseLinear {

@@ -57,6 +57,17 @@ impl BatchContext {
         self
     }
 
+    /// The context of some of the samples, whose indices are `[n]`.
+    pub fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        Self {
+            batch_size: rows.dims()[0],
+            seq_len: self.seq_len,
+            token_mask: self.token_mask.clone().map(|mask| mask.select(0, rows.clone())),
+            task_types: self.task_types.clone().map(|types| types.select(0, rows.clone())),
+            training_seed: self.training_seed,
+        }
+    }
+
     /// Whether the pass is part of training.
     pub fn is_training(&self) -> bool {
         self.training_seed.is_some()

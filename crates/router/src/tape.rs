@@ -1,5 +1,7 @@
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use burn::tensor::{DType, Tensor};
 
@@ -39,6 +41,9 @@ impl fmt::Display for Site {
 pub struct RoutingRecord {
     /// Where it was decided.
     pub site: Site,
+    /// Which rows of the batch it is about, where rows have routers of their own: the number of
+    /// their group. 0 where it is about all rows.
+    pub group: usize,
     /// What was decided.
     pub routing: Routing,
     /// The stacked parameters of the experts, each with the experts as its first axis, for
@@ -64,17 +69,30 @@ pub struct RoutingTape {
     recording: bool,
     records: Vec<RoutingRecord>,
     moments: Option<BTreeMap<Site, Tensor<2>>>,
+    group: usize,
+    carried: Option<Carried>,
+}
+
+/// What a tape carries for layers that know of it.
+#[derive(Clone)]
+struct Carried(Arc<dyn Any + Send + Sync>);
+
+impl fmt::Debug for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
+    }
 }
 
 impl RoutingTape {
     /// A tape that passes the context on and forgets what layers report.
     pub fn new(context: BatchContext) -> Self {
-        Self { context, recording: false, records: Vec::new(), moments: None }
+        let (records, moments) = (Vec::new(), None);
+        Self { context, recording: false, records, moments, group: 0, carried: None }
     }
 
     /// A tape that keeps every layer's routing.
     pub fn recording(context: BatchContext) -> Self {
-        Self { context, recording: true, records: Vec::new(), moments: None }
+        Self { recording: true, ..Self::new(context) }
     }
 
     /// A tape that keeps the second moment of every projection's inputs, for starts that look at
@@ -120,7 +138,8 @@ impl RoutingTape {
     ) {
         if self.recording {
             let parameters = parameters();
-            self.records.push(RoutingRecord { site, routing: routing.clone(), parameters });
+            let (group, routing) = (self.group, routing.clone());
+            self.records.push(RoutingRecord { site, group, routing, parameters });
         }
     }
 
@@ -159,7 +178,31 @@ impl RoutingTape {
     }
 
     pub(crate) fn with_records(&self, records: Vec<RoutingRecord>) -> Self {
-        Self { context: self.context.clone(), recording: self.recording, records, moments: None }
+        Self {
+            context: self.context.clone(),
+            recording: self.recording,
+            records,
+            moments: None,
+            group: self.group,
+            carried: self.carried.clone(),
+        }
+    }
+
+    /// Carries something for layers that know of it, such as the adapters of each row.
+    pub fn with_carried<T: Any + Send + Sync>(mut self, value: Arc<T>) -> Self {
+        self.carried = Some(Carried(value));
+        self
+    }
+
+    /// What is carried.
+    pub fn carried(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.carried.as_ref().map(|carried| Arc::clone(&carried.0))
+    }
+
+    /// An empty tape of the same kind for some rows of the batch, which `context` describes and
+    /// whose records have the number `group`. It carries nothing.
+    pub fn of_group(&self, group: usize, context: BatchContext) -> Self {
+        Self { recording: self.recording, group, ..Self::new(context) }
     }
 
     /// The routings so far, in the order of the forward pass.

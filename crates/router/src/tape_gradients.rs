@@ -16,6 +16,7 @@ impl RoutingTape {
     pub fn leaves(&self) -> Self {
         let records = self.records().iter().map(|record| RoutingRecord {
             site: record.site,
+            group: record.group,
             routing: leaves(&record.routing),
             parameters: record.parameters.iter().map(leaf).collect(),
         });

@@ -1,5 +1,7 @@
 mod bench;
 mod eval;
+#[cfg(feature = "serve")]
+mod serve;
 mod shell;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use lora_moe::model_zoo::{HubError, LoadOptions, Quantization, WeightDType, reso
 
 pub use bench::{BenchArgs, BenchCommand, BenchGenerateArgs, BenchModelArgs, BenchTrainArgs};
 pub use eval::EvalArgs;
+#[cfg(feature = "serve")]
+pub use serve::ServeArgs;
 pub use shell::{CompletionsArgs, ManArgs};
 
 /// Fine-tune frozen transformers with mixtures of LoRA experts.
@@ -48,6 +52,9 @@ pub enum Command {
     Eval(Box<EvalArgs>),
     /// Continue a text.
     Generate(GenerateArgs),
+    /// Answer OpenAI's requests over HTTP, with one model and many adapters.
+    #[cfg(feature = "serve")]
+    Serve(Box<ServeArgs>),
     /// Compute logits for tokens or images, for comparison with another implementation.
     Logits(LogitsArgs),
     /// Describe a model folder or an adapter folder.

@@ -22,7 +22,7 @@ pub fn run(args: &GenerateArgs, device: &str) -> Result<()> {
         repetition_penalty: args.repetition_penalty,
         stop: args.stop.clone(),
         seed: args.seed,
-        eos_token_ids: Vec::new(),
+        ..GenerationConfig::default()
     };
     config.check()?;
     let folder = args.model.folder()?;

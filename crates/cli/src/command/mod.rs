@@ -16,6 +16,8 @@ pub mod merge;
 pub mod mix;
 pub mod output;
 pub mod routing;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod study;
 pub mod template;
 pub mod train;

@@ -371,7 +371,7 @@ impl<'a, M: CausalLm> BatchGenerator<'a, M> {
         rows.map(|(row, logits)| {
             let history = [row.prompt.tokens, &row.new].concat();
             let position = position(row);
-            let token = row.sampler.next(logits.to_vec(), &history);
+            let token = row.sampler.next(logits.to_vec(), &history, row.prompt.tokens.len());
             token.ok_or(GenerationError::NotFinite { position })
         })
         .collect()

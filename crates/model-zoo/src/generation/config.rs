@@ -18,6 +18,13 @@ pub struct GenerationConfig {
     /// Divides the positive logits of tokens that occurred, and multiplies the negative ones.
     /// Default 1, which changes nothing. Source: Keskar et al., arXiv 1909.05858, section 4.1.
     pub repetition_penalty: f64,
+    /// Samples only among tokens at least so many times as probable as the most probable one.
+    /// Default: all. Source: arXiv 2407.01082.
+    pub min_p: Option<f64>,
+    /// Taken from the logits of new tokens that occurred. Default 0.
+    pub presence_penalty: f64,
+    /// Taken from the logits of new tokens, as often as they occurred. Default 0.
+    pub frequency_penalty: f64,
     /// Texts that end the generation; they are not part of the result.
     pub stop: Vec<String>,
     /// The seed of sampling. Default 0.
@@ -34,6 +41,9 @@ impl Default for GenerationConfig {
             top_k: None,
             top_p: None,
             repetition_penalty: 1.0,
+            min_p: None,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
             stop: Vec::new(),
             seed: 0,
             eos_token_ids: Vec::new(),
@@ -69,6 +79,19 @@ impl GenerationConfig {
             let value = self.repetition_penalty.to_string();
             return wrong("repetition_penalty", value, "a finite number above 0");
         }
+        if let Some(min_p) = self.min_p
+            && !(0.0..=1.0).contains(&min_p)
+        {
+            return wrong("min_p", min_p.to_string(), "from 0 to 1, or absent");
+        }
+        for (field, value) in [
+            ("presence_penalty", self.presence_penalty),
+            ("frequency_penalty", self.frequency_penalty),
+        ] {
+            if !(-2.0..=2.0).contains(&value) {
+                return wrong(field, value.to_string(), "from -2 to 2");
+            }
+        }
         if self.stop.iter().any(String::is_empty) {
             return wrong("stop", "\"\"".to_owned(), "a list of texts that are not empty");
         }
@@ -91,6 +114,9 @@ mod tests {
             ("top_k", GenerationConfig { top_k: Some(0), ..default() }),
             ("top_p", GenerationConfig { top_p: Some(1.5), ..default() }),
             ("repetition_penalty", GenerationConfig { repetition_penalty: 0.0, ..default() }),
+            ("min_p", GenerationConfig { min_p: Some(-0.1), ..default() }),
+            ("presence_penalty", GenerationConfig { presence_penalty: f64::NAN, ..default() }),
+            ("frequency_penalty", GenerationConfig { frequency_penalty: 3.0, ..default() }),
             ("stop", GenerationConfig { stop: vec![String::new()], ..default() }),
         ];
         for (name, config) in cases {

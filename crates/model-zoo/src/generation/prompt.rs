@@ -52,7 +52,7 @@ pub fn generate<M: CausalLm>(
         given => given,
     };
     let mut sampler = Sampler::new(config);
-    let mut stops = StopMatcher::new(&config.stop);
+    let mut stops = StopMatcher::new(config.stop.clone());
     let mut stream = TextStream::new(tokenizer, prompt);
     let mut cache = model.new_cache();
     let mut history = prompt.to_vec();
@@ -74,7 +74,7 @@ pub fn generate<M: CausalLm>(
         let logits = next_logits(model, &history[seen..], &mut cache);
         seen = history.len();
         let token = sampler
-            .next(logits, &history)
+            .next(logits, &history, prompt.len())
             .ok_or(GenerationError::NotFinite { position: history.len() })?;
         if eos.contains(&token) {
             break FinishReason::Eos;

@@ -7,37 +7,54 @@ use super::GenerationConfig;
 
 /// Chooses each next token from its scores, on the host.
 ///
-/// In transformers' order: repetition penalty, temperature, `top_k`, `top_p`.
-pub(super) struct Sampler {
+/// In transformers' order: penalties, temperature, `top_k`, `top_p`, `min_p`.
+#[derive(Debug, Clone)]
+pub struct Sampler {
     temperature: f64,
     top_k: Option<usize>,
     top_p: Option<f64>,
+    min_p: Option<f64>,
     repetition_penalty: f32,
+    presence_penalty: f32,
+    frequency_penalty: f32,
     rng: ChaCha8Rng,
 }
 
 impl Sampler {
-    pub(super) fn new(config: &GenerationConfig) -> Self {
+    /// A sampler for one sequence.
+    pub fn new(config: &GenerationConfig) -> Self {
         Self {
             temperature: config.temperature,
             top_k: config.top_k,
             top_p: config.top_p,
+            min_p: config.min_p,
             repetition_penalty: config.repetition_penalty as f32,
+            presence_penalty: config.presence_penalty as f32,
+            frequency_penalty: config.frequency_penalty as f32,
             rng: ChaCha8Rng::seed_from_u64(config.seed),
         }
     }
 
     /// Whether the next token is always the one with the highest score.
     pub(super) fn takes_the_highest(&self) -> bool {
-        self.temperature == 0.0 && self.repetition_penalty == 1.0
+        self.temperature == 0.0
+            && self.repetition_penalty == 1.0
+            && self.presence_penalty == 0.0
+            && self.frequency_penalty == 0.0
     }
 
-    /// The next token after `history`; `None` when no score is a number.
-    pub(super) fn next(&mut self, mut logits: Vec<f32>, history: &[u32]) -> Option<u32> {
+    /// The next token after `history`, of which all but the first `prompt_len` tokens are new;
+    /// `None` when no score is a number.
+    pub fn next(
+        &mut self,
+        mut logits: Vec<f32>,
+        history: &[u32],
+        prompt_len: usize,
+    ) -> Option<u32> {
         if logits.iter().any(|logit| logit.is_nan()) {
             return None;
         }
-        self.penalise(&mut logits, history);
+        self.penalise(&mut logits, history, prompt_len);
         if self.temperature == 0.0 {
             return argmax(&logits);
         }
@@ -76,6 +93,12 @@ impl Sampler {
             candidates.truncate(count);
             total = candidates.iter().map(|(_, weight)| weight).sum();
         }
+        if let Some(min_p) = self.min_p {
+            // The most probable token has a weight of 1.
+            let count = candidates.iter().take_while(|(_, weight)| *weight >= min_p).count();
+            candidates.truncate(count.max(1));
+            total = candidates.iter().map(|(_, weight)| weight).sum();
+        }
         let mut left = self.rng.random::<f64>() * total;
         for (token, weight) in &candidates {
             left -= weight;
@@ -87,17 +110,26 @@ impl Sampler {
         candidates.last().map(|(token, _)| *token)
     }
 
-    fn penalise(&self, logits: &mut [f32], history: &[u32]) {
-        if self.repetition_penalty == 1.0 {
+    fn penalise(&self, logits: &mut [f32], history: &[u32], prompt_len: usize) {
+        if self.repetition_penalty != 1.0 {
+            let mut tokens = history.to_vec();
+            tokens.sort_unstable();
+            tokens.dedup();
+            for token in tokens {
+                if let Some(logit) = logits.get_mut(token as usize) {
+                    let penalty = self.repetition_penalty;
+                    *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
+                }
+            }
+        }
+        if self.presence_penalty == 0.0 && self.frequency_penalty == 0.0 {
             return;
         }
-        let mut tokens = history.to_vec();
-        tokens.sort_unstable();
-        tokens.dedup();
-        for token in tokens {
-            if let Some(logit) = logits.get_mut(token as usize) {
-                let penalty = self.repetition_penalty;
-                *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
+        let mut new = history.get(prompt_len..).unwrap_or_default().to_vec();
+        new.sort_unstable();
+        for same in new.chunk_by(|a, b| a == b) {
+            if let Some(logit) = logits.get_mut(same[0] as usize) {
+                *logit -= self.presence_penalty + self.frequency_penalty * same.len() as f32;
             }
         }
     }
@@ -127,7 +159,7 @@ mod tests {
     fn counts(mut sampler: Sampler, draws: usize) -> [usize; 4] {
         let mut counts = [0; 4];
         for _ in 0..draws {
-            counts[sampler.next(LOGITS.to_vec(), &[]).unwrap() as usize] += 1;
+            counts[sampler.next(LOGITS.to_vec(), &[], 0).unwrap() as usize] += 1;
         }
         counts
     }
@@ -156,7 +188,7 @@ mod tests {
     #[test]
     fn temperature_zero_takes_the_first_greatest() {
         let mut greedy = sampler(|c| c.temperature = 0.0);
-        assert_eq!(greedy.next(vec![1.0, 3.0, 3.0], &[]), Some(1));
+        assert_eq!(greedy.next(vec![1.0, 3.0, 3.0], &[], 0), Some(1));
     }
 
     #[test]
@@ -165,23 +197,43 @@ mod tests {
             c.temperature = 0.0;
             c.repetition_penalty = 2.0;
         });
-        assert_eq!(greedy.next(LOGITS.to_vec(), &[1, 1]), Some(2));
-        assert_eq!(greedy.next(vec![-1.0, -1.5], &[0]), Some(1));
+        assert_eq!(greedy.next(LOGITS.to_vec(), &[1, 1], 2), Some(2));
+        assert_eq!(greedy.next(vec![-1.0, -1.5], &[0], 1), Some(1));
+    }
+
+    #[test]
+    fn presence_and_frequency_count_new_tokens_only() {
+        let mut greedy = sampler(|c| {
+            c.temperature = 0.0;
+            c.presence_penalty = 0.5;
+            c.frequency_penalty = 0.3;
+        });
+        assert_eq!(greedy.next(LOGITS.to_vec(), &[1, 1], 2), Some(1));
+        // 3 - 0.5 - 0.3 is above 2, and 3 - 0.5 - 2 * 0.3 below.
+        assert_eq!(greedy.next(LOGITS.to_vec(), &[1, 1], 1), Some(1));
+        assert_eq!(greedy.next(LOGITS.to_vec(), &[1, 1], 0), Some(2));
+    }
+
+    #[test]
+    fn min_p_leaves_what_is_not_much_less_probable_than_the_first() {
+        // The others have 0.37, 0.14 and 0.02 of the probability of the first.
+        let counts = counts(sampler(|c| c.min_p = Some(0.2)), 500);
+        assert!(counts[0] == 0 && counts[3] == 0 && counts[2] > 0, "{counts:?}");
     }
 
     #[test]
     fn equal_seeds_draw_equal_tokens() {
         let draw = || {
             let mut sampler = sampler(|_| ());
-            (0..50).map(|_| sampler.next(LOGITS.to_vec(), &[]).unwrap()).collect::<Vec<_>>()
+            (0..50).map(|_| sampler.next(LOGITS.to_vec(), &[], 0).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draw(), draw());
     }
 
     #[test]
     fn scores_that_are_no_numbers_give_no_token() {
-        assert_eq!(sampler(|_| ()).next(vec![f32::NAN, 1.0], &[]), None);
-        assert_eq!(sampler(|_| ()).next(vec![f32::INFINITY, 1.0], &[]), None);
-        assert_eq!(sampler(|c| c.temperature = 0.0).next(vec![f32::NEG_INFINITY], &[]), None);
+        assert_eq!(sampler(|_| ()).next(vec![f32::NAN, 1.0], &[], 0), None);
+        assert_eq!(sampler(|_| ()).next(vec![f32::INFINITY, 1.0], &[], 0), None);
+        assert_eq!(sampler(|c| c.temperature = 0.0).next(vec![f32::NEG_INFINITY], &[], 0), None);
     }
 }

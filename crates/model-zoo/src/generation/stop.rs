@@ -1,18 +1,20 @@
 use crate::{TextTokenizer, TokenizerError};
 
 /// Finds stop texts in a stream, and holds back what may become one.
-pub(super) struct StopMatcher<'a> {
-    stops: &'a [String],
+#[derive(Debug, Clone)]
+pub struct StopMatcher {
+    stops: Vec<String>,
     held: String,
 }
 
-impl<'a> StopMatcher<'a> {
-    pub(super) fn new(stops: &'a [String]) -> Self {
+impl StopMatcher {
+    /// A matcher of these texts, none of which is empty.
+    pub fn new(stops: Vec<String>) -> Self {
         Self { stops, held: String::new() }
     }
 
     /// Takes more text; returns what is certainly before any stop text, and whether one was found.
-    pub(super) fn push(&mut self, text: &str) -> (String, bool) {
+    pub fn push(&mut self, text: &str) -> (String, bool) {
         self.held.push_str(text);
         if let Some(start) = self.stops.iter().filter_map(|stop| self.held.find(stop)).min() {
             self.held.truncate(start);
@@ -24,7 +26,7 @@ impl<'a> StopMatcher<'a> {
     }
 
     /// What was held back, when the stream ends.
-    pub(super) fn finish(&mut self) -> String {
+    pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
 }
@@ -71,7 +73,7 @@ mod tests {
     #[test]
     fn a_stop_text_never_comes_out_even_in_parts() {
         let stops = ["###".to_owned(), "\nQ:".to_owned()];
-        let mut matcher = StopMatcher::new(&stops);
+        let mut matcher = StopMatcher::new(stops.to_vec());
         assert_eq!(matcher.push("one#"), ("one".to_owned(), false));
         assert_eq!(matcher.push("two\n"), ("#two".to_owned(), false));
         assert_eq!(matcher.push("\nQ"), ("\n".to_owned(), false));
@@ -81,7 +83,7 @@ mod tests {
     #[test]
     fn what_was_held_back_comes_out_at_the_end() {
         let stops = ["END".to_owned()];
-        let mut matcher = StopMatcher::new(&stops);
+        let mut matcher = StopMatcher::new(stops.to_vec());
         assert_eq!(matcher.push("The EN"), ("The ".to_owned(), false));
         assert_eq!(matcher.finish(), "EN");
     }
@@ -89,6 +91,6 @@ mod tests {
     #[test]
     fn the_earliest_stop_text_counts() {
         let stops = ["b".to_owned(), "a".to_owned()];
-        assert_eq!(StopMatcher::new(&stops).push("xyab"), ("xy".to_owned(), true));
+        assert_eq!(StopMatcher::new(stops.to_vec()).push("xyab"), ("xy".to_owned(), true));
     }
 }

@@ -5,7 +5,8 @@ use crate::{TextTokenizer, TokenizerError};
 const CONTEXT: usize = 6;
 
 /// Turns tokens into text one by one; only whole characters come out.
-pub(super) struct TextStream<'a> {
+#[derive(Debug, Clone)]
+pub struct TextStream<'a> {
     tokenizer: &'a TextTokenizer,
     /// Context, and then the tokens from `done` on whose text has not come out.
     tokens: Vec<u32>,
@@ -14,13 +15,17 @@ pub(super) struct TextStream<'a> {
 
 impl<'a> TextStream<'a> {
     /// A stream that continues `prompt`.
-    pub(super) fn new(tokenizer: &'a TextTokenizer, prompt: &[u32]) -> Self {
+    pub fn new(tokenizer: &'a TextTokenizer, prompt: &[u32]) -> Self {
         let tokens = prompt[prompt.len().saturating_sub(CONTEXT)..].to_vec();
         Self { tokenizer, done: tokens.len(), tokens }
     }
 
     /// The text that one more token completes.
-    pub(super) fn push(&mut self, token: u32) -> Result<String, TokenizerError> {
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::Text`] when the tokenizer fails.
+    pub fn push(&mut self, token: u32) -> Result<String, TokenizerError> {
         self.tokens.push(token);
         let (known, all) = self.decoded()?;
         // The tokens of a character that is not complete read as the replacement character.
@@ -36,7 +41,11 @@ impl<'a> TextStream<'a> {
     }
 
     /// The text of tokens that never became a whole character.
-    pub(super) fn finish(&mut self) -> Result<String, TokenizerError> {
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::Text`] when the tokenizer fails.
+    pub fn finish(&mut self) -> Result<String, TokenizerError> {
         let (known, all) = self.decoded()?;
         self.done = self.tokens.len();
         Ok(new_text(&known, &all))
