@@ -1,3 +1,5 @@
+mod over_ranks;
+
 use std::ops::Add;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -17,7 +19,7 @@ use super::checkpoint::{
 };
 use super::learner::Snapshot;
 use super::lines::{add_routing, evaluation_line, measurement_line, non_finite_line, step_line};
-use super::together::{agree_on, evaluate_over, measured_by_first};
+use super::together::measured_by_first;
 use super::{
     CheckpointHealth, CollapseMonitor, EVAL_LOSS, Learner, LearnerConfig, Measurement, MetricsLog,
     NonFinite, NonFinitePolicy, PeriodicEvaluation, Progress, Resume, Share, TrainError,
@@ -378,42 +380,6 @@ where
             .map_err(|error| broken_checkpoint(self.output_dir, folder, error))
     }
 
-    /// Refuses more ranks than a step has passes.
-    fn check_ranks(&self) -> Result<(), TrainError> {
-        let (size, passes) = (self.ranks.size(), self.training.gradient_accumulation_steps);
-        if passes >= size {
-            return Ok(());
-        }
-        let key = "training.gradient_accumulation_steps";
-        let allowed = format!(
-            "at least {size}, the number of ranks: they share the forward passes of a step"
-        );
-        Err(TrainError::value(key, passes, allowed))
-    }
-
-    /// Refuses ranks that would train something else.
-    fn agree(&self, state: &TrainerState) -> Result<(), TrainError> {
-        let json = |value: serde_json::Result<String>| {
-            value.map_err(|error| TrainError::State {
-                path: self.output_dir.into(),
-                message: error.to_string(),
-            })
-        };
-        let settings = vec![
-            ("`training.output_dir`", self.output_dir.display().to_string()),
-            ("`[training]`", json(serde_json::to_string(self.training))?),
-            ("`[adapter]`", json(serde_json::to_string(self.adapter))?),
-            ("the step to go on from", state.step.to_string()),
-        ];
-        agree_on(self.ranks, settings, [self.train, self.validation], self.learner.model())
-    }
-
-    /// Whether any rank was asked to end.
-    fn interrupted(&self, observer: &mut dyn TrainObserver) -> Result<bool, TrainError> {
-        let asked = self.ranks.gather(&[u8::from(observer.interrupts())])?;
-        Ok(asked.iter().any(|of| of == &[1]))
-    }
-
     /// The samples of the first step, whose loss tells how healthy later weights are: other samples may
     /// have another loss for no fault of the weights.
     fn probe(&self, plan: &BatchPlan) -> Vec<Sample> {
@@ -421,13 +387,6 @@ where
         let order = plan.batches(0);
         let indices = order.iter().take(passes).flatten();
         indices.filter_map(|at| self.train.get(*at).cloned()).collect()
-    }
-
-    /// The loss on samples, without dropout.
-    fn loss(&self, samples: &[Sample]) -> Result<f64, TrainError> {
-        let batch_size = self.training.per_device_train_batch_size;
-        let model = self.learner.model().valid();
-        Ok(evaluate_over(self.ranks, &model, samples, batch_size)?.loss)
     }
 
     /// Passes over a step whose loss or gradient is not finite, where the run is to and has not
@@ -527,11 +486,6 @@ where
             }
         }
         Ok((validation, measured))
-    }
-
-    fn validate(&self, model: &M) -> Result<Evaluation, TrainError> {
-        let batch_size = self.training.per_device_eval_batch_size;
-        evaluate_over(self.ranks, model, self.validation, batch_size)
     }
 
     fn save(&self, state: &TrainerState) -> Result<PathBuf, TrainError> {
