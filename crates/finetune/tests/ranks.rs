@@ -82,6 +82,11 @@ impl Run<'_> {
         Ok(trainer.with_ranks(ranks).run(resume, observer)?.1)
     }
 
+    /// Runs on so many threads to the end.
+    fn whole(&self, size: usize, resume: &Resume) -> Vec<TrainSummary> {
+        self.on(size, resume).into_iter().map(Result::unwrap).collect()
+    }
+
     /// Runs on so many threads.
     fn on(&self, size: usize, resume: &Resume) -> Vec<Result<TrainSummary, TrainError>> {
         if size == 1 {
@@ -206,7 +211,7 @@ fn a_run_goes_on_with_any_number_of_ranks() {
         for error in ended {
             assert!(matches!(error, Err(TrainError::Interrupted { step: 5, .. })), "{error:?}");
         }
-        run.on(second, &Resume::LastHealthy).into_iter().for_each(|of| drop(of.unwrap()));
+        run.whole(second, &Resume::LastHealthy);
         assert_eq!(lines(&output), lines(&whole), "{first}, then {second} ranks");
         assert!(weights(&output) == weights(&whole), "{first}, then {second} ranks");
     }
@@ -271,6 +276,6 @@ fn a_rank_that_dies_ends_the_others_and_leaves_the_last_checkpoint() {
     let message = died.unwrap_err().downcast::<&str>().unwrap();
     assert_eq!(*message, "this rank dies");
     assert!(output.join("checkpoint-4").exists() && !output.join("checkpoint-6").exists());
-    run.on(2, &Resume::LastHealthy).into_iter().for_each(|of| drop(of.unwrap()));
+    run.whole(2, &Resume::LastHealthy);
     assert_eq!(lines(&output).len(), lines(&whole).len());
 }

@@ -39,8 +39,7 @@ impl Found {
         let present = values.split_off(of_gradients + of_state);
         let all =
             Tensor::<1>::from_data(TensorData::new(values, [of_gradients + of_state]), &device);
-        let state =
-            (of_state > 0).then(|| all.clone().slice([of_gradients..of_gradients + of_state]));
+        let state = (of_state > 0).then(|| all.clone().narrow(0, of_gradients, of_state));
         let sums = GradientsParams::new();
         let mut restore = Restore { all, at: 0, present: present.into_iter(), sums };
         model.visit(&mut restore);
@@ -89,9 +88,9 @@ impl ModuleVisitor for Restore {
         }
         let value = param.val();
         let shape = value.dims();
-        let end = self.at + shape.iter().product::<usize>();
-        let own = self.all.clone().slice([self.at..end]);
-        self.at = end;
+        let count = shape.iter().product();
+        let own = self.all.clone().narrow(0, self.at, count);
+        self.at += count;
         if self.present.next().is_some_and(|ranks| ranks > 0.0) {
             self.sums.register(param.id, own.reshape(shape).cast(value.dtype()));
         }

@@ -36,9 +36,9 @@ pub(super) fn with_running_state<M: Module>(model: M, state: Tensor<1>) -> M {
             }
             param.map(|value| {
                 let (shape, dtype) = (value.dims(), value.dtype());
-                let end = self.at + shape.iter().product::<usize>();
-                let own = self.state.clone().slice([self.at..end]);
-                self.at = end;
+                let count = shape.iter().product();
+                let own = self.state.clone().narrow(0, self.at, count);
+                self.at += count;
                 own.reshape(shape).cast(dtype)
             })
         }

@@ -169,22 +169,19 @@ where
         state.total_steps = config.total_steps(plan.batches_per_epoch());
         let metrics_path = self.output_dir.join(METRICS_FILE);
         let saved = self.saved_run(resume, &metrics_path)?;
-        match &saved {
-            Some(folder) => {
-                let total_steps = state.total_steps;
-                state = self.load(resume, folder)?;
-                if state.total_steps != total_steps {
-                    return Err(TrainError::State {
-                        path: folder.clone(),
-                        message: format!(
-                            "the run to resume has {} steps, but with this data it would have \
-                             {total_steps}; the training data must be the same",
-                            state.total_steps
-                        ),
-                    });
-                }
+        if let Some(folder) = &saved {
+            let total_steps = state.total_steps;
+            state = self.load(resume, folder)?;
+            if state.total_steps != total_steps {
+                return Err(TrainError::State {
+                    path: folder.clone(),
+                    message: format!(
+                        "the run to resume has {} steps, but with this data it would have \
+                         {total_steps}; the training data must be the same",
+                        state.total_steps
+                    ),
+                });
             }
-            None => {}
         }
         // Nothing is removed before all have read.
         self.agree(&state)?;
