@@ -13,12 +13,12 @@ use common::{criterion, device, finish, normal, wait};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use lora_moe::burn::module::Module;
-use lora_moe::burn::nn::{Linear, LinearConfig};
+use lora_moe::burn::nn::LinearConfig;
 use lora_moe::burn::tensor::Device;
 use lora_moe::burn::tensor::activation::softmax;
 use lora_moe::lora_expert::{
-    AnyBank, BankOptions, DropoutMask, DynamicMergingConfig, Execution, ExpertBank, ExpertError,
-    ExpertSlots, ExpertsConfig, Factors,
+    AnyBank, BankOptions, BaseLinear, DropoutMask, DynamicMergingConfig, Execution, ExpertBank,
+    ExpertError, ExpertSlots, ExpertsConfig, Factors,
 };
 use lora_moe::router::Routing;
 
@@ -177,14 +177,14 @@ fn reference(group: &mut BenchmarkGroup<'_, WallTime>) -> Result<(), ExpertError
 }
 
 /// The frozen linear that the experts adapt.
-fn base(sizes: Sizes, device: &Device) -> Linear {
+fn base(sizes: Sizes, device: &Device) -> BaseLinear {
     let Sizes { in_features, out_features, .. } = sizes;
-    LinearConfig::new(in_features, out_features).with_bias(false).init(device).no_grad()
+    LinearConfig::new(in_features, out_features).with_bias(false).init(device).no_grad().into()
 }
 
-fn bank(config: &ExpertsConfig, sizes: Sizes, base: &Linear) -> Result<AnyBank, ExpertError> {
+fn bank(config: &ExpertsConfig, sizes: Sizes, base: &BaseLinear) -> Result<AnyBank, ExpertError> {
     let Sizes { in_features, out_features, experts, rank, .. } = sizes;
-    let weight = base.weight.val();
+    let weight = base.weight();
     let device = weight.device();
     let options = BankOptions {
         num_experts: experts,

@@ -12,11 +12,10 @@ mod support;
 
 use lora_moe::burn; // The derive macro of modules looks for this name.
 use lora_moe::burn::module::{Module, Param};
-use lora_moe::burn::nn::Linear;
 use lora_moe::burn::tensor::{Int, Tensor, activation::gelu};
 use lora_moe::device::default_device;
 use lora_moe::finetune::train::{Learner, LearnerConfig, TrainingConfig};
-use lora_moe::lora_expert::ExpertBank;
+use lora_moe::lora_expert::{BaseLinear, ExpertBank};
 use lora_moe::model_zoo::Decoder;
 use lora_moe::moe_adapter::{AdaptedLinear, AdapterError, MoeAdapter, TargetModules, adapt};
 use lora_moe::router::{RouterShape, Routing, StrategyConfig, TopKRouter, TopKRouterConfig};
@@ -53,14 +52,14 @@ impl ExpertBank for BottleneckBank {
 
     #[rustfmt::skip]
     fn forward(
-        &self, base: &Linear, x: Tensor<2>, routing: Option<&Routing>, _seed: Option<u64>,
+        &self, base: &BaseLinear, x: Tensor<2>, routing: Option<&Routing>, _seed: Option<u64>,
     ) -> Tensor<2> {
         base.forward(x.clone()) + self.mixed(x, routing.map(|routing| routing.weights.clone()))
     }
 
     #[rustfmt::skip]
     fn expert_forward(
-        &self, expert: usize, _: &Linear, base_output: Tensor<2>, x: Tensor<2>, _: Option<u64>,
+        &self, expert: usize, _: &BaseLinear, base_output: Tensor<2>, x: Tensor<2>, _: Option<u64>,
     ) -> Tensor<2> {
         let chosen = Tensor::<1, Int>::full([x.dims()[0]], expert as i64, &x.device());
         base_output + self.mixed(x, Some(chosen.one_hot(self.num_experts()).float()))
@@ -76,7 +75,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
     type Model = Decoder<AdaptedLinear<TopKRouter, BottleneckBank>>;
     let mut model = Model::init_random(&tiny_decoder(), 0, &device)?.no_grad();
     adapt(&mut model, &TargetModules::all_linear(), None, |_path, _site, linear| {
-        let weight = linear.weight.val();
+        let weight = linear.weight();
         let [in_features, out_features] = weight.dims();
         let shape = BankShape { num_experts: 4, rank: 4, in_features, out_features, scaling: 1.0 };
         // Down-projections at random and up-projections of zero: each expert starts as nothing.

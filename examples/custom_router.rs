@@ -87,7 +87,7 @@ fn adapted(device: &Device) -> anyhow::Result<Model> {
     let mut model = Model::init_random(&tiny_decoder(), 0, device)?.no_grad();
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     adapt(&mut model, &TargetModules::all_linear(), None, |_path, _site, linear| {
-        let weight = linear.weight.val();
+        let weight = linear.weight();
         let [in_features, out_features] = weight.dims();
         let shape = BankShape { num_experts: 4, rank: 4, in_features, out_features, scaling: 2.0 };
         let start = LoraInit.start(&weight, &shape, &LayerStatistics::default(), &mut rng)?;

@@ -92,7 +92,7 @@ fn up_projection(model: &Path, device: &Device) -> anyhow::Result<Tensor<2>> {
     let mut found = None;
     model.visit_projections(&mut |path, _, projection| {
         if found.is_none() && path.ends_with("up_proj") {
-            found = Some(projection.linear().weight.val());
+            found = Some(projection.linear().weight());
         }
     });
     found.context("the model has no up_proj")

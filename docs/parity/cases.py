@@ -75,6 +75,61 @@ MODELS = {
         final_logit_softcapping=3.0,
     ),
     "phi3": of(t.Phi3ForCausalLM, t.Phi3Config, **DECODER, sliding_window=8),
+    "phi4_mini": of(
+        t.Phi3ForCausalLM,
+        t.Phi3Config,
+        **DECODER,
+        tie_word_embeddings=True,
+        original_max_position_embeddings=16,
+        rope_parameters=dict(
+            rope_type="longrope",
+            partial_rotary_factor=0.75,
+            short_factor=[1.0, 1.1, 1.2],
+            long_factor=[1.5, 2.0, 3.0],
+        ),
+    ),
+    "yarn": of(
+        t.LlamaForCausalLM,
+        t.LlamaConfig,
+        **DECODER,
+        rope_parameters=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16),
+    ),
+    "gemma3": of(
+        t.Gemma3ForCausalLM,
+        t.Gemma3TextConfig,
+        **DECODER,
+        head_dim=12,
+        query_pre_attn_scalar=16,
+        sliding_window=8,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+        rope_parameters={
+            "full_attention": dict(rope_type="linear", factor=8.0, rope_theta=1e6),
+            "sliding_attention": dict(rope_type="default", rope_theta=1e4),
+        },
+    ),
+    "smollm3": of(t.SmolLM3ForCausalLM, t.SmolLM3Config, **DECODER),
+    "olmo2": of(t.Olmo2ForCausalLM, t.Olmo2Config, **DECODER),
+    "granite": of(
+        t.GraniteForCausalLM,
+        t.GraniteConfig,
+        **DECODER,
+        embedding_multiplier=3.0,
+        attention_multiplier=0.3,
+        residual_multiplier=0.6,
+        logits_scaling=2.5,
+    ),
+    "mixtral": of(t.MixtralForCausalLM, t.MixtralConfig, **DECODER, num_local_experts=5),
+    "qwen3_moe": of(
+        t.Qwen3MoeForCausalLM,
+        t.Qwen3MoeConfig,
+        **DECODER,
+        head_dim=12,
+        num_experts=6,
+        num_experts_per_tok=3,
+        moe_intermediate_size=20,
+        norm_topk_prob=True,
+        mlp_only_layers=[1],
+    ),
     "roberta": of(
         t.RobertaForSequenceClassification,
         t.RobertaConfig,
@@ -128,20 +183,46 @@ ADAPTERS = {
     "modules_to_save": ("llama", partial(DECODER_LORA, modules_to_save=["lm_head"])),
     "phi3, fused": ("phi3", partial(DECODER_LORA, target_modules=["qkv_proj", "gate_up_proj"])),
     "gemma2": ("gemma2", DECODER_LORA),
+    "mixtral, attention": ("mixtral", partial(DECODER_LORA, target_modules=["q_proj", "v_proj"])),
     "roberta, with its head": (
         "roberta",
         partial(LORA, task_type=TaskType.SEQ_CLS, target_modules=["query", "value"]),
     ),
 }
 
+# The model that each is trained on, and its table.
 TRAINED = {
-    "lora": "r = 4\nlora_alpha = 8\ntarget_modules = ['q_proj', 'up_proj']",
-    "rslora": "r = 4\nlora_alpha = 8\nuse_rslora = true\ntarget_modules = 'all-linear'",
-    "dora": "r = 4\nlora_alpha = 8\nexperts = { type = 'dora' }\ntarget_modules = ['q_proj', 'up_proj']",
-    "pissa": "r = 4\nlora_alpha = 4\ninit = { type = 'pissa', svd = 'full' }\ntarget_modules = ['q_proj']",
-    "rank pattern": "r = 4\nlora_alpha = 8\nrank_pattern = { up_proj = 2 }\n"
-    "target_modules = ['q_proj', 'up_proj']",
-    "modules_to_save": "r = 4\nlora_alpha = 8\nmodules_to_save = ['lm_head']\ntarget_modules = ['q_proj']",
+    "lora": ("llama", "r = 4\nlora_alpha = 8\ntarget_modules = ['q_proj', 'up_proj']"),
+    "rslora": (
+        "llama",
+        "r = 4\nlora_alpha = 8\nuse_rslora = true\ntarget_modules = 'all-linear'",
+    ),
+    "dora": (
+        "llama",
+        "r = 4\nlora_alpha = 8\nexperts = { type = 'dora' }\ntarget_modules = ['q_proj', 'up_proj']",
+    ),
+    "pissa": (
+        "llama",
+        "r = 4\nlora_alpha = 4\ninit = { type = 'pissa', svd = 'full' }\ntarget_modules = ['q_proj']",
+    ),
+    "rank pattern": (
+        "llama",
+        "r = 4\nlora_alpha = 8\nrank_pattern = { up_proj = 2 }\ntarget_modules = ['q_proj', 'up_proj']",
+    ),
+    "modules_to_save": (
+        "llama",
+        "r = 4\nlora_alpha = 8\nmodules_to_save = ['lm_head']\ntarget_modules = ['q_proj']",
+    ),
+    # peft makes of these adapters of the one parameter that transformers 5 has.
+    "mixtral, experts": (
+        "mixtral",
+        "r = 4\nlora_alpha = 8\ntarget_modules = ['q_proj', 'w1', 'w2', 'w3']",
+    ),
+    "mixtral, attention": ("mixtral", "r = 4\nlora_alpha = 8\ntarget_modules = ['q_proj', 'v_proj']"),
+    "qwen3_moe, attention": (
+        "qwen3_moe",
+        "r = 4\nlora_alpha = 8\ntarget_modules = ['q_proj', 'v_proj']",
+    ),
 }
 
 

@@ -135,6 +135,8 @@ def merge(parity):
         inputs, load = inputs_of(model), type(model).from_pretrained
         names = {path.split(".")[-1] for path, _ in model.named_modules()}
         targets = names & {"query", "q_proj", "qkv_proj", "up_proj", "gate_up_proj", "fc1"}
+        if "experts" in names:  # peft adapts those as one parameter, or not at all
+            targets = {"q_proj"}
 
         def compare():
             make = partial(LORA, target_modules=sorted(targets))
@@ -148,13 +150,13 @@ def merge(parity):
 
 
 def train(parity):
-    model, folder = saved(parity, "llama")
     data = parity.folder / "data.json"
     words = [f"w{i}" for i in range(40)]
     records = [{"prompt": f"{a} {b}", "completion": f" {b} {a}"} for a, b in zip(words, words[7:])]
     data.write_text(json.dumps(records))
-    inputs = inputs_of(model)
-    for name, keys in TRAINED.items():
+    for name, (base, keys) in TRAINED.items():
+        model, folder = saved(parity, base)
+        inputs = inputs_of(model)
         run, config = parity.folder / f"run-{name}", parity.folder / "run.toml"
         config.write_text(
             f"[model]\npath = '{folder}'\n[adapter]\n{keys}\n[data]\ntrain = [{{ path = '{data}' }}]\n"

@@ -1,11 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{LoraAdapter, Module, ModuleVisitor, Param, Reparameterizer};
-use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lora_expert::ExpertsConfig;
 use moe_adapter::{
-    Adaptable, AdapterConfig, AdapterError, AdapterState, StoredAdapter, TargetModules,
+    Adaptable, AdapterConfig, AdapterError, AdapterState, BaseLinear, StoredAdapter, TargetModules,
 };
 
 use crate::ArithmeticError;
@@ -31,14 +30,18 @@ pub fn from_burn_lora<M>(
     base_model: Option<&str>,
 ) -> Result<StoredAdapter, ArithmeticError>
 where
-    M: Adaptable<Projection = Linear>,
+    M: Adaptable<Projection = BaseLinear>,
 {
     let mut state = AdapterState::new();
     let mut sizes = BTreeMap::new();
     let mut plain = BTreeSet::new();
     let mut found = 0;
     model.visit_projections(&mut |path, _, linear| {
-        let Some(LoraAdapter { a, b, scale }) = linear.weight.adapter() else {
+        let adapter = match linear {
+            BaseLinear::Dense(linear) => linear.weight.adapter(),
+            BaseLinear::Quantized(_) => None,
+        };
+        let Some(LoraAdapter { a, b, scale }) = adapter else {
             plain.insert(path.to_owned());
             return;
         };
@@ -98,7 +101,7 @@ where
 /// whole, and linears that the model lacks, that have another size, or carry a LoRA already.
 pub fn to_burn_lora<M>(model: &mut M, adapter: &StoredAdapter) -> Result<usize, ArithmeticError>
 where
-    M: Adaptable<Projection = Linear>,
+    M: Adaptable<Projection = BaseLinear>,
 {
     let config = &adapter.config;
     let refused = |what: &str, reason: &str| ArithmeticError::CannotCombine {
@@ -122,7 +125,11 @@ where
     changed.visit_projections_mut(&mut |path, _, linear| {
         let Some(experts) = left.remove(path) else { return };
         let Single { a, b, scaling, .. } = experts.single(0);
-        let [in_features, out_features] = linear.weight.dims();
+        let [in_features, out_features] = linear.dims();
+        let BaseLinear::Dense(linear) = linear else {
+            failed.get_or_insert(refused(path, "it is quantised, which Burn's LoRA is not for"));
+            return;
+        };
         if a.cols != in_features || b.rows != out_features {
             let found = format!("the adapter is for [{}, {}]", b.rows, a.cols);
             failed.get_or_insert(refused(path, &found));
@@ -177,8 +184,12 @@ fn reparameterized<M: Module>(model: &M) -> Vec<(String, String)> {
     impl ModuleVisitor for Names {
         fn enter_module(&mut self, name: &str, container: &str) {
             if container == "Reparameterization" {
-                self.found.push((self.path.join("."), name.to_owned()));
+                let named = self.path.iter().filter(|name| !name.is_empty());
+                let path: Vec<_> = named.map(String::as_str).collect();
+                self.found.push((path.join("."), name.to_owned()));
             }
+            // Which variant a linear is of is in no name.
+            let name = if container.starts_with("Enum:") { "" } else { name };
             self.path.push(name.to_owned());
         }
         fn exit_module(&mut self, _name: &str, _container: &str) {

@@ -59,7 +59,7 @@ where
         if let Err(error) = check_weights(path, weights, router.num_experts()) {
             failed.get_or_insert(error);
         }
-        let device = projection.linear().weight.val().device();
+        let device = projection.linear().device();
         routing.insert(site, Tensor::from_data(values.as_slice(), &device));
     });
     if routing.is_empty() {
@@ -132,7 +132,7 @@ where
             failed.get_or_insert(ArithmeticError::NotLinear { path: path.to_owned() });
             return;
         };
-        let linear = update.apply(base);
+        let linear = update.apply(base).into();
         record.implied &= adapter.router.is_none()
             && adapter.start.is_none()
             && !matches!(adapter.experts, AnyBank::Dora(_));
@@ -153,5 +153,5 @@ where
 }
 
 fn adapter_device(projection: &AdaptedLinear) -> Device {
-    projection.linear().weight.val().device()
+    projection.linear().device()
 }

@@ -2,13 +2,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::module::{Module, Param};
-use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lora_expert::{ExpertBank, ExpertsConfig, LinearUpdate};
 use moe_adapter::{
     Adaptable, AdaptedLinear, AdaptedProjection, AdapterConfig, AdapterError, AdapterState,
-    BiasTraining, Projection, StartFactors, attach_saved, is_start, named_state, to_data,
-    to_stored,
+    BaseLinear, BiasTraining, Projection, StartFactors, attach_saved, is_start, named_state,
+    to_data, to_stored,
 };
 use tensor_files::TensorTable;
 
@@ -53,14 +52,14 @@ impl MergeRecord {
         path: &str,
         start: Option<&StartFactors>,
         update: LinearUpdate,
-        linear: &Linear,
-        merged: &Linear,
+        linear: &BaseLinear,
+        merged: &BaseLinear,
     ) {
-        let mut base = linear.clone();
+        let mut base = linear.to_dense();
         let update = match start {
             None => update,
             Some(start) => {
-                base.weight = Param::from_tensor(start.base(linear.weight.val())).no_grad();
+                base.weight = Param::from_tensor(start.base(base.weight.val())).no_grad();
                 without_start(update, start)
             }
         };

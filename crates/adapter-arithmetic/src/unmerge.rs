@@ -37,7 +37,7 @@ where
         let Some(update) = record.updates.get(path) else { return };
         left.remove(&path.to_owned());
         let linear = projection.linear();
-        let [in_features, out_features] = linear.weight.dims();
+        let [in_features, out_features] = linear.dims();
         let fits = update.factors.as_ref().is_none_or(|(a, b)| {
             a.dims() == [b.dims()[1], in_features] && b.dims()[0] == out_features
         }) && [&update.scale, &update.bias_scale]

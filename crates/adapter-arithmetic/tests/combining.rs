@@ -10,12 +10,12 @@ use adapter_arithmetic::{
     unmerge_adapters,
 };
 use burn::module::{Lora, LoraAdapter, Module, Param, ParamGroup, Reparameterizer};
-use burn::nn::Linear;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use model_zoo::{CausalLm, Decoder, DecoderConfig, TokenInput};
+use model_zoo::{CausalLm, Decoder, DecoderConfig, Family, TokenInput};
 use moe_adapter::{
-    Adaptable, AdapterConfig, AdapterError, AdapterState, Preset, Projection, RouterScope,
-    StoredAdapter, TargetModules, adapter_state, attach, attach_saved, trainable_parameters,
+    Adaptable, AdapterConfig, AdapterError, AdapterState, BaseLinear, Preset, Projection,
+    RouterScope, StoredAdapter, TargetModules, adapter_state, attach, attach_saved,
+    trainable_parameters,
 };
 use router::{RouterConfig, RoutingTape};
 use svd_init::{InitConfig, PrincipalConfig};
@@ -28,7 +28,10 @@ fn base() -> Decoder {
 
 /// An adapter with values that do something, as after training.
 fn trained(config: &AdapterConfig) -> Decoder {
-    let mut model = base();
+    trained_on(base(), config)
+}
+
+fn trained_on(mut model: Decoder, config: &AdapterConfig) -> Decoder {
     attach(&mut model, config, 1).unwrap();
     let mut state = adapter_state(&model);
     let mut seed = 1_u64;
@@ -67,7 +70,7 @@ fn difference(found: &TensorData, expected: &TensorData) -> f32 {
 fn weights(model: &Decoder) -> BTreeMap<String, TensorData> {
     let mut weights = BTreeMap::new();
     model.visit_projections(&mut |path, _, projection| {
-        weights.insert(path.to_owned(), projection.linear().weight.val().into_data());
+        weights.insert(path.to_owned(), projection.linear().weight().into_data());
     });
     weights
 }
@@ -137,6 +140,31 @@ fn what_is_merged_is_taken_out_again() {
                 assert!(off <= 1e-6, "{name}: {off:e}");
             }
         }
+    }
+}
+
+/// The linears of a base model's experts are adapted and merged as any others.
+#[test]
+fn adapters_of_every_family_are_merged_and_taken_out() {
+    for family in Family::ALL {
+        let mut config = DecoderConfig::new(40, 32, 48, 2, 4).with_family(family);
+        config.initializer_range = 0.2;
+        if let Some(sparse) = &mut config.sparse {
+            (sparse.num_experts, sparse.num_experts_per_tok) = (4, 2);
+        }
+        let base: Decoder = Decoder::init_random(&config, 0, &Device::flex()).unwrap().no_grad();
+        let lora = AdapterConfig::lora(4, 8.0, TargetModules::all_linear());
+        let model = trained_on(base.clone(), &lora);
+        let mut merged = model.clone();
+        let mut record = merge_adapters(&mut merged, &FixedRouting::new()).unwrap();
+        let off = difference(&logits(&merged), &logits(&model));
+        assert!(off < 1e-5, "{family}: merged is {off:.1e} away");
+        let off = difference(&logits(&merged), &logits(&base));
+        assert!(off > 1e-3, "{family}: the adapter changes nothing");
+        record.complete(&base);
+        unmerge_adapters(&mut merged, &record).unwrap();
+        let off = difference(&logits(&merged), &logits(&base));
+        assert!(off < 1e-5, "{family}: taken out is {off:.1e} away");
     }
 }
 
@@ -482,14 +510,14 @@ fn only_routers_with_parameters_are_trained_alone() {
 }
 
 /// The base model with Burn's linears.
-fn burn_base() -> Decoder<Linear> {
+fn burn_base() -> Decoder<BaseLinear> {
     let mut config = DecoderConfig::new(40, 32, 48, 4, 4);
     config.initializer_range = 0.2;
     Decoder::init_random(&config, 0, &Device::flex()).unwrap()
 }
 
 /// Fills Burn's LoRA with values that do something.
-fn filled(mut model: Decoder<Linear>) -> Decoder<Linear> {
+fn filled(mut model: Decoder<BaseLinear>) -> Decoder<BaseLinear> {
     struct Fill(Option<LoraAdapter>);
     impl Reparameterizer for Fill {
         type Reparam = LoraAdapter;
@@ -502,6 +530,7 @@ fn filled(mut model: Decoder<Linear>) -> Decoder<Linear> {
         }
     }
     model.visit_projections_mut(&mut |_, _, linear| {
+        let BaseLinear::Dense(linear) = linear else { return };
         let Some(LoraAdapter { a, b, scale }) = linear.weight.adapter().cloned() else { return };
         let b = b.map(|b| b.random_like(Distribution::Normal(0.0, 0.2)));
         let weight = Param::from_tensor(linear.weight.base());

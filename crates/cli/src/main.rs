@@ -6,6 +6,7 @@ mod command;
 mod interrupt;
 mod launch;
 mod progress;
+mod text;
 
 use std::process::ExitCode;
 use std::time::Duration;

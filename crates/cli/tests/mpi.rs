@@ -132,7 +132,7 @@ fn a_rank_killed_at_any_moment_loses_nothing() {
         let resume: &[&str] =
             if output.join("metrics.jsonl").exists() { &["--resume"] } else { &[] };
         let mut command = place.train(ranks, &name, resume);
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let child = command.stderr(Stdio::piped()).spawn().unwrap();
         // Spread over the run, at no regular moments.
         let wait = seconds * (0.15 + 0.8 * f64::from(kills * 7 % 20) / 20.0);
         std::thread::sleep(Duration::from_secs_f64(wait));

@@ -130,7 +130,18 @@ fn copied(to: &Path, from: &Path) -> PathBuf {
 #[test]
 fn configurations_of_models() {
     let folder = tempfile::tempdir().unwrap();
-    for family in ["llama3", "gemma2", "phi3", "roberta_cls", "vit_cls"] {
+    for family in [
+        "llama3",
+        "gemma2",
+        "gemma3",
+        "phi3",
+        "phi4_mini",
+        "rope_yarn_mscale",
+        "smollm3",
+        "qwen3_moe",
+        "roberta_cls",
+        "vit_cls",
+    ] {
         let seed = std::fs::read(golden(family).join("config.json")).unwrap();
         hold(family, &seed, folder.path(), "config.json", |folder| {
             AnyModelConfig::from_folder(folder).is_ok()

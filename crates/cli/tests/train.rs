@@ -63,8 +63,9 @@ fn losses(output: &Path) -> Vec<(u64, f64, f64)> {
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
         .filter(|line| line["loss"].is_number())
         .map(|line| {
-            let number = |key: &str| line[key].as_f64().unwrap();
-            (line["step"].as_u64().unwrap(), number("loss"), number("balance_loss"))
+            // A single adapter has no balance loss.
+            let balance = line["balance_loss"].as_f64().unwrap_or_default();
+            (line["step"].as_u64().unwrap(), line["loss"].as_f64().unwrap(), balance)
         })
         .collect()
 }
@@ -268,4 +269,78 @@ fn runs_are_not_overwritten_and_errors_name_their_remedy() {
     assert!(error.contains("absent.toml"), "{error}");
     let error = train(&["--device", "cuda:0"]);
     assert!(error.contains("--features cuda"), "{error}");
+}
+
+/// The rows of new tokens are trained, kept with the tokenizer beside the adapter, and merged.
+#[test]
+fn new_tokens_are_learned_and_go_with_the_adapter() {
+    let run = Run::new();
+    let output = run.output("tokens");
+    let set = format!("training.output_dir={}", arg(&output));
+    let tokens = "model.new_tokens=[\"<tool>\", \"</tool>\"]";
+    let plain = ["--set", "adapter={ preset = 'lora', r = 2 }", "--set", tokens];
+    let error = fails(&[&["train", "--config", &run.config, "--set", &set], &plain[..]].concat());
+    let expected = "`model.new_tokens` adds rows that nothing trains; put [\"embed_tokens\", \
+                    \"lm_head\"] into `adapter.modules_to_save`";
+    assert!(error.contains(expected), "{error}");
+
+    let records: Vec<Value> = serde_json::from_slice(&std::fs::read(&run.data).unwrap()).unwrap();
+    let records: Vec<Value> = records
+        .into_iter()
+        .map(|mut record| {
+            let answer = format!("<tool> {} </tool>", record["output"].as_str().unwrap());
+            record["output"] = answer.into();
+            record
+        })
+        .collect();
+    std::fs::write(&run.data, serde_json::to_string(&records).unwrap()).unwrap();
+    let whole = "adapter.modules_to_save=[\"embed_tokens\", \"lm_head\"]";
+    let more = [&plain[..], &["--set", whole, "--set", "training.save_steps=6"]].concat();
+    run.train(&output, &more);
+    let found = losses(&output);
+    assert!(found[found.len() - 1].1 < found[0].1, "{found:?}");
+    // A checkpoint is gone on from with the same recipe.
+    let checkpoint = output.join("checkpoint-6");
+    let resume = [&more[..], &["--resume", arg(&checkpoint)]].concat();
+    run.train(&output, &resume);
+
+    let generated = |model: &str, adapter: &[&str]| {
+        let arguments = ["generate", "--model", model, "--prompt", "<tool>"];
+        succeeds(&[&arguments[..], &["--max-new-tokens", "5"], adapter].concat())
+    };
+    let adapted = generated(&run.model, &["--adapter", arg(&output)]);
+    assert!(adapted.starts_with("<tool>"), "{adapted}");
+    let merged = run.output("merged");
+    let paths = ["--adapter", arg(&output), "--output", arg(&merged)];
+    succeeds(&[&["merge", "--model", &run.model], &paths[..]].concat());
+    assert_eq!(generated(arg(&merged), &[]), adapted);
+    let size = |folder: &str| {
+        let config = std::fs::read(Path::new(folder).join("config.json")).unwrap();
+        serde_json::from_slice::<Value>(&config).unwrap()["vocab_size"].as_u64().unwrap()
+    };
+    assert_eq!(size(arg(&merged)), size(&run.model) + 2);
+}
+
+#[test]
+fn a_dry_run_says_what_a_run_would_be_and_begins_nothing() {
+    let run = Run::new();
+    let output = run.output("dry");
+    let set = format!("training.output_dir={}", arg(&output));
+    let dry = |more: &[&str]| {
+        let mut arguments = vec!["train", "--config", &run.config, "--set", &set, "--dry-run"];
+        arguments.extend(more);
+        succeeds(&arguments)
+    };
+    let text = dry(&[]);
+    for part in ["trainable parameters", "experts", "routers", "samples", "steps     12"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // Of the model only the configuration is needed.
+    let shapes = run.output("shapes");
+    std::fs::create_dir(&shapes).unwrap();
+    std::fs::copy(Path::new(&run.model).join("config.json"), shapes.join("config.json")).unwrap();
+    let path = format!("model.path={}", arg(&shapes));
+    let text = dry(&["--without-data", "--measure", "--set", &path]);
+    assert!(text.contains("measured") && !text.contains("samples"), "{text}");
+    assert!(!output.exists());
 }

@@ -75,7 +75,7 @@ where
             cross_entropy(&model, hidden, batch.target_ids.clone(), Head::Frozen, scale);
         let grads = loss.backward();
         model.visit_projections(&mut |path, _, projection| {
-            if let Some(grad) = projection.linear().weight.val().grad(&grads) {
+            if let Some(grad) = projection.linear().weight().grad(&grads) {
                 let of_layer: &mut LayerStatistics = statistics.entry(path.to_owned()).or_default();
                 let grad: Tensor<2> = grad.cast(DType::F32);
                 of_layer.gradient = Some(match of_layer.gradient.take() {

@@ -19,8 +19,11 @@ fn steps(preset: Preset, dtype: WeightDType) -> Vec<StepReport> {
         path: folder.clone(),
         revision: None,
         dtype,
+        quantization: None,
         split_fused: false,
         svd_cache: None,
+        untie_head: false,
+        new_tokens: Vec::new(),
     };
     let mut model = load_base(&folder, &source, &Device::flex()).unwrap();
     let config = preset.config();
@@ -72,8 +75,11 @@ fn trained_parts_of_a_half_model_are_f32() {
         path: folder.clone(),
         revision: None,
         dtype: WeightDType::AsStored,
+        quantization: None,
         split_fused: false,
         svd_cache: None,
+        untie_head: false,
+        new_tokens: Vec::new(),
     };
     let mut model = load_base(&folder, &source, &Device::flex()).unwrap();
     attach(&mut model, &Preset::Full.config(), 1).unwrap();

@@ -10,9 +10,9 @@ use finetune::calibrate::calibrate;
 use finetune::train::{Learner, LearnerConfig, TrainingConfig};
 use model_zoo::{CausalLm, Decoder, DecoderConfig, Family, LoadOptions, TokenInput};
 use moe_adapter::{
-    Adaptable, AdapterConfig, AdapterError, AttachOptions, BiasTraining, LayersToTransform, Preset,
-    Projection, RouterScope, TargetModules, adapter_state, attach, attach_saved, attach_with,
-    load_adapter, parameter_names, save_adapter, trainable_parameters,
+    Adaptable, AdapterConfig, AdapterError, AdapterSize, AttachOptions, BiasTraining,
+    LayersToTransform, Preset, Projection, RouterScope, TargetModules, adapter_state, attach,
+    attach_saved, attach_with, load_adapter, parameter_names, save_adapter, trainable_parameters,
 };
 use router::{BatchContext, RoutingTape};
 use svd_init::{EvaConfig, InitConfig, LoraGaConfig};
@@ -44,7 +44,7 @@ fn logits(model: &Decoder) -> TensorData {
 
 fn weights(model: &Decoder) -> Vec<TensorData> {
     let mut weights = Vec::new();
-    model.visit_projections(&mut |_, _, p| weights.push(p.linear().weight.val().into_data()));
+    model.visit_projections(&mut |_, _, p| weights.push(p.linear().weight().into_data()));
     weights
 }
 
@@ -351,4 +351,22 @@ fn on_average_over_routers_a_top_k_mixture_starts_as_its_linear() {
     println!("a single start is {single:.4} away, the mean of {draws} {mean:.4}");
     // Independent errors would leave 1 / sqrt(200) = 0.07 of a single one's.
     assert!(mean < 0.15 * single, "{mean} of {single}");
+}
+
+#[test]
+fn what_is_trained_is_counted_without_weights() {
+    let mut configs = methods();
+    configs.push(("full".to_owned(), Preset::Full.config()));
+    let biases = AdapterConfig { bias: BiasTraining::All, ..Preset::LoramoePaper.config() };
+    configs.push(("biases".to_owned(), biases));
+    let config = DecoderConfig { attention_bias: true, ..base().config().clone() };
+    let shaped = Decoder::shaped(&config, &Device::flex()).unwrap();
+    for (name, adapter) in configs {
+        let size = AdapterSize::of(&shaped, &adapter).unwrap();
+        let mut model = Decoder::init_random(&config, 0, &Device::flex()).unwrap().no_grad();
+        let init = InitConfig::Lora;
+        let linears = attach(&mut model, &AdapterConfig { init, ..adapter }, 0).unwrap_or(0);
+        assert_eq!(size.linears, linears, "{name}");
+        assert_eq!(size.trainable(), trainable_parameters(&model), "{name}");
+    }
 }

@@ -8,7 +8,7 @@ use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 use data::{Collator, Sample};
 use finetune::train::{Learner, LearnerConfig, Recompute, StepReport, TrainingConfig};
-use model_zoo::{CausalLm, Decoder, DecoderConfig};
+use model_zoo::{CausalLm, Decoder, DecoderConfig, Family};
 use moe_adapter::{
     AdapterConfig, AttachOptions, LayersToTransform, Preset, TargetModules, adapter_state,
     attach_with,
@@ -30,9 +30,8 @@ fn samples() -> Vec<Sample> {
 type State = BTreeMap<String, Vec<f32>>;
 
 /// What a step of gradient descent reports, and by how much it moves each tensor.
-fn step(config: &AdapterConfig, recompute: Recompute) -> (StepReport, State) {
-    let llama = DecoderConfig::new(VOCABULARY as usize, 32, 48, 4, 4);
-    let mut model: Decoder = Decoder::init_random(&llama, 0, &Device::flex()).unwrap().no_grad();
+fn step(base: &DecoderConfig, config: &AdapterConfig, recompute: Recompute) -> (StepReport, State) {
+    let mut model: Decoder = Decoder::init_random(base, 0, &Device::flex()).unwrap().no_grad();
     attach_with(&mut model, config, AttachOptions { seed: 1, ..Default::default() }).unwrap();
     let values = |model: &Decoder| -> State {
         let values = |data: TensorData| data.iter::<f32>().collect();
@@ -68,9 +67,17 @@ fn step(config: &AdapterConfig, recompute: Recompute) -> (StepReport, State) {
 
 /// Compares groups of so many layers with none.
 fn same(name: &str, config: &AdapterConfig, groups: &[usize]) {
-    let (expected, moves) = step(config, Recompute::None);
+    same_on(&llama(), name, config, groups);
+}
+
+fn llama() -> DecoderConfig {
+    DecoderConfig::new(VOCABULARY as usize, 32, 48, 4, 4)
+}
+
+fn same_on(base: &DecoderConfig, name: &str, config: &AdapterConfig, groups: &[usize]) {
+    let (expected, moves) = step(base, config, Recompute::None);
     for recompute in groups.iter().copied().map(Recompute::Every) {
-        let (found, again) = step(config, recompute);
+        let (found, again) = step(base, config, recompute);
         let close = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs();
         assert!(close(found.loss, expected.loss), "{name}, {recompute}: {found:?}, {expected:?}");
         assert!(close(found.grad_norm, expected.grad_norm), "{name}, {recompute}: {found:?}");
@@ -112,4 +119,17 @@ fn layers_without_an_adapter_pass_the_gradient_on() {
     same("two layers", &config, &[1, 2]);
     config.modules_to_save = Some(TargetModules::Names(vec!["embed_tokens".into(), "norm".into()]));
     same("embeddings", &config, &[1, 2]);
+}
+
+#[test]
+fn every_family_learns_the_same() {
+    let mut config = AdapterConfig::lora(4, 8.0, TargetModules::all_linear());
+    config.lora_dropout = 0.1;
+    for family in Family::ALL {
+        let mut base = llama().with_family(family);
+        if let Some(sparse) = &mut base.sparse {
+            (sparse.num_experts, sparse.num_experts_per_tok) = (4, 2);
+        }
+        same_on(&base, family.model_type(), &config, &[1]);
+    }
 }

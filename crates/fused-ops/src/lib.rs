@@ -15,6 +15,7 @@
 mod attention;
 mod attention_mask;
 mod cross_entropy;
+mod dequantize;
 mod dropout;
 mod linear;
 mod matmul;
@@ -23,6 +24,7 @@ mod rope;
 mod routed;
 mod silu;
 mod softmax;
+mod weight;
 
 #[cfg(feature = "flex")]
 mod flex;
@@ -32,6 +34,7 @@ mod kernel;
 pub use attention::{attention, attention_composed};
 pub use attention_mask::{AttentionMask, Causal, HIDDEN};
 pub use cross_entropy::{cross_entropy, cross_entropy_composed};
+pub use dequantize::dequantize;
 pub use dropout::{dropout, dropout_composed, dropout_linear, dropout_linear_composed};
 pub use linear::{linear, linear_add, linear_add_composed, linear_composed};
 pub use matmul::matmul_few_rows;
@@ -40,6 +43,7 @@ pub use rope::{RotaryTables, rope_heads, rope_heads_composed};
 pub use routed::{linear_routed, linear_routed_composed};
 pub use silu::{silu_mul, silu_mul_composed};
 pub use softmax::{softmax_masked, softmax_masked_composed};
+pub use weight::Weight;
 
 /// Whether the operations run as kernels for tensors of this backend and element type.
 pub fn runs_kernels<const D: usize>(tensor: &burn::tensor::Tensor<D>) -> bool {

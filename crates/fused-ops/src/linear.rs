@@ -1,5 +1,10 @@
 use burn::tensor::Tensor;
 use burn::tensor::module;
+use quantization::QuantizedMatrix;
+
+use crate::Weight;
+#[cfg(feature = "flex")]
+use crate::runs_kernels;
 
 /// A linear map of the last axis, `y = x W + bias`: `[.., I]`, `[I, O]`, `[O] -> [.., O]`.
 ///
@@ -7,9 +12,20 @@ use burn::tensor::module;
 /// the sum of `g` over the rows, each computed only where it is tracked. `x` is kept only where `W`
 /// is tracked, and `W` only where `x` is.
 ///
-/// A constant `W` may be held in a half type: it is widened to the type of `x` part by part, and the
-/// result is that of the widened matrix.
+/// A constant `W` may be held in a half type or quantised: it is widened to the type of `x` part by
+/// part, and the result is that of the widened matrix.
 pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: impl Into<Weight>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    match weight.into() {
+        Weight::Dense(weight) => linear_dense(x, weight, bias),
+        Weight::Quantized(matrix) => linear_quantized(x, &matrix, bias),
+    }
+}
+
+fn linear_dense<const D: usize>(
     x: Tensor<D>,
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
@@ -18,7 +34,7 @@ pub fn linear<const D: usize>(
     {
         use crate::flex::{FusedOps, applies, multiplies};
         use burn::backend::Dispatch;
-        let fits = fits(&x, &weight, bias.as_ref()) && constant_half(&x, &weight);
+        let fits = fits(&x, weight.dims(), bias.as_ref()) && constant_half(&x, &weight);
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
         let bias = bias.map(Tensor::into_dispatch);
         let applies = applies(&[&x])
@@ -37,6 +53,28 @@ pub fn linear<const D: usize>(
     linear_composed(x, weight, bias)
 }
 
+fn linear_quantized<const D: usize>(
+    x: Tensor<D>,
+    matrix: &QuantizedMatrix,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if fits(&x, matrix.dims(), bias.as_ref())
+        && runs_kernels(&x)
+        && let Some(constant) = crate::flex::Constant::of(matrix)
+    {
+        use crate::flex::FusedOps;
+        use burn::backend::Dispatch;
+        let y = Dispatch::constant_product(x.into_dispatch(), constant, false);
+        let y: Tensor<D> = Tensor::from_dispatch(y);
+        return match bias {
+            None => y,
+            Some(bias) => y + bias.unsqueeze(),
+        };
+    }
+    linear_composed(x, matrix.dequantize_composed(), bias)
+}
+
 /// [`linear`] as Burn has it, which widens the whole matrix.
 pub fn linear_composed<const D: usize>(
     x: Tensor<D>,
@@ -50,10 +88,23 @@ pub fn linear_composed<const D: usize>(
 /// A linear map and a product added to it, `y = x W + bias + h B`: `[T, I]`, `[I, O]`, `[O]`,
 /// `[T, K]`, `[K, O] -> [T, O]`.
 ///
-/// The second product is accumulated into the result of the first, and a bias added to both. The gradients of `h` and `B` are
-/// `g B^T` and `h^T g`, all others those of [`linear`]; a factor is kept only where the other one of
-/// its product is tracked.
+/// The second product is accumulated into the result of the first, and a bias added to both. The
+/// gradients of `h` and `B` are `g B^T` and `h^T g`, all others those of [`linear`]; a factor is kept
+/// only where the other one of its product is tracked.
 pub fn linear_add(
+    x: Tensor<2>,
+    weight: impl Into<Weight>,
+    bias: Option<Tensor<1>>,
+    h: Tensor<2>,
+    b: Tensor<2>,
+) -> Tensor<2> {
+    match weight.into() {
+        Weight::Dense(weight) => linear_add_dense(x, weight, bias, h, b),
+        Weight::Quantized(matrix) => product_onto(linear_quantized(x, &matrix, bias), h, b),
+    }
+}
+
+fn linear_add_dense(
     x: Tensor<2>,
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
@@ -64,8 +115,8 @@ pub fn linear_add(
     {
         use crate::flex::{FusedOps, applies, multiplies};
         use burn::backend::Dispatch;
-        let fits = fits(&x, &weight, None)
-            && fits(&h, &b, None)
+        let fits = fits(&x, weight.dims(), None)
+            && fits(&h, b.dims(), None)
             && x.dims()[0] == h.dims()[0]
             && weight.dims()[1] == b.dims()[1]
             && constant_half(&x, &weight);
@@ -82,6 +133,26 @@ pub fn linear_add(
     }
     #[cfg(not(feature = "flex"))]
     linear_add_composed(x, weight, bias, h, b)
+}
+
+/// `y + h B`, in the memory of `y` where the kernels run.
+fn product_onto(y: Tensor<2>, h: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    #[cfg(feature = "flex")]
+    {
+        use crate::flex::{FusedOps, applies};
+        use burn::backend::Dispatch;
+        let fits = fits(&h, b.dims(), None) && y.dims() == [h.dims()[0], b.dims()[1]];
+        let [y, h, b] = [y, h, b].map(Tensor::into_dispatch);
+        if fits && applies(&[&y, &h, &b]) {
+            return Tensor::from_dispatch(Dispatch::product_onto(y, h, b));
+        }
+        let [y, h, b] = [y, h, b].map(Tensor::from_dispatch);
+        y + h.matmul(b)
+    }
+    #[cfg(not(feature = "flex"))]
+    {
+        y + h.matmul(b)
+    }
 }
 
 /// [`linear_add`] composed of Burn's operations.
@@ -103,7 +174,10 @@ pub(crate) fn constant_half<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -
 
 /// Whether the shapes are those of a linear map of rows.
 #[cfg(feature = "flex")]
-fn fits<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> bool {
-    let [inputs, outputs] = weight.dims();
+fn fits<const D: usize>(
+    x: &Tensor<D>,
+    [inputs, outputs]: [usize; 2],
+    bias: Option<&Tensor<1>>,
+) -> bool {
     D > 1 && x.dims()[D - 1] == inputs && bias.is_none_or(|bias| bias.dims() == [outputs])
 }

@@ -1,9 +1,8 @@
 use burn::module::Module;
-use burn::nn::Linear;
 use burn::tensor::Tensor;
 use router::Routing;
 
-use crate::{DoraBank, ExpertBank, Ia3Bank, LinearUpdate, LoraBank};
+use crate::{BaseLinear, DoraBank, ExpertBank, Ia3Bank, LinearUpdate, LoraBank};
 
 /// Any bank of this crate, for choosing at run time.
 // A layer has one, and a box would be no module.
@@ -49,7 +48,7 @@ impl ExpertBank for AnyBank {
 
     fn forward(
         &self,
-        base: &Linear,
+        base: &BaseLinear,
         x: Tensor<2>,
         routing: Option<&Routing>,
         training_seed: Option<u64>,
@@ -60,7 +59,7 @@ impl ExpertBank for AnyBank {
     fn expert_forward(
         &self,
         expert: usize,
-        base: &Linear,
+        base: &BaseLinear,
         base_output: Tensor<2>,
         x: Tensor<2>,
         training_seed: Option<u64>,
@@ -72,7 +71,7 @@ impl ExpertBank for AnyBank {
         each!(self, bank => bank.parameters())
     }
 
-    fn update(&self, base: &Linear, weights: Option<Tensor<1>>) -> Option<LinearUpdate> {
+    fn update(&self, base: &BaseLinear, weights: Option<Tensor<1>>) -> Option<LinearUpdate> {
         each!(self, bank => bank.update(base, weights))
     }
 }

@@ -1,13 +1,12 @@
 use burn::module::{Module, Param};
-use burn::nn::Linear;
 use burn::tensor::{DType, Tensor};
-use fused_ops::{dropout_linear, linear};
+use fused_ops::{Weight, dropout, dropout_linear, linear};
 use router::Routing;
 
 use crate::factors::{
     check_factors, check_numbers, down, expert_scaling, gate, merged_factors, up,
 };
-use crate::{ExpertBank, ExpertError, ExpertSlots, Factors, LinearUpdate};
+use crate::{BaseLinear, ExpertBank, ExpertError, ExpertSlots, Factors, LinearUpdate};
 
 /// Configuration of a [`DoraBank`].
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +56,7 @@ impl DoraBankConfig {
             lora_dropout: self.lora_dropout,
             slots: self.slots,
         };
-        let magnitude = bank.stack().norms(weight.clone(), bank.squares.clone());
+        let magnitude = bank.stack().norms(weight.clone().into(), bank.squares.clone());
         bank.lora_magnitude_vector = Param::from_tensor(magnitude.detach());
         Ok(bank)
     }
@@ -119,11 +118,14 @@ struct Stack {
 
 impl Stack {
     /// `||W + s_e B_e A_e||`, `[n, O]`, in f32 and as a constant, from `W` and `||W||^2` `[1, O]`.
-    fn norms(&self, weight: Tensor<2>, squares: Tensor<2>) -> Tensor<2> {
+    fn norms(&self, weight: Weight, squares: Tensor<2>) -> Tensor<2> {
         let [a, up] = [&self.a, &self.up].map(|x| x.clone().detach().cast(DType::F32));
         let [experts, rank, in_features] = a.dims();
-        let weight = weight.detach().cast(DType::F32);
-        let crossed = a.clone().reshape([experts * rank, in_features]).matmul(weight);
+        let weight = match weight {
+            Weight::Dense(weight) => weight.detach().cast(DType::F32).into(),
+            quantized => quantized,
+        };
+        let crossed = linear(a.clone().reshape([experts * rank, in_features]), weight, None);
         let gram = a.clone().matmul(a.swap_dims(1, 2));
         let along = crossed.reshape(up.dims()) * 2.0 + gram.matmul(up.clone());
         let added = (up * along).sum_dim(1).squeeze_dim::<2>(1);
@@ -170,9 +172,9 @@ impl DoraBank {
     }
 
     /// The gains of experts, applied.
-    fn gained(&self, stack: &Stack, base: &Linear, weights: Option<Tensor<2>>) -> Gained {
+    fn gained(&self, stack: &Stack, base: &BaseLinear, weights: Option<Tensor<2>>) -> Gained {
         let [experts, rank, out_features] = stack.up.dims();
-        let norms = stack.norms(base.weight.val(), self.squares.clone());
+        let norms = stack.norms(base.factor(), self.squares.clone());
         let gains = stack.magnitude.clone() / norms.cast(stack.magnitude.dtype());
         let up = stack.up.clone() * gains.clone().reshape([experts, 1, out_features]);
         let gains = gains - 1.0;
@@ -187,7 +189,7 @@ impl DoraBank {
     fn added(
         &self,
         stack: Stack,
-        base: &Linear,
+        base: &BaseLinear,
         product: Tensor<2>,
         x: Tensor<2>,
         weights: Option<Tensor<2>>,
@@ -198,7 +200,10 @@ impl DoraBank {
         let active = active.map(|seed| (self.lora_dropout, seed));
         let product = match active {
             None => product,
-            Some((p, seed)) => dropout_linear(x.clone(), base.weight.val().transpose(), p, seed),
+            Some((p, seed)) => match base.factor() {
+                Weight::Dense(weight) => dropout_linear(x.clone(), weight.transpose(), p, seed),
+                quantized => linear(dropout(x.clone(), p, seed), quantized, None),
+            },
         };
         let Gained { gain, up } = self.gained(&stack, base, weights.clone());
         let hidden = down(x, stack.a, active, false);
@@ -217,18 +222,18 @@ impl ExpertBank for DoraBank {
 
     fn forward(
         &self,
-        base: &Linear,
+        base: &BaseLinear,
         x: Tensor<2>,
         routing: Option<&Routing>,
         training_seed: Option<u64>,
     ) -> Tensor<2> {
-        let product = linear(x.clone(), base.weight.val(), None);
+        let product = linear(x.clone(), base.factor(), None);
         let weights = routing.map(|routing| self.slots.trained(routing.weights.clone()));
         let added =
             self.added(self.stack(), base, product.clone(), x.clone(), weights, training_seed);
-        let y = match &base.bias {
+        let y = match base.bias() {
             None => product + added,
-            Some(bias) => product + added + bias.val().unsqueeze(),
+            Some(bias) => product + added + bias.unsqueeze(),
         };
         self.slots.add_identity(y, &x, routing.map(|routing| &routing.weights))
     }
@@ -236,7 +241,7 @@ impl ExpertBank for DoraBank {
     fn expert_forward(
         &self,
         expert: usize,
-        base: &Linear,
+        base: &BaseLinear,
         base_output: Tensor<2>,
         x: Tensor<2>,
         training_seed: Option<u64>,
@@ -244,9 +249,9 @@ impl ExpertBank for DoraBank {
         let Some(e) = self.slots.trained_index(expert) else {
             return self.slots.add_one_identity(base_output, x);
         };
-        let product = match &base.bias {
+        let product = match base.bias() {
             None => base_output.clone(),
-            Some(bias) => base_output.clone() - bias.val().unsqueeze(),
+            Some(bias) => base_output.clone() - bias.unsqueeze(),
         };
         base_output + self.added(self.one(e), base, product, x, None, training_seed)
     }
@@ -259,7 +264,7 @@ impl ExpertBank for DoraBank {
         ]
     }
 
-    fn update(&self, base: &Linear, weights: Option<Tensor<1>>) -> Option<LinearUpdate> {
+    fn update(&self, base: &BaseLinear, weights: Option<Tensor<1>>) -> Option<LinearUpdate> {
         let weights = weights.map(|weights| weights.unsqueeze::<2>());
         let experts = self.lora_b.dims()[0];
         let trained = weights.clone().map(|weights| self.slots.trained(weights));

@@ -1,10 +1,8 @@
 use burn::module::{Module, Param};
-use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
-use fused_ops::linear;
 use router::Routing;
 
-use crate::{ExpertBank, ExpertError, ExpertSlots, LinearUpdate};
+use crate::{BaseLinear, ExpertBank, ExpertError, ExpertSlots, LinearUpdate};
 
 /// Configuration of an [`Ia3Bank`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,13 +75,12 @@ impl ExpertBank for Ia3Bank {
 
     fn forward(
         &self,
-        base: &Linear,
+        base: &BaseLinear,
         x: Tensor<2>,
         routing: Option<&Routing>,
         _training_seed: Option<u64>,
     ) -> Tensor<2> {
-        let bias = base.bias.as_ref().map(|bias| bias.val());
-        let base_output = linear(x.clone(), base.weight.val(), bias);
+        let base_output = base.forward(x.clone());
         let weights = routing.map(|routing| &routing.weights);
         let y = base_output * (self.change(weights) + 1.0);
         self.slots.add_identity(y, &x, weights)
@@ -92,7 +89,7 @@ impl ExpertBank for Ia3Bank {
     fn expert_forward(
         &self,
         expert: usize,
-        _base: &Linear,
+        _base: &BaseLinear,
         base_output: Tensor<2>,
         x: Tensor<2>,
         _training_seed: Option<u64>,
@@ -107,7 +104,7 @@ impl ExpertBank for Ia3Bank {
         vec![self.ia3_l.val().unsqueeze_dim(2)]
     }
 
-    fn update(&self, _base: &Linear, weights: Option<Tensor<1>>) -> Option<LinearUpdate> {
+    fn update(&self, _base: &BaseLinear, weights: Option<Tensor<1>>) -> Option<LinearUpdate> {
         let weights = weights.map(|weights| weights.unsqueeze::<2>());
         let scale: Tensor<1> = (self.change(weights.as_ref()) + 1.0).squeeze_dim(0);
         Some(LinearUpdate {

@@ -16,13 +16,14 @@
 //! let b = Tensor::ones([4, 24, 2], &device); // 24 outputs
 //! let bank = LoraBankConfig::new(2.0).init(a, b)?;
 //! let x = Tensor::ones([6, 16], &device);
-//! let base = LinearConfig::new(16, 24).init(&device); // the frozen linear
+//! let base = LinearConfig::new(16, 24).init(&device).into(); // the frozen linear
 //! assert_eq!(bank.forward(&base, x, None, None).dims(), [6, 24]);
 //! # Ok(())
 //! # }
 //! ```
 
 mod any;
+mod base;
 mod config;
 mod dora;
 mod dropout;
@@ -38,6 +39,7 @@ mod testing;
 mod update;
 
 pub use any::AnyBank;
+pub use base::{BaseLinear, QuantizedLinear};
 pub use config::{BankOptions, ExpertsConfig};
 pub use dora::{DoraBank, DoraBankConfig};
 pub use dropout::DropoutMask;
@@ -51,7 +53,6 @@ pub use slots::{ExpertSlots, IdentityMode};
 pub use update::LinearUpdate;
 
 use burn::module::{Module, ModuleDisplay};
-use burn::nn::Linear;
 use burn::tensor::Tensor;
 use router::Routing;
 
@@ -79,7 +80,7 @@ pub trait ExpertBank: Module + ModuleDisplay {
     /// - result: `[tokens, out_features]`
     fn forward(
         &self,
-        base: &Linear,
+        base: &BaseLinear,
         x: Tensor<2>,
         routing: Option<&Routing>,
         training_seed: Option<u64>,
@@ -97,7 +98,7 @@ pub trait ExpertBank: Module + ModuleDisplay {
     fn expert_forward(
         &self,
         expert: usize,
-        base: &Linear,
+        base: &BaseLinear,
         base_output: Tensor<2>,
         x: Tensor<2>,
         training_seed: Option<u64>,
@@ -117,7 +118,7 @@ pub trait ExpertBank: Module + ModuleDisplay {
     /// - result: `[tokens, out_features]`
     fn forward_onto(
         &self,
-        base: &Linear,
+        base: &BaseLinear,
         base_output: Tensor<2>,
         x: Tensor<2>,
         routing: &Routing,
@@ -146,7 +147,7 @@ pub trait ExpertBank: Module + ModuleDisplay {
     /// What makes of the frozen linear the one that is equal to [`forward`](Self::forward) outside
     /// of training, where every token has the same `weights`, `[E]`, or all 1 where absent. `None`
     /// for experts that are no linear maps, which is the default.
-    fn update(&self, base: &Linear, weights: Option<Tensor<1>>) -> Option<LinearUpdate> {
+    fn update(&self, base: &BaseLinear, weights: Option<Tensor<1>>) -> Option<LinearUpdate> {
         let _ = (base, weights);
         None
     }

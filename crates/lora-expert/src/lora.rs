@@ -1,5 +1,4 @@
 use burn::module::{Module, Param};
-use burn::nn::Linear;
 use burn::tensor::Tensor;
 use fused_ops::{dropout, linear, linear_add, linear_routed, runs_kernels};
 use router::Routing;
@@ -9,7 +8,7 @@ use crate::factors::{
 };
 use crate::merging::MergingMasks;
 use crate::{
-    DropoutMask, DynamicMergingConfig, Execution, ExpertBank, ExpertError, ExpertSlots,
+    BaseLinear, DropoutMask, DynamicMergingConfig, Execution, ExpertBank, ExpertError, ExpertSlots,
     LinearUpdate,
 };
 
@@ -289,12 +288,12 @@ impl ExpertBank for LoraBank {
 
     fn forward(
         &self,
-        base: &Linear,
+        base: &BaseLinear,
         x: Tensor<2>,
         routing: Option<&Routing>,
         training_seed: Option<u64>,
     ) -> Tensor<2> {
-        let bias = base.bias.as_ref().map(|bias| bias.val());
+        let bias = base.bias();
         let [a, b] = self.factors(training_seed);
         let [experts, out_features, rank] = b.dims();
         let up = up(b, self.scaling, self.factors_of_scaling());
@@ -306,14 +305,14 @@ impl ExpertBank for LoraBank {
                     None => x.clone(),
                     Some((p, seed)) => dropout(x.clone(), p, seed),
                 };
-                let y = linear(x.clone(), base.weight.val(), bias);
+                let y = linear(x.clone(), base.factor(), bias);
                 let up = up.reshape([experts, rank, out_features]);
                 linear_routed(y, inputs, a, up, weights.cast(x.dtype()), selected)
             }
             (_, weights) => {
                 let hidden = down(x.clone(), a, active, self.dropout_per_expert);
                 let gated = gate(hidden, weights, experts, rank);
-                linear_add(x.clone(), base.weight.val(), bias, gated, up)
+                linear_add(x.clone(), base.factor(), bias, gated, up)
             }
         };
         self.slots.add_identity(y, &x, routing.map(|routing| &routing.weights))
@@ -322,7 +321,7 @@ impl ExpertBank for LoraBank {
     fn expert_forward(
         &self,
         expert: usize,
-        _base: &Linear,
+        _base: &BaseLinear,
         base_output: Tensor<2>,
         x: Tensor<2>,
         training_seed: Option<u64>,
@@ -344,7 +343,7 @@ impl ExpertBank for LoraBank {
 
     fn forward_onto(
         &self,
-        _base: &Linear,
+        _base: &BaseLinear,
         base_output: Tensor<2>,
         x: Tensor<2>,
         routing: &Routing,
@@ -365,7 +364,7 @@ impl ExpertBank for LoraBank {
         vec![self.lora_a.val(), self.lora_b.val()]
     }
 
-    fn update(&self, _base: &Linear, weights: Option<Tensor<1>>) -> Option<LinearUpdate> {
+    fn update(&self, _base: &BaseLinear, weights: Option<Tensor<1>>) -> Option<LinearUpdate> {
         let weights = weights.map(|weights| weights.unsqueeze::<2>());
         let [a, b] = self.factors(None);
         let experts = b.dims()[0];

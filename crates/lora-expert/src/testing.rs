@@ -1,10 +1,12 @@
 //! What the tests of the banks share. All sizes differ, so that a transposition cannot hide.
 
 use burn::module::Param;
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::LinearConfig;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Distribution, Gradients, Tensor, TensorData, Tolerance};
 use router::Routing;
+
+use crate::BaseLinear;
 
 pub const T: usize = 7;
 pub const E: usize = 3;
@@ -34,19 +36,17 @@ pub fn routing_of(logits: Tensor<2>, chosen: Tensor<2>, k: Option<usize>) -> Rou
     routing.with_selection(chosen.greater_scalar(0.5), k)
 }
 
-pub fn base(bias: bool, device: &Device) -> Linear {
+pub fn base(bias: bool, device: &Device) -> BaseLinear {
     let mut base = LinearConfig::new(I, O).with_bias(bias).init(device);
     if let Some(bias) = &mut base.bias {
         *bias = Param::from_tensor(random([O], device));
     }
-    base
+    base.into()
 }
 
 /// A base that gives zero, so that only the experts show.
-pub fn nothing(device: &Device) -> Linear {
-    let mut base = base(false, device);
-    base.weight = Param::from_tensor(Tensor::zeros([I, O], device));
-    base
+pub fn nothing(device: &Device) -> BaseLinear {
+    base(false, device).with_weight(Tensor::zeros([I, O], device))
 }
 
 /// Finds one tensor's gradient.

@@ -2,6 +2,8 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{DType, Tensor};
 
+use crate::BaseLinear;
+
 /// What experts at fixed weights make of a frozen linear: `W' = W o g + A^T B^T + c I` and
 /// `b' = b o h`.
 ///
@@ -21,7 +23,10 @@ pub struct LinearUpdate {
 
 impl LinearUpdate {
     /// The linear with `W'` and `b'`, in f32 before it takes the dtype of `W`.
-    pub fn apply(&self, base: &Linear) -> Linear {
+    ///
+    /// That of a quantised linear is one of f32.
+    pub fn apply(&self, base: &BaseLinear) -> Linear {
+        let base = &base.to_dense();
         let weight = base.weight.val().cast(DType::F32);
         let scaled = match &self.scale {
             None => weight,
@@ -34,7 +39,8 @@ impl LinearUpdate {
 
     /// The linear that [`apply`](Self::apply) was given, up to rounding. Where an element of `g` or
     /// `h` is 0, what it scaled is lost, and comes back as no number.
-    pub fn undo(&self, merged: &Linear) -> Linear {
+    pub fn undo(&self, merged: &BaseLinear) -> Linear {
+        let merged = &merged.to_dense();
         let scaled = self.added(merged.weight.val().cast(DType::F32), -1.0);
         let weight = match &self.scale {
             None => scaled,
@@ -95,10 +101,10 @@ mod tests {
             )),
             identity: 0.5,
         };
-        let merged = update.apply(&base);
+        let merged = update.apply(&base.clone().into());
         let expected = TensorData::from([[12.5f32, 101.0], [26.0, 202.5]]);
         merged.weight.val().into_data().assert_eq(&expected, true);
-        let back = update.undo(&merged);
+        let back = update.undo(&merged.into());
         let close = Tolerance::<f32>::relative(1e-6);
         back.weight.val().into_data().assert_approx_eq(&base.weight.val().into_data(), close);
         let [bias, first] = [&back, &base].map(|linear| linear.bias.as_ref().unwrap().val());
@@ -112,6 +118,6 @@ mod tests {
         let x = Tensor::<2>::random([4, 3], Distribution::Default, &device);
         let update = LinearUpdate { scale: None, bias_scale: None, factors: None, identity: 0.0 };
         let expected = base.forward(x.clone()).into_data();
-        update.apply(&base).forward(x).into_data().assert_eq(&expected, true);
+        update.apply(&base.into()).forward(x).into_data().assert_eq(&expected, true);
     }
 }

@@ -6,6 +6,29 @@ use router::RoutingTape;
 
 use crate::{KvCache, LayerPass, TokenInput};
 
+/// How the positions of a sequence depend on its length, as with rotary embeddings that are scaled
+/// by it.
+///
+/// A pass goes by the length that the longest row has at its end. What is in a cache stays as it
+/// was, so that the keys of earlier passes may have been turned by other angles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LengthDependence {
+    /// Sequences longer than so many tokens have other angles than shorter ones.
+    pub beyond: usize,
+    /// Whether a sequence that becomes longer is computed again from its beginning, as transformers
+    /// does where there are two sets of angles (longrope). Else (dynamic NTK, whose angles change
+    /// with every token) it goes on with its cache.
+    pub restarts: bool,
+}
+
+impl LengthDependence {
+    /// Whether a sequence of so many tokens, of which the first `past` are in a cache, is computed
+    /// again.
+    pub fn restarts_at(&self, past: usize, len: usize) -> bool {
+        self.restarts && past > 0 && past <= self.beyond && len > self.beyond
+    }
+}
+
 /// A decoder that predicts each next token.
 ///
 /// Training and generation are written against it. The head is applied separately, so that a
@@ -34,6 +57,11 @@ pub trait CausalLm: Adaptable {
 
     /// Where the model computes.
     fn device(&self) -> Device;
+
+    /// Where the positions of a sequence depend on how long it is. Default: nowhere.
+    fn length_dependence(&self) -> Option<LengthDependence> {
+        None
+    }
 
     /// A cache for one batch of sequences.
     fn new_cache(&self) -> KvCache {

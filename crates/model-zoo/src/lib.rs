@@ -7,7 +7,7 @@
 //! sampling and streaming, [`generate_batch`] for many prompts at once.
 //!
 //! ```
-//! use burn::nn::Linear;
+//! use moe_adapter::BaseLinear;
 //! use burn::tensor::Device;
 //! use model_zoo::{CausalLm, Decoder, DecoderConfig, PaddingSide, TokenInput};
 //! use router::RoutingTape;
@@ -15,7 +15,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let device = Device::flex();
 //! let config = DecoderConfig::new(64, 16, 32, 2, 4);
-//! let model = Decoder::<Linear>::init_random(&config, 0, &device)?;
+//! let model = Decoder::<BaseLinear>::init_random(&config, 0, &device)?;
 //! let input = TokenInput::from_sequences(&[vec![1, 5, 9], vec![1, 7]], 0, PaddingSide::Right, &device);
 //! let mut tape = RoutingTape::new(input.context());
 //! let hidden = model.hidden_states(&input, None, &mut tape);
@@ -38,6 +38,7 @@ mod image;
 mod input;
 mod parameters;
 mod placement;
+mod shaped_parameters;
 mod token_tree;
 mod tokenizer;
 mod vision;
@@ -45,15 +46,15 @@ mod weights;
 
 pub use any_model::AnyModel;
 pub use cache::KvCache;
-pub use causal_lm::CausalLm;
+pub use causal_lm::{CausalLm, LengthDependence};
 pub use clip_text::{ClipText, ClipTextConfig};
 pub use config::{
-    AnyModelConfig, ConfigError, DecoderConfig, Family, FamilyTraits, RopeConfig, RopeScaling,
-    Windows,
+    AnyModelConfig, ConfigError, DecoderConfig, ExpertNames, Family, FamilyTraits, LongRopeScaling,
+    Norms, QkNorm, RopeConfig, RopeScaling, SparseConfig, Windows, YarnScaling,
 };
 pub use decoder::{
-    Attention, Decoder, DecoderLayer, DecoderModel, FeedForward, FeedForwardNorms,
-    FusedFeedForward, LayerPass, LoadOptions, QkvProjections, RmsNorm, SplitQkv,
+    Attention, Decoder, DecoderLayer, DecoderModel, Experts, FeedForward, FusedFeedForward,
+    LayerPass, LoadOptions, MixtralExpert, QkvProjections, RmsNorm, SparseFeedForward, SplitQkv,
 };
 pub use encoder::{
     Activation, ClassificationTask, Classifier, ImageClassifier, LayerNorm, Mlp, ProblemType,
@@ -68,6 +69,7 @@ pub use generation::{
 pub use hub::{HubDataset, HubError, HubModel, resolve_model};
 pub use image::{Image, ImageError, ImageProcessor, Resample};
 pub use input::{PaddingSide, TokenInput};
+pub use quantization::Quantization;
 pub use token_tree::TokenTree;
 pub use tokenizer::{ChatMessage, MarkedChat, TextTokenizer, TokenizerError};
 pub use vision::{

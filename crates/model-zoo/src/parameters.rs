@@ -4,6 +4,8 @@ use std::f64::consts::TAU;
 use burn::module::Param;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use moe_adapter::{BaseLinear, QuantizedLinear};
+use quantization::{QuantizedMatrix, QuantizedParts};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -39,6 +41,46 @@ pub(crate) trait ParameterSource {
         bias: bool,
     ) -> Result<Linear, Self::Error>;
 
+    /// Whether there is a file that holds a tensor of this name.
+    fn holds(&self, _name: &str) -> bool {
+        false
+    }
+
+    /// The linears that `name` holds as one for each of `count` experts, `[count, outputs, inputs]`:
+    /// those of `expert`, which is the next one, their outputs one after the other.
+    fn stacked<const N: usize>(
+        &mut self,
+        name: &str,
+        expert: usize,
+        _count: usize,
+        inputs: usize,
+        outputs: [usize; N],
+    ) -> Result<[BaseLinear; N], Self::Error> {
+        self.projections(&format!("{name}.{expert}"), inputs, outputs, false)
+    }
+
+    /// As [`linear`](Self::linear), for one that adapters can be put on: it may be quantised.
+    fn projection(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<BaseLinear, Self::Error> {
+        self.linear(path, inputs, outputs, bias).map(BaseLinear::from)
+    }
+
+    /// As [`linears`](Self::linears), for those that adapters can be put on.
+    fn projections<const N: usize>(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: [usize; N],
+        bias: bool,
+    ) -> Result<[BaseLinear; N], Self::Error> {
+        self.linears(path, inputs, outputs, bias).map(|linears| linears.map(BaseLinear::from))
+    }
+
     /// `<path>.weight`, `[rows, columns]`.
     fn embedding(
         &mut self,
@@ -64,20 +106,25 @@ pub(crate) trait ParameterSource {
         bias: bool,
     ) -> Result<[Linear; N], Self::Error> {
         let whole = self.linear(path, inputs, outputs.iter().sum(), bias)?;
-        let mut start = 0;
-        Ok(outputs.map(|size| {
-            let at = start;
-            start += size;
-            Linear {
-                weight: part(&whole.weight, 1, at, size),
-                bias: whole.bias.as_ref().map(|bias| part(bias, 0, at, size)),
-            }
-        }))
+        Ok(parts(&whole, outputs))
     }
 }
 
+/// The linears that one is made of: their outputs one after the other.
+fn parts<const N: usize>(whole: &Linear, outputs: [usize; N]) -> [Linear; N] {
+    let mut start = 0;
+    outputs.map(|size| {
+        let at = start;
+        start += size;
+        Linear {
+            weight: part(&whole.weight, 1, at, size),
+            bias: whole.bias.as_ref().map(|bias| part(bias, 0, at, size)),
+        }
+    })
+}
+
 /// A copy of a part of a parameter, so that the rest is not kept.
-fn part<const D: usize>(
+pub(crate) fn part<const D: usize>(
     whole: &Param<Tensor<D>>,
     dim: usize,
     start: usize,
@@ -100,6 +147,60 @@ pub(crate) struct LoadedParameters<'a> {
 impl<'a> LoadedParameters<'a> {
     pub(crate) fn new(source: &'a mut WeightSource, device: &'a Device) -> Self {
         Self { source, device, wide_vectors: false }
+    }
+
+    /// The parts of a linear that is held quantised.
+    fn quantized(
+        &mut self,
+        path: &str,
+        dims: [usize; 2],
+    ) -> Result<Option<QuantizedParts>, WeightError> {
+        let parts = self.source.take_quantized(path, dims)?;
+        if parts.is_some() {
+            self.check_quantized(&format!("{path}.weight"))?;
+        }
+        Ok(parts)
+    }
+
+    fn check_quantized(&self, name: &str) -> Result<(), WeightError> {
+        match self.device.supports_dtype(DType::U8) {
+            true => Ok(()),
+            false => Err(WeightError::DeviceDtype { name: name.to_owned(), dtype: DType::U8 }),
+        }
+    }
+
+    /// The linears that a quantised one is made of.
+    fn quantized_linears<const N: usize>(
+        &self,
+        whole: &QuantizedParts,
+        outputs: [usize; N],
+        whole_bias: Option<&Param<Tensor<1>>>,
+    ) -> [BaseLinear; N] {
+        let mut start = 0;
+        outputs.map(|size| {
+            let at = start;
+            start += size;
+            let bias = whole_bias.map(|bias| part(bias, 0, at, size));
+            self.quantized_linear(whole.outputs(at, size), bias)
+        })
+    }
+
+    fn quantized_linear(
+        &self,
+        parts: QuantizedParts,
+        bias: Option<Param<Tensor<1>>>,
+    ) -> BaseLinear {
+        let matrix = QuantizedMatrix::from_checked(parts, self.device);
+        BaseLinear::Quantized(QuantizedLinear { matrix, bias })
+    }
+
+    fn bias(
+        &mut self,
+        path: &str,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<Option<Param<Tensor<1>>>, WeightError> {
+        bias.then(|| self.vector(&format!("{path}.bias"), outputs)).transpose()
     }
 
     /// Norms and biases in f32, whatever matrices are held in.
@@ -134,11 +235,63 @@ impl ParameterSource for LoadedParameters<'_> {
     ) -> Result<Linear, WeightError> {
         let name = format!("{path}.weight");
         let weight = self.source.take_transposed(&name, [outputs, inputs], self.device)?;
-        let bias = match bias {
-            true => Some(self.vector(&format!("{path}.bias"), outputs)?),
-            false => None,
+        Ok(Linear { weight: frozen(weight), bias: self.bias(path, outputs, bias)? })
+    }
+
+    fn projection(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<BaseLinear, WeightError> {
+        let Some(parts) = self.quantized(path, [inputs, outputs])? else {
+            return self.linear(path, inputs, outputs, bias).map(BaseLinear::from);
         };
-        Ok(Linear { weight: frozen(weight), bias })
+        let bias = self.bias(path, outputs, bias)?;
+        Ok(self.quantized_linear(parts, bias))
+    }
+
+    fn projections<const N: usize>(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: [usize; N],
+        bias: bool,
+    ) -> Result<[BaseLinear; N], WeightError> {
+        let whole: usize = outputs.iter().sum();
+        let Some(parts) = self.quantized(path, [inputs, whole])? else {
+            let linears = self.linears(path, inputs, outputs, bias)?;
+            return Ok(linears.map(BaseLinear::from));
+        };
+        let whole_bias = self.bias(path, whole, bias)?;
+        Ok(self.quantized_linears(&parts, outputs, whole_bias.as_ref()))
+    }
+
+    fn holds(&self, name: &str) -> bool {
+        self.source.names().any(|held| held == name)
+    }
+
+    fn stacked<const N: usize>(
+        &mut self,
+        name: &str,
+        expert: usize,
+        count: usize,
+        inputs: usize,
+        outputs: [usize; N],
+    ) -> Result<[BaseLinear; N], WeightError> {
+        let shape = [count, outputs.iter().sum(), inputs];
+        if let Some(whole) = self.source.take_slice_quantized(name, shape, expert)? {
+            self.check_quantized(name)?;
+            return Ok(self.quantized_linears(&whole, outputs, None));
+        }
+        let weight = self.source.take_slice_transposed(name, shape, expert, self.device)?;
+        let whole = Linear { weight: frozen(weight), bias: None };
+        Ok(match N {
+            1 => outputs.map(|_| whole.clone()),
+            _ => parts(&whole, outputs),
+        }
+        .map(BaseLinear::from))
     }
 
     fn embedding(
@@ -174,7 +327,7 @@ impl<'a> RandomParameters<'a> {
         Self { rng: ChaCha8Rng::seed_from_u64(seed), std, device }
     }
 
-    fn matrix(&mut self, rows: usize, columns: usize) -> Param<Tensor<2>> {
+    pub(crate) fn matrix(&mut self, rows: usize, columns: usize) -> Param<Tensor<2>> {
         let values = self.normal(rows * columns);
         self.parameter(values, [rows, columns])
     }

@@ -13,7 +13,9 @@ use model_zoo::{
     CausalLm, Decoder, DecoderConfig, Family, LoadOptions, PaddingSide, TokenInput, WeightDType,
     Windows,
 };
-use moe_adapter::{Adaptable, AdaptedLinear, Preset, TargetModules, attach};
+use moe_adapter::{
+    Adaptable, AdaptedLinear, Preset, TargetModules, adapter_state, attach, attach_saved,
+};
 use router::{RoutingTape, Site};
 
 const IDS: [i64; 12] = [1, 5, 9, 31, 7, 22, 8, 13, 17, 39, 4, 6];
@@ -31,9 +33,29 @@ fn family_config(family: Family) -> DecoderConfig {
     if traits.windows == Windows::Switched {
         config.full_attention_layers = vec![1];
     }
-    if traits.soft_caps {
+    if traits.query_scalar {
         config.query_pre_attn_scalar = Some(12.0);
+    }
+    if traits.attention_cap {
         config.attn_logit_softcapping = Some(5.0);
+    }
+    if traits.windows == Windows::SwitchedUnrotated {
+        config.unrotated_layers = vec![1];
+        config.full_attention_layers = vec![0];
+    }
+    if traits.partial_rotary {
+        config.rope.partial_rotary_factor = 0.75;
+    }
+    if traits.multipliers {
+        config.embedding_multiplier = 2.0;
+        config.attention_multiplier = Some(0.25);
+        config.residual_multiplier = 0.5;
+        config.logits_scaling = 1.5;
+    }
+    if let Some(sparse) = &mut config.sparse {
+        sparse.num_experts = 4;
+        sparse.num_experts_per_tok = 2;
+        sparse.moe_intermediate_size = if traits.experts.unwrap().own_keys { 20 } else { 36 };
     }
     config
 }
@@ -269,16 +291,28 @@ fn adapters_of_all_linears_start_as_the_base_model_in_every_family() {
             let base = logits(&model, &input(&IDS, 2), None);
             let mut adapter = Preset::LoramoePaper.config();
             adapter.target_modules = TargetModules::all_linear();
-            let adapted = attach(&mut model, &adapter, 0).unwrap();
             let names = config.target_modules();
-            assert_eq!(adapted, config.num_hidden_layers * names.len(), "{family}");
+            let experts = config.sparse.as_ref().map_or(1, |sparse| sparse.num_experts);
+            if experts > 1 {
+                let error = attach(&mut model, &adapter, 0).unwrap_err().to_string();
+                assert!(error.contains("is in an expert of the base model"), "{error}");
+                assert!(error.contains(r#"exclude_modules = ".*\\.experts\\..*""#), "{error}");
+                adapter.exclude_modules = Some(TargetModules::Pattern(r".*\.experts\..*".into()));
+                let count = attach(&mut model, &adapter, 0).unwrap();
+                assert_eq!(count, config.num_hidden_layers * 4, "{family}: attention");
+                adapter = Preset::Lora.config();
+                adapter.target_modules = TargetModules::all_linear();
+            }
+            let adapted = attach(&mut model, &adapter, 0).unwrap();
+            assert_eq!(adapted, config.num_hidden_layers * (4 + (names.len() - 4) * experts));
             assert_eq!(logits(&model, &input(&IDS, 2), None), base, "{family}");
             adapter.target_modules =
                 TargetModules::Names(names.iter().map(|name| name.to_string()).collect());
             assert_eq!(attach(&mut model, &adapter, 0).unwrap(), adapted, "{family}");
             let mut blocks = 0;
             model.visit_blocks(&mut |_, _, _| blocks += 1);
-            assert_eq!(blocks, if config.fused_projections { 0 } else { 2 }, "{family}");
+            let none = config.fused_projections || config.sparse.is_some();
+            assert_eq!(blocks, if none { 0 } else { 2 }, "{family}");
         }
     }
 }
@@ -296,6 +330,108 @@ fn bf16_weights_may_stay_bf16() {
     model.save(copy.path()).unwrap();
     let again = Base::load(copy.path(), &options, &Device::flex()).unwrap();
     assert_eq!(logits(&again, &reference.input(), None), found);
+}
+
+/// Matrices in a half type compute as the same numbers in f32 do.
+#[test]
+fn every_family_computes_with_matrices_in_half_types() {
+    let [folder, copy] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let options = LoadOptions { dtype: WeightDType::BF16, ..LoadOptions::default() };
+    for family in Family::ALL {
+        let random = Base::init_random(&family_config(family), 9, &Device::flex()).unwrap();
+        random.save(folder.path()).unwrap();
+        let half = Base::load(folder.path(), &options, &Device::flex()).unwrap();
+        half.save(copy.path()).unwrap();
+        let input = input(&IDS, 2);
+        let (found, expected) =
+            (logits(&half, &input, None), logits(&load(copy.path()), &input, None));
+        let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let error = largest_difference(&found, &expected) / largest;
+        assert!(error < 1e-5, "{family}: {error:e}");
+    }
+}
+
+#[test]
+fn an_expert_that_no_token_chose_computes_nothing() {
+    let config = family_config(Family::Qwen3Moe);
+    let model = Decoder::<AdaptedLinear>::init_random(&config, 3, &Device::flex()).unwrap();
+    let input = input(&IDS[..1], 1);
+    let mut tape = RoutingTape::measuring_inputs(input.context());
+    model.hidden_states(&input, None, &mut tape);
+    let experts = tape.input_moments().filter(|(site, _)| site.module.contains(".experts."));
+    let sizes: Vec<_> = experts.map(|(_, moment)| moment.dims()[0]).collect();
+    // Two of four experts in each of two layers, three linears each.
+    assert_eq!(sizes.len(), 12);
+    assert_eq!(sizes.iter().filter(|size| **size == 24).count(), 8);
+}
+
+#[test]
+fn a_head_that_is_tied_says_so_and_may_be_untied() {
+    let config = DecoderConfig { tie_word_embeddings: true, ..tiny_config() };
+    let mut model = Decoder::<AdaptedLinear>::init_random(&config, 5, &Device::flex()).unwrap();
+    let base = logits(&model, &input(&IDS, 2), None);
+    let mut adapter = Preset::Lora.config();
+    adapter.target_modules = TargetModules::all_linear();
+    for head in
+        [TargetModules::Names(vec!["lm_head".into()]), TargetModules::Pattern(".*lm_head".into())]
+    {
+        adapter.modules_to_save = Some(head);
+        let error = attach(&mut model, &adapter, 0).unwrap_err().to_string();
+        let expected = "`modules_to_save` names `lm_head`, which is tied: it has the weights of \
+                        `model.embed_tokens`";
+        assert!(error.contains(expected) && error.contains("untie_head = true"), "{error}");
+    }
+    adapter.modules_to_save = Some(TargetModules::Names(vec!["head".into()]));
+    let error = attach(&mut model, &adapter, 0).unwrap_err().to_string();
+    let expected = "[\"head\"] matches no module of the model; it has model.embed_tokens, \
+                    model.layers.*.input_layernorm, model.layers.*.mlp.down_proj, \
+                    model.layers.*.mlp.gate_proj, model.layers.*.mlp.up_proj, \
+                    model.layers.*.post_attention_layernorm, model.layers.*.self_attn.k_proj, \
+                    model.layers.*.self_attn.o_proj, model.layers.*.self_attn.q_proj, \
+                    model.layers.*.self_attn.v_proj, model.norm";
+    assert!(error.ends_with(expected), "{error}");
+
+    model.untie_head();
+    close(&logits(&model, &input(&IDS, 2), None), &base);
+    adapter.modules_to_save = Some(TargetModules::Names(vec!["lm_head".into()]));
+    attach(&mut model, &adapter, 0).unwrap();
+    // The saved adapter unties the head of its base.
+    let state = adapter_state(&model);
+    assert_eq!(state["lm_head.weight"].shape().as_slice(), [40, 24]);
+    let mut again = Decoder::<AdaptedLinear>::init_random(&config, 5, &Device::flex()).unwrap();
+    attach_saved(&mut again, &adapter, state, "state").unwrap();
+    assert!(again.lm_head.is_some() && !again.config().tie_word_embeddings);
+    close(&logits(&again, &input(&IDS, 2), None), &base);
+}
+
+/// As transformers does it: around the mean, by a hundred-thousandth of the spread.
+#[test]
+fn new_rows_of_embeddings_are_the_mean_of_the_old_ones() {
+    let device = Device::flex();
+    for tied in [true, false] {
+        let config = DecoderConfig { tie_word_embeddings: tied, ..tiny_config() };
+        let old = Base::init_random(&config, 5, &device).unwrap();
+        let mut model = old.clone();
+        model.resize_embeddings(43, 7);
+        model.resize_embeddings(30, 7);
+        assert_eq!((model.vocab_size(), model.config().parameter_count()), (43, count(&model).all));
+        let found = logits(&model, &input(&IDS, 1), None);
+        let expected = logits(&old, &input(&IDS, 1), None);
+        for (found, expected) in found.chunks(43).zip(expected.chunks(40)) {
+            close(&found[..40], expected);
+            let mean = expected.iter().sum::<f32>() / 40.0;
+            for new in &found[40..] {
+                assert!((new - mean).abs() < 1e-3 && *new != mean, "{new} {mean}");
+            }
+        }
+        let rows = model.model.embed_tokens.weight.val();
+        let mean = old.model.embed_tokens.weight.val().mean_dim(0);
+        let spread = (rows.narrow(0, 40, 3) - mean).abs().max().into_scalar::<f32>();
+        assert!(spread > 0.0 && spread < 5e-5, "{spread:e}");
+        let mut again = old.clone();
+        again.resize_embeddings(43, 7);
+        assert_eq!(logits(&again, &input(&IDS, 1), None), found);
+    }
 }
 
 #[test]

@@ -7,7 +7,6 @@ mod encoder;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use encoder::{
     Parameters, Reference, Tensors, golden, logits, relative_error, tensors, values, write_folder,
@@ -18,12 +17,13 @@ use model_zoo::{
     LoadOptions, ModelError, PaddingSide, ProblemType, RobertaClassifier, RobertaConfig,
     SequenceClassifier, TokenInput, VitClassifier, WeightDType, WeightError,
 };
+use moe_adapter::BaseLinear;
 use moe_adapter::{Adaptable, AdaptedLinear, AdaptedProjection, Preset, TargetModules, attach};
 use router::RoutingTape;
 use safetensors::Dtype;
 
-type Roberta = RobertaClassifier<Linear>;
-type Vit = VitClassifier<Linear>;
+type Roberta = RobertaClassifier<BaseLinear>;
+type Vit = VitClassifier<BaseLinear>;
 
 fn options() -> LoadOptions {
     LoadOptions::default()
@@ -61,10 +61,10 @@ fn saved_folders_have_the_names_and_bits_of_those_loaded() {
     assert_eq!(weights(path), weights(&golden("vit_cls")));
     assert_eq!(Vit::load(path, &options(), &device).unwrap().config(), vit.config());
 
-    let clip = ClipVision::<Linear>::load(golden("clip_vision"), &options(), &device).unwrap();
+    let clip = ClipVision::<BaseLinear>::load(golden("clip_vision"), &options(), &device).unwrap();
     clip.save(path).unwrap();
     assert_eq!(weights(path), weights(&golden("clip_vision")));
-    let again = ClipVision::<Linear>::load(path, &options(), &device).unwrap();
+    let again = ClipVision::<BaseLinear>::load(path, &options(), &device).unwrap();
     assert_eq!(again.config(), clip.config());
 }
 
@@ -79,13 +79,13 @@ fn random_models_survive_their_files() {
     assert_eq!(logits(&again, &input), logits(&model, &input));
     assert_eq!(again.task().labels, ["no", "yes", "perhaps"]);
 
-    let config = ClipVision::<Linear>::load(golden("clip_vision"), &options(), &device);
+    let config = ClipVision::<BaseLinear>::load(golden("clip_vision"), &options(), &device);
     let config = config.unwrap().config().clone();
     let task = ClassificationTask::new(["cat", "dog"]);
-    let model = ClipClassifier::<Linear>::init_random(&config, &task, 5, &device).unwrap();
+    let model = ClipClassifier::<BaseLinear>::init_random(&config, &task, 5, &device).unwrap();
     model.save(path).unwrap();
     let images = Reference::read("clip_vision").images();
-    let again = ClipClassifier::<Linear>::load(path, &options(), &device).unwrap();
+    let again = ClipClassifier::<BaseLinear>::load(path, &options(), &device).unwrap();
     assert_eq!(logits(&again, &images), logits(&model, &images));
     assert_eq!((again.task(), again.config()), (&task, &config));
 }
@@ -118,7 +118,7 @@ fn every_random_weight_gets_a_gradient() {
     let mut tape = RoutingTape::new(model.context(&input));
     let gradients = model.logits(&input, &mut tape).square().mean().backward();
     model.visit_projections(&mut |path, _, linear| {
-        let gradient = linear.weight.val().grad(&gradients).unwrap_or_else(|| panic!("{path}"));
+        let gradient = linear.weight().grad(&gradients).unwrap_or_else(|| panic!("{path}"));
         let size: f32 = gradient.abs().max().into_scalar();
         assert!(size > 0.0 && size.is_finite(), "{path}: {size}");
     });
@@ -229,13 +229,19 @@ fn the_vision_tower_is_taken_out_of_all_of_clip() {
     });
     let images = Reference::read("clip_vision").images();
     let embeds = |folder: &Path| {
-        let model = ClipVision::<Linear>::load(folder, &options(), &device).unwrap();
+        let model = ClipVision::<BaseLinear>::load(folder, &options(), &device).unwrap();
         let mut tape = RoutingTape::new(model.context(&images));
         values(model.forward(&images, &mut tape).image_embeds)
     };
     assert_eq!(embeds(folder.path()), embeds(&source));
     let classifier = |folder: &Path| {
-        ClipClassifier::<Linear>::load_with_new_head(folder, two_labels(), 7, &options(), &device)
+        ClipClassifier::<BaseLinear>::load_with_new_head(
+            folder,
+            two_labels(),
+            7,
+            &options(),
+            &device,
+        )
     };
     let found = logits(&classifier(folder.path()).unwrap(), &images);
     assert_eq!(found, logits(&classifier(&source).unwrap(), &images));
@@ -383,7 +389,8 @@ fn projections_have_the_paths_of_checkpoints_in_the_order_of_the_forward_pass() 
     let modules = bert(&names("attention"));
     let modules = modules.each_ref().map(String::as_str);
     expect(paths(&mut vit), "vit_cls", "vit.encoder.layer", modules);
-    let mut clip = ClipVision::<Linear>::load(golden("clip_vision"), &options(), &device).unwrap();
+    let mut clip =
+        ClipVision::<BaseLinear>::load(golden("clip_vision"), &options(), &device).unwrap();
     let modules = [
         "self_attn.q_proj",
         "self_attn.k_proj",

@@ -8,13 +8,13 @@ mod encoder;
 
 use std::path::{Path, PathBuf};
 
-use burn::nn::Linear;
 use device::{device, tolerance};
 use encoder::{Parameters, Reference, golden, logits, relative_error, values};
 use model_zoo::{
     ClassificationTask, Classifier, ClipClassifier, ClipVision, ClipVisionConfig, LoadOptions,
     ProblemType, RobertaClassifier, RobertaConfig, VitClassifier,
 };
+use moe_adapter::BaseLinear;
 use router::RoutingTape;
 
 fn close(name: &str, error: f32) {
@@ -26,7 +26,7 @@ fn close(name: &str, error: f32) {
 fn roberta_with_padding_matches_transformers() {
     let folder = golden("roberta_cls");
     let options = LoadOptions::default();
-    let model = RobertaClassifier::<Linear>::load(folder, &options, &device()).unwrap();
+    let model = RobertaClassifier::<BaseLinear>::load(folder, &options, &device()).unwrap();
     let reference = Reference::read("roberta_cls");
     let input = reference.tokens_on(&device());
     let found = model.logits(&input, &mut RoutingTape::new(model.context(&input)));
@@ -39,7 +39,7 @@ fn roberta_with_padding_matches_transformers() {
 #[test]
 fn vit_matches_transformers() {
     let (folder, options) = (golden("vit_cls"), LoadOptions::default());
-    let model = VitClassifier::<Linear>::load(folder, &options, &device()).unwrap();
+    let model = VitClassifier::<BaseLinear>::load(folder, &options, &device()).unwrap();
     let reference = Reference::read("vit_cls");
     let input = reference.images_on(&device());
     let found = model.logits(&input, &mut RoutingTape::new(model.context(&input)));
@@ -50,7 +50,7 @@ fn vit_matches_transformers() {
 #[test]
 fn the_vision_tower_of_clip_matches_transformers() {
     let (folder, options) = (golden("clip_vision"), LoadOptions::default());
-    let model = ClipVision::<Linear>::load(folder, &options, &device()).unwrap();
+    let model = ClipVision::<BaseLinear>::load(folder, &options, &device()).unwrap();
     let reference = Reference::read("clip_vision");
     let input = reference.images_on(&device());
     let found = model.forward(&input, &mut RoutingTape::new(model.context(&input)));
@@ -64,7 +64,7 @@ fn the_vision_tower_of_clip_matches_transformers() {
 #[test]
 fn the_head_on_clip_reads_the_mean_of_the_patches() {
     let (task, options) = (ClassificationTask::with_num_labels(5), LoadOptions::default());
-    let model = ClipClassifier::<Linear>::load_with_new_head(
+    let model = ClipClassifier::<BaseLinear>::load_with_new_head(
         golden("clip_vision"),
         task,
         3,

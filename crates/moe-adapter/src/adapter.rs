@@ -1,7 +1,6 @@
 use burn::module::Module;
-use burn::nn::Linear;
 use burn::tensor::Tensor;
-use lora_expert::{AnyBank, ExpertBank};
+use lora_expert::{AnyBank, BaseLinear, ExpertBank};
 use router::{AnyRouter, Router, RoutingTape, Site};
 
 use crate::StartFactors;
@@ -40,7 +39,7 @@ impl<R: Router, E: ExpertBank> MoeAdapter<R, E> {
     /// - result: `[batch_size, seq_len, out_features]`
     pub fn forward(
         &self,
-        base: &Linear,
+        base: &BaseLinear,
         x: Tensor<3>,
         site: Site,
         tape: &mut RoutingTape,

@@ -1,11 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::nn::Linear;
 use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use router::Site;
-use svd_init::{BankShape, LayerStatistics, SvdCache, decompose_all};
+use svd_init::{BankShape, ExpertInit, LayerStatistics, SvdCache, decompose_all};
 
 use crate::ids::with_stable_ids;
 use crate::select::{Selection, select};
@@ -13,7 +12,8 @@ use crate::state::{START, check_state, replace_state};
 use crate::trainable::unfreeze;
 use crate::{
     Adaptable, AdaptedLinear, AdaptedProjection, AdapterConfig, AdapterError, AdapterState,
-    LayerSizes, LayersToTransform, Projection, RouterScope, TargetModules, adapter_state,
+    BaseLinear, LayerSizes, LayersToTransform, Projection, RouterScope, TargetModules,
+    adapter_state,
 };
 
 /// Puts adapters on a model: `build` makes the adapter of each targeted linear from its path, its
@@ -36,7 +36,7 @@ pub fn adapt<M, F>(
 where
     M: Adaptable,
     M::Projection: AdaptedProjection,
-    F: FnMut(&str, Site, &Linear) -> Result<Built<M>, AdapterError>,
+    F: FnMut(&str, Site, &BaseLinear) -> Result<Built<M>, AdapterError>,
 {
     let selection = select(model, targets, None, layers)?;
     adapt_selected(model, &selection.paths, build)
@@ -50,7 +50,7 @@ fn adapt_selected<M, F>(
 where
     M: Adaptable,
     M::Projection: AdaptedProjection,
-    F: FnMut(&str, Site, &Linear) -> Result<Built<M>, AdapterError>,
+    F: FnMut(&str, Site, &BaseLinear) -> Result<Built<M>, AdapterError>,
 {
     let mut built = Vec::with_capacity(selected.len());
     let mut failed = None;
@@ -135,22 +135,34 @@ where
 {
     let AttachOptions { seed, mut statistics, svd_cache, progress } = options;
     let plan = Plan::new(model, config)?;
+    let mut paths: Vec<String> = Vec::new();
     let mut jobs: Vec<(Tensor<2>, BankShape)> = Vec::new();
+    let mut failed = None;
     model.visit_projections(&mut |path, _, projection| {
-        if let Some(sizes) = plan.sizes.get(path) {
-            let weight = projection.linear().weight.val();
-            let shape = config.bank_shape(sizes, weight.dims());
-            jobs.push((weight, shape));
+        let Some(sizes) = plan.sizes.get(path) else { return };
+        let base = projection.linear();
+        let shape = config.bank_shape(sizes, base.dims());
+        match config.init.triplets(&shape) {
+            Ok(None) => {}
+            // A quantised weight is made dense only here.
+            Ok(Some(_)) => {
+                paths.push(path.to_owned());
+                jobs.push((base.weight(), shape));
+            }
+            Err(error) => failed = Some(error),
         }
     });
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
     let silent = |_: usize, _: usize| {};
     let prepared = decompose_all(&config.init, &jobs, svd_cache, progress.unwrap_or(&silent))?;
     drop(jobs);
-    let mut prepared = prepared.into_iter();
+    let mut prepared: BTreeMap<_, _> = paths.into_iter().zip(prepared).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     plan.apply(model, config, &mut rng, |path, sizes, linear, rng| {
         let mut statistics = statistics.remove(path).unwrap_or_default();
-        statistics.triplets = prepared.next().flatten();
+        statistics.triplets = prepared.remove(path).flatten();
         config.init_adapter(linear, sizes, path, &statistics, rng)
     })
 }
@@ -178,6 +190,7 @@ where
         state.extend(repeated_start(model, config, origin)?);
     }
     let mut loaded = model.clone();
+    loaded.fit(&state);
     let plan = Plan::new(&loaded, config)?;
     plan.check_factors(config, &state, origin)?;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
@@ -191,17 +204,16 @@ where
     loaded.visit_projections_mut(&mut |path, _, projection| {
         let start = projection.adapter().and_then(|adapter| adapter.start.clone());
         let Some(start) = start else { return };
-        let base = projection.linear().weight.val();
+        let base = projection.linear().weight();
         if !start.fits(&base) {
             other_base.get_or_insert_with(|| path.to_owned());
             return;
         }
-        let residual = start.residual(base);
+        projection.replace_weight(start.residual(base));
         if let Some(mut adapter) = projection.replace_adapter(None) {
-            adapter.experts.rebase(&residual);
+            adapter.experts.rebase(&projection.linear().weight());
             projection.replace_adapter(Some(adapter));
         }
-        projection.replace_weight(residual);
     });
     if let Some(path) = other_base {
         return Err(AdapterError::OtherBase { origin: origin.into(), path });
@@ -249,15 +261,15 @@ where
 }
 
 /// Which linears of a model get what.
-struct Plan {
+pub(crate) struct Plan {
     /// The sizes of the adapter of each linear, by path.
-    sizes: BTreeMap<String, LayerSizes>,
+    pub(crate) sizes: BTreeMap<String, LayerSizes>,
     /// The blocks that get a router, with its sizes.
-    blocks: BTreeMap<String, LayerSizes>,
+    pub(crate) blocks: BTreeMap<String, LayerSizes>,
 }
 
 impl Plan {
-    fn new<M>(model: &M, config: &AdapterConfig) -> Result<Self, AdapterError>
+    pub(crate) fn new<M>(model: &M, config: &AdapterConfig) -> Result<Self, AdapterError>
     where
         M: Adaptable<Projection = AdaptedLinear>,
     {
@@ -282,6 +294,13 @@ impl Plan {
         });
         if let Some(error) = failed {
             return Err(error);
+        }
+        let routed = |(path, sizes): (&String, &LayerSizes)| {
+            let routed = sizes.routed_experts() > 1 && sizes.routes;
+            (routed && model.is_of_expert(path)).then(|| path.clone())
+        };
+        if let Some(path) = sizes.iter().find_map(routed) {
+            return Err(AdapterError::RoutedExpert { path });
         }
         let mut blocks = BTreeMap::new();
         if config.router_scope == RouterScope::FeedForward {
@@ -350,7 +369,7 @@ impl Plan {
         mut build: impl FnMut(
             &str,
             &LayerSizes,
-            &Linear,
+            &BaseLinear,
             &mut ChaCha8Rng,
         ) -> Result<crate::BuiltAdapter, AdapterError>,
     ) -> Result<usize, AdapterError>
@@ -365,8 +384,8 @@ impl Plan {
         let mut failed = None;
         adapted.visit_blocks_mut(&mut |path, _, block| {
             if let Some(sizes) = self.blocks.get(path) {
-                let weight = block.gate_proj.linear().weight.val();
-                match config.init_router(weight.dims()[0], sizes, &weight, rng) {
+                let base = block.gate_proj.linear();
+                match config.init_router(base.dims()[0], sizes, &base.device(), rng) {
                     Ok(router) => block.router = Some(with_stable_ids(router, path)),
                     Err(error) => failed = Some(error),
                 }
@@ -376,7 +395,9 @@ impl Plan {
             return Err(error);
         }
         let is_adapted = |path: &str| self.sizes.contains_key(path);
-        unfreeze(&mut adapted, config.modules_to_save.as_ref(), config.bias, &is_adapted)?;
+        let tied = adapted.tied_modules();
+        let modules = config.modules_to_save.as_ref();
+        unfreeze(&mut adapted, modules, config.bias, &is_adapted, &tied)?;
         *model = adapted;
         Ok(count)
     }

@@ -1,6 +1,5 @@
-use burn::nn::Linear;
-use burn::tensor::Tensor;
-use lora_expert::{AnyBank, Factors};
+use burn::tensor::{Device, Tensor};
+use lora_expert::{AnyBank, BaseLinear, Factors};
 use rand::Rng;
 use router::{AnyRouter, RouterShape};
 use svd_init::{ExpertInit, ExpertStart, LayerStatistics, LoraInit};
@@ -21,13 +20,13 @@ impl AdapterConfig {
     /// [`AdapterError`] when a part of the configuration does not fit the linear.
     pub fn init_adapter(
         &self,
-        linear: &Linear,
+        linear: &BaseLinear,
         sizes: &LayerSizes,
         path: &str,
         statistics: &LayerStatistics,
         rng: &mut dyn Rng,
     ) -> Result<BuiltAdapter, AdapterError> {
-        let weight = linear.weight.val();
+        let weight = linear.weight();
         let shape = self.bank_shape(sizes, weight.dims());
         let Some((in_a, in_b)) = self.experts.factors(shape.num_experts) else {
             return self.assemble(&weight, sizes, shape.scaling, path, None, rng);
@@ -43,7 +42,8 @@ impl AdapterConfig {
         let factors =
             start.residual_coefficient.map(|c| taken_out(&start, c, shape.scaling, &weight));
         let residual = factors.as_ref().map(|factors| factors.residual(weight.clone()));
-        let seen = residual.clone().unwrap_or(weight);
+        // A quantised linear holds what is left only nearly.
+        let seen = residual.clone().map_or(weight, |weight| linear.with_weight(weight).weight());
         let (mut adapter, _) =
             self.assemble(&seen, sizes, shape.scaling, path, Some(start), rng)?;
         adapter.start = factors;
@@ -54,13 +54,13 @@ impl AdapterConfig {
     /// the start is not repeated.
     pub(crate) fn placeholder(
         &self,
-        linear: &Linear,
+        linear: &BaseLinear,
         sizes: &LayerSizes,
         path: &str,
         state: &AdapterState,
         rng: &mut dyn Rng,
     ) -> Result<MoeAdapter, AdapterError> {
-        let weight = linear.weight.val();
+        let weight = linear.weight();
         let shape = self.bank_shape(sizes, weight.dims());
         let start = match self.experts.factors(shape.num_experts) {
             None => None,
@@ -105,7 +105,7 @@ impl AdapterConfig {
         let experts: AnyBank = self.experts.init(&options, factors, weight)?;
         let routed = sizes.routed_experts() > 1 && sizes.routes;
         let router = match routed {
-            true => Some(self.init_router(weight.dims()[0], sizes, weight, rng)?),
+            true => Some(self.init_router(weight.dims()[0], sizes, &weight.device(), rng)?),
             false => None,
         };
         Ok((MoeAdapter { router, experts, start: None }, None))
@@ -116,14 +116,13 @@ impl AdapterConfig {
         &self,
         hidden_size: usize,
         sizes: &LayerSizes,
-        weight: &Tensor<2>,
+        device: &Device,
         rng: &mut dyn Rng,
     ) -> Result<AnyRouter, AdapterError> {
         let shape = RouterShape::new(hidden_size, sizes.routed_experts())
             .with_identity_experts(sizes.identity_experts);
-        let device = weight.device();
         let by_layer = sizes.top_k.and_then(|k| self.router.with_top_k(k));
-        Ok(by_layer.as_ref().unwrap_or(&self.router).init(&shape, rng, &device)?)
+        Ok(by_layer.as_ref().unwrap_or(&self.router).init(&shape, rng, device)?)
     }
 }
 

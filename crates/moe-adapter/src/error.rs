@@ -81,15 +81,46 @@ pub enum AdapterError {
          a factor cannot restore; use `init = {{ type = \"lora\" }}`"
     )]
     SharedFactors,
+    /// A mixture on what sees only some of the tokens.
+    #[error(
+        "adapter: `{path}` is in an expert of the base model, whose linears take single adapters \
+         and no mixture; set `num_experts = 1`, or leave them out of `target_modules` \
+         (`exclude_modules = \".*\\\\.experts\\\\..*\"`)"
+    )]
+    RoutedExpert {
+        /// The linear.
+        path: String,
+    },
     /// Modules that the model does not have.
     #[error(
-        "adapter: `modules_to_save` {targets} matches no module of the model; it has {available}, …"
+        "adapter: `modules_to_save` {targets} matches no module of the model; it has {available}"
     )]
     ModulesToSave {
         /// What matched nothing.
         targets: String,
-        /// Some of the names that the model has.
+        /// The names that the model has, with a star for numbers.
         available: String,
+    },
+    /// A module without weights of its own.
+    #[error(
+        "adapter: `modules_to_save` names `{module}`, which is tied: it has the weights of `{owner}`; \
+         name that one to train both, or give `{module}` weights of its own with \
+         `untie_head = true` under `[model]`"
+    )]
+    TiedModule {
+        /// What was named.
+        module: String,
+        /// The module that has the weights.
+        owner: String,
+    },
+    /// A weight that is to be trained, or whose gradient is asked for, is held in a few bits.
+    #[error(
+        "adapter: the weight of `{path}` is quantised, so it has no gradient; take the model \
+         without `quantization`"
+    )]
+    Quantized {
+        /// The path of the linear.
+        path: String,
     },
     /// The adapter was started from the weights of another model.
     #[error(

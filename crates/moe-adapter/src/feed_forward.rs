@@ -200,8 +200,7 @@ fn sum(total: Option<Tensor<2>>, term: Tensor<2>) -> Tensor<2> {
 
 /// What the frozen linear gives.
 fn base_output<P: Projection>(projection: &P, x: Tensor<2>) -> Tensor<2> {
-    let base = projection.linear();
-    fused_ops::linear(x, base.weight.val(), base.bias.as_ref().map(|bias| bias.val()))
+    projection.linear().forward(x)
 }
 
 /// The output of the frozen linear with the updates of the chosen experts added.

@@ -1,8 +1,6 @@
-use burn::module::{Module, Param};
-use burn::nn::Linear;
+use burn::module::Module;
 use burn::tensor::Tensor;
-use fused_ops::linear;
-use lora_expert::{AnyBank, ExpertBank};
+use lora_expert::{AnyBank, BaseLinear, ExpertBank};
 use router::{AnyRouter, Reach, Router, RoutingTape, Site};
 
 use crate::{AdaptedProjection, MoeAdapter, Projection};
@@ -12,7 +10,7 @@ use crate::{AdaptedProjection, MoeAdapter, Projection};
 /// Without an adapter it is the linear and costs nothing more.
 #[derive(Module, Debug)]
 pub struct AdaptedLinear<R: Router = AnyRouter, E: ExpertBank = AnyBank> {
-    base: Linear,
+    base: BaseLinear,
     adapter: Option<MoeAdapter<R, E>>,
 }
 
@@ -20,11 +18,11 @@ impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
     type Router = R;
     type Experts = E;
 
-    fn from_linear(linear: Linear) -> Self {
-        Self { base: linear, adapter: None }
+    fn from_linear(linear: impl Into<BaseLinear>) -> Self {
+        Self { base: linear.into(), adapter: None }
     }
 
-    fn linear(&self) -> &Linear {
+    fn linear(&self) -> &BaseLinear {
         &self.base
     }
 
@@ -40,10 +38,7 @@ impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
     fn forward(&self, x: Tensor<3>, site: Site, tape: &mut RoutingTape) -> Tensor<3> {
         tape.observe(site, &x);
         match &self.adapter {
-            None => {
-                let bias = self.base.bias.as_ref().map(|bias| bias.val());
-                linear(x, self.base.weight.val(), bias)
-            }
+            None => self.base.forward(x),
             Some(adapter) => adapter.forward(&self.base, x, site, tape),
         }
     }
@@ -51,8 +46,8 @@ impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
 
 impl<R: Router, E: ExpertBank> AdaptedLinear<R, E> {
     /// Replaces the frozen linear, as by what an adapter was merged into. The new one is frozen too.
-    pub fn replace_linear(&mut self, linear: Linear) {
-        self.base = linear.no_grad();
+    pub fn replace_linear(&mut self, linear: impl Into<BaseLinear>) {
+        self.base = linear.into().no_grad();
     }
 }
 
@@ -68,6 +63,6 @@ impl<R: Router, E: ExpertBank> AdaptedProjection for AdaptedLinear<R, E> {
     }
 
     fn replace_weight(&mut self, weight: Tensor<2>) {
-        self.base.weight = Param::from_tensor(weight).no_grad();
+        self.base = self.base.with_weight(weight);
     }
 }

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 
 use crate::state::disk_name;
-use crate::trainable::is_unnamed;
+use crate::trainable::{is_adapter, is_unnamed};
 
 /// The names of the parameters of a model, by their identities: those of adapters and routers as in
 /// [`adapter_state`](crate::adapter_state), all others as Hugging Face checkpoints name them.
@@ -40,9 +40,7 @@ impl Names {
 
 impl ModuleVisitor for Names {
     fn enter_module(&mut self, name: &str, container: &str) {
-        let adapter = (container, name) == ("Struct:AdaptedLinear", "adapter");
-        let router = (container, name) == ("Struct:GatedFeedForward", "router");
-        if adapter || router {
+        if is_adapter((container, name)) {
             self.adapter = Some(self.segments.len());
         }
         self.segments.push(if is_unnamed(container, name) {

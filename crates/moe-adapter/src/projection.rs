@@ -1,15 +1,14 @@
 use burn::module::{Module, ModuleDisplay};
-use burn::nn::Linear;
 use burn::tensor::Tensor;
-use lora_expert::{AnyBank, ExpertBank};
+use lora_expert::{AnyBank, BaseLinear, ExpertBank};
 use router::{AnyRouter, Reach, Router, RoutingTape, Site};
 
-use crate::GatedFeedForward;
+use crate::{AdapterState, GatedFeedForward};
 
 /// A layer that a model calls where it would call a linear.
 ///
-/// Models are generic over it, so the trainable model is the same type as the base model. Burn's
-/// own [`Linear`] is one (a model that cannot be adapted), and
+/// Models are generic over it, so the trainable model is the same type as the base model.
+/// [`BaseLinear`] is one (a model that cannot be adapted), and
 /// [`AdaptedLinear`](crate::AdaptedLinear) is the default.
 pub trait Projection: Module + ModuleDisplay {
     /// What mixes its experts, and those of a whole feed-forward block.
@@ -18,10 +17,10 @@ pub trait Projection: Module + ModuleDisplay {
     type Experts: ExpertBank;
 
     /// Takes over a linear of the base model.
-    fn from_linear(linear: Linear) -> Self;
+    fn from_linear(linear: impl Into<BaseLinear>) -> Self;
 
     /// The linear of the base model.
-    fn linear(&self) -> &Linear;
+    fn linear(&self) -> &BaseLinear;
 
     /// Its experts, where it has any.
     fn experts(&self) -> Option<&Self::Experts> {
@@ -42,20 +41,20 @@ pub trait Projection: Module + ModuleDisplay {
     fn forward(&self, x: Tensor<3>, site: Site, tape: &mut RoutingTape) -> Tensor<3>;
 }
 
-impl Projection for Linear {
+impl Projection for BaseLinear {
     type Router = AnyRouter;
     type Experts = AnyBank;
 
-    fn from_linear(linear: Linear) -> Self {
-        linear
+    fn from_linear(linear: impl Into<BaseLinear>) -> Self {
+        linear.into()
     }
 
-    fn linear(&self) -> &Linear {
+    fn linear(&self) -> &BaseLinear {
         self
     }
 
     fn forward(&self, x: Tensor<3>, _site: Site, _tape: &mut RoutingTape) -> Tensor<3> {
-        fused_ops::linear(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()))
+        BaseLinear::forward(self, x)
     }
 }
 
@@ -92,6 +91,25 @@ pub trait Adaptable: Module + ModuleDisplay {
         None
     }
 
+    /// Whether a projection is in an expert of a base model that is itself a mixture. It sees only
+    /// the tokens of its expert, so that its adapter can have no router. Default: none is.
+    fn is_of_expert(&self, path: &str) -> bool {
+        let _ = path;
+        false
+    }
+
+    /// Modules without weights of their own, with those that have them, as in `lm_head` and
+    /// `model.embed_tokens`. Default: none.
+    fn tied_modules(&self) -> Vec<(&'static str, &'static str)> {
+        Vec::new()
+    }
+
+    /// Gives whole modules the shapes that they have in a saved adapter, where the model knows how:
+    /// embeddings with more rows, a head with weights of its own. Default: nothing.
+    fn fit(&mut self, state: &AdapterState) {
+        let _ = state;
+    }
+
     /// Visits every feed-forward block that can have one router for all its projections, with its
     /// path, as in `model.layers.0.mlp`. Default: the model has none.
     fn visit_blocks(&self, visit: &mut BlockVisitor<'_, Self::Projection>) {
@@ -115,6 +133,7 @@ pub trait AdaptedProjection: Projection {
     /// Gives it an adapter, or takes it away, and returns the one that was there.
     fn replace_adapter(&mut self, adapter: Option<Self::Adapter>) -> Option<Self::Adapter>;
 
-    /// Replaces the weight of the frozen linear, `[in_features, out_features]`.
+    /// Replaces the weight of the frozen linear, `[in_features, out_features]`; a quantised linear
+    /// quantises it.
     fn replace_weight(&mut self, weight: Tensor<2>);
 }

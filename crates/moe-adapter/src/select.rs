@@ -26,7 +26,7 @@ pub(crate) fn select<M: Adaptable>(
     let mut num_layers = 0;
     model.visit_projections(&mut |path, site: Site, _| {
         num_layers = num_layers.max(site.layer + 1);
-        available.insert(site.module);
+        available.insert(without_numbers(site.module));
         let in_layer = layers.is_none_or(|layers| layers.indices().contains(&site.layer));
         let excluded = excluded.as_ref().is_some_and(|excluded| excluded.is_match(path));
         if in_layer && matcher.matches(path) && !excluded {
@@ -45,4 +45,11 @@ pub(crate) fn select<M: Adaptable>(
         return Err(AdapterError::TargetNotFound { targets, available: available.join(", ") });
     }
     Ok(Selection { paths, num_layers })
+}
+
+/// A path with a star for each number, so that layers and experts are one name.
+pub(crate) fn without_numbers(module: &str) -> String {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let parts = module.split('.').map(|part| if is_number(part) { "*" } else { part });
+    parts.collect::<Vec<_>>().join(".")
 }

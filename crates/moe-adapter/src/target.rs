@@ -124,7 +124,7 @@ fn enclosing(path: &str) -> impl Iterator<Item = &str> {
     ends.map(move |end| &path[..end])
 }
 
-fn ends_with(path: &str, name: &str) -> bool {
+pub(crate) fn ends_with(path: &str, name: &str) -> bool {
     path.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 

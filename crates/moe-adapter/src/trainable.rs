@@ -3,32 +3,43 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData};
 
+use crate::select::without_numbers;
 use crate::state::check_state;
-use crate::target::Matcher;
+use crate::target::{Matcher, ends_with};
 use crate::{AdapterError, BiasTraining, TargetModules};
 
 /// Follows a traversal of a whole model and names its parameters as Hugging Face checkpoints do.
 ///
 /// The modules of a model are named so already, but for what [`is_unnamed`].
 #[derive(Default)]
-struct ModelPath {
+pub(crate) struct ModelPath {
     names: Vec<String>,
+    /// The names that the modules have in code.
+    steps: Vec<String>,
     containers: Vec<String>,
 }
 
 impl ModelPath {
-    fn enter(&mut self, name: &str, container: &str) {
+    /// Whether what is visited belongs to an adapter or a router, and not to the base model.
+    fn in_adapter(&self) -> bool {
+        let steps = self.containers.iter().zip(&self.steps);
+        steps.map(|(container, step)| (container.as_str(), step.as_str())).any(is_adapter)
+    }
+
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
+        self.steps.push(name.to_owned());
         self.names.push(if is_unnamed(container, name) { String::new() } else { name.to_owned() });
         self.containers.push(container.to_owned());
     }
 
-    fn exit(&mut self) {
+    pub(crate) fn exit(&mut self) {
         self.names.pop();
+        self.steps.pop();
         self.containers.pop();
     }
 
     /// The path of the module that holds the parameter, and the parameter's name in it.
-    fn split(&self) -> (String, &str) {
+    pub(crate) fn split(&self) -> (String, &str) {
         let (last, rest) = match self.names.split_last() {
             Some((last, rest)) => (last.as_str(), rest),
             None => ("", &[][..]),
@@ -57,6 +68,11 @@ pub(crate) fn is_unnamed(container: &str, name: &str) -> bool {
             (container, name),
             ("Struct:AdaptedLinear", "base" | "adapter") | ("Struct:Attention", "qkv")
         )
+}
+
+/// Whether a step of a traversal leads from the base model into what is trained on it.
+pub(crate) fn is_adapter(step: (&str, &str)) -> bool {
+    matches!(step, ("Struct:AdaptedLinear", "adapter") | ("Struct:GatedFeedForward", "router"))
 }
 
 /// Whether a parameter is to be trained, on or off an autodiff device.
@@ -91,18 +107,27 @@ pub(crate) fn unfreeze<M: Module>(
     modules: Option<&TargetModules>,
     bias: BiasTraining,
     adapted: &dyn Fn(&str) -> bool,
+    tied: &[(&str, &str)],
 ) -> Result<usize, AdapterError> {
     struct Unfreeze<'a> {
         path: ModelPath,
         matcher: Option<Matcher>,
         bias: BiasTraining,
         adapted: &'a dyn Fn(&str) -> bool,
-        available: Vec<String>,
+        available: BTreeSet<String>,
         count: usize,
+        quantized: Option<String>,
     }
     impl ModuleMapper for Unfreeze<'_> {
         fn enter_module(&mut self, name: &str, container: &str) {
             self.path.enter(name, container);
+            let (module, inner) = self.path.split();
+            if container == "Struct:QuantizedLinear"
+                && inner == "matrix"
+                && self.matcher.as_ref().is_some_and(|m| m.is_match_within(&module))
+            {
+                self.quantized.get_or_insert(module);
+            }
         }
         fn exit_module(&mut self, _name: &str, _container: &str) {
             self.path.exit();
@@ -116,8 +141,8 @@ pub(crate) fn unfreeze<M: Module>(
                     BiasTraining::LoraOnly => (self.adapted)(&module),
                 };
             let whole = self.matcher.as_mut().is_some_and(|m| m.matches_within(&module));
-            if !self.available.contains(&module) {
-                self.available.push(module);
+            if !self.path.in_adapter() {
+                self.available.insert(without_numbers(&module));
             }
             if of_bias || whole {
                 self.count += 1;
@@ -129,12 +154,27 @@ pub(crate) fn unfreeze<M: Module>(
     }
     let matcher = modules.map(TargetModules::matcher).transpose()?;
     let (path, count) = (ModelPath::default(), 0);
-    let mut mapper = Unfreeze { path, matcher, bias, adapted, available: Vec::new(), count };
+    let available = BTreeSet::new();
+    let mut mapper = Unfreeze { path, matcher, bias, adapted, available, count, quantized: None };
     let changed = model.clone().map(&mut mapper);
+    if let Some(path) = mapper.quantized {
+        return Err(AdapterError::Quantized { path });
+    }
     let unused = mapper.matcher.as_ref().map(Matcher::unused).unwrap_or_default();
     if !unused.is_empty() || (modules.is_some() && mapper.count == 0) {
-        let targets = format!("{unused:?}");
-        let available: Vec<_> = mapper.available.iter().take(12).cloned().collect();
+        let missed = |path: &str| match modules {
+            Some(TargetModules::Names(_)) => unused.iter().any(|name| ends_with(path, name)),
+            _ => mapper.matcher.as_ref().is_some_and(|matcher| matcher.is_match(path)),
+        };
+        if let Some((module, owner)) = tied.iter().find(|(module, _)| missed(module)) {
+            let [module, owner] = [*module, *owner].map(str::to_owned);
+            return Err(AdapterError::TiedModule { module, owner });
+        }
+        let targets = match modules {
+            Some(TargetModules::Pattern(pattern)) => format!("{pattern:?}"),
+            _ => format!("{unused:?}"),
+        };
+        let available: Vec<_> = mapper.available.into_iter().collect();
         return Err(AdapterError::ModulesToSave { targets, available: available.join(", ") });
     }
     *model = changed;

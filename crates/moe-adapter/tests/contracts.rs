@@ -39,7 +39,7 @@ impl Pair<AdaptedLinear> {
     }
 
     fn weights(&self) -> [TensorData; 2] {
-        [&self.up_proj, &self.down_proj].map(|p| p.linear().weight.val().into_data())
+        [&self.up_proj, &self.down_proj].map(|p| p.linear().weight().into_data())
     }
 }
 
@@ -138,7 +138,7 @@ fn gradient_reaches_the_adapter_only() {
     let model = model.train();
     let x = Tensor::from_inner(input(&Device::flex()));
     let grads = model.forward(x, &mut tape()).sum().backward();
-    assert!(model.up_proj.linear().weight.grad(&grads).is_none());
+    assert!(model.up_proj.linear().weight().grad(&grads).is_none());
     assert_eq!(GradientsParams::from_grads(grads, &model).len(), 6);
 }
 

@@ -35,6 +35,22 @@ impl BatchContext {
         self
     }
 
+    /// The context of some of the tokens, `[N]` of `B * S`, as one sample. It has no task type.
+    pub fn of_tokens(&self, tokens: Tensor<1, Int>) -> Self {
+        let [count] = tokens.dims();
+        let mask = |mask: &Tensor<2, Bool>| {
+            let flat = mask.clone().int().reshape([self.num_tokens()]);
+            flat.select(0, tokens.clone()).equal_elem(1).reshape([1, count])
+        };
+        Self {
+            batch_size: 1,
+            seq_len: count,
+            token_mask: self.token_mask.as_ref().map(mask),
+            task_types: None,
+            training_seed: self.training_seed,
+        }
+    }
+
     /// Makes the pass part of training; what is random in it follows from `seed`.
     pub fn with_training(mut self, seed: u64) -> Self {
         self.training_seed = Some(seed);

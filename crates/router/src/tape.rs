@@ -101,6 +101,15 @@ impl RoutingTape {
         context
     }
 
+    /// Runs a part of a pass that sees only some of the tokens: what it measures of inputs is added
+    /// to the rest. It must report no routings, which would not be of the tokens of the tape.
+    pub fn within<T>(&mut self, context: BatchContext, part: impl FnOnce(&mut Self) -> T) -> T {
+        let whole = std::mem::replace(&mut self.context, context);
+        let result = part(self);
+        self.context = whole;
+        result
+    }
+
     /// Reports the routing of the projection at `site`, and the parameters of its experts, which
     /// are asked for only when something records.
     pub fn push(

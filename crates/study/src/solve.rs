@@ -1,6 +1,5 @@
 use model_zoo::Decoder;
-use moe_adapter::{AdapterConfig, TargetModules, attach, trainable_parameters};
-use svd_init::InitConfig;
+use moe_adapter::{AdapterConfig, AdapterSize, TargetModules};
 
 use super::{StudyConfig, StudyMethod};
 use crate::StudyError;
@@ -79,11 +78,9 @@ pub(super) fn has_rank(adapter: &AdapterConfig) -> bool {
     adapter.has_experts() && adapter.experts.factors(adapter.num_experts).is_some()
 }
 
-/// The trainable parameters of an adapter. They do not depend on its start, which may be costly.
+/// The trainable parameters of an adapter.
 fn count(model: &Decoder, adapter: &AdapterConfig) -> Result<usize, StudyError> {
-    let mut model = model.clone();
-    attach(&mut model, &AdapterConfig { init: InitConfig::Lora, ..adapter.clone() }, 0)?;
-    Ok(trainable_parameters(&model))
+    Ok(AdapterSize::of(model, adapter)?.trainable())
 }
 
 fn with_parameters(

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use lora_moe::finetune::train::Recompute;
-use lora_moe::model_zoo::WeightDType;
+use lora_moe::model_zoo::{Quantization, WeightDType};
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
@@ -33,6 +33,9 @@ pub struct BenchModelArgs {
     /// The element type of the matrices of a folder in memory.
     #[arg(long, default_value_t, conflicts_with = "random_init")]
     pub dtype: WeightDType,
+    /// Hold the linears of the layers in fewer bits: int8, fp4, nf4 or nf4_double.
+    #[arg(long, conflicts_with = "random_init")]
+    pub quantization: Option<Quantization>,
     /// The seed of weights and tokens.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use lora_moe::adapter_formats::AdapterFormat;
-use lora_moe::model_zoo::{HubError, LoadOptions, WeightDType, resolve_model};
+use lora_moe::model_zoo::{HubError, LoadOptions, Quantization, WeightDType, resolve_model};
 
 pub use bench::{BenchArgs, BenchCommand, BenchGenerateArgs, BenchModelArgs, BenchTrainArgs};
 pub use eval::EvalArgs;
@@ -83,6 +83,7 @@ pub enum Command {
 #[command(after_help = "Examples:
   lora-moe train --config run.toml
   lora-moe train --config run.toml --set adapter.num_experts=8 --set training.max_steps=100
+  lora-moe train --config run.toml --dry-run --measure
   lora-moe train --config run.toml --resume
   lora-moe train --config run.toml --resume checkpoint-500 --set training.learning_rate=1e-5
   mpirun -n 4 lora-moe train --config run.toml      # built with --features mpi
@@ -102,6 +103,16 @@ pub struct TrainArgs {
     /// Under mpirun: after how many seconds of waiting for another rank the run ends.
     #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
     pub rank_timeout: u64,
+    /// Say what the run would train, hold and take, and begin nothing. Of the model only config.json
+    /// is read, and the tokenizer where there is data.
+    #[arg(long, conflicts_with = "resume")]
+    pub dry_run: bool,
+    /// With --dry-run: time steps of models of one and two layers of this shape, with random weights.
+    #[arg(long, requires = "dry_run")]
+    pub measure: bool,
+    /// With --dry-run: leave the data alone.
+    #[arg(long, requires = "dry_run")]
+    pub without_data: bool,
 }
 
 /// Arguments of `data`.
@@ -149,6 +160,9 @@ pub struct LoadArgs {
     /// that of the files.
     #[arg(long, default_value_t)]
     pub dtype: WeightDType,
+    /// Hold the linears of the layers in fewer bits: int8, fp4, nf4 or nf4_double.
+    #[arg(long)]
+    pub quantization: Option<Quantization>,
     /// Load qkv_proj and gate_up_proj (Phi 3) as the linears that they are made of; needed for
     /// adapters that were trained so.
     #[arg(long)]
@@ -175,7 +189,11 @@ impl LoadArgs {
 
     /// The options of loading.
     pub fn options(&self) -> LoadOptions {
-        LoadOptions { dtype: self.dtype, split_fused: self.split_fused }
+        LoadOptions {
+            dtype: self.dtype,
+            split_fused: self.split_fused,
+            quantization: self.quantization,
+        }
     }
 }
 

@@ -86,7 +86,11 @@ fn model(args: &BenchModelArgs, device: &Device) -> Result<Decoder> {
         "{}: to use its weights give the model's folder; for random ones add --random-init",
         args.config.display()
     );
-    let options = LoadOptions { dtype: args.dtype, ..LoadOptions::default() };
+    let options = LoadOptions {
+        dtype: args.dtype,
+        quantization: args.quantization,
+        ..LoadOptions::default()
+    };
     Ok(load_model(&args.config, None, &options, device)?)
 }
 

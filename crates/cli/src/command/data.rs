@@ -16,7 +16,8 @@ pub fn run(args: &DataArgs) -> Result<()> {
     let run = RunConfig::from_file(&args.config, &args.set)?;
     let folder =
         resolve_model(&run.model.path, run.model.revision.as_deref()).map_err(ModelError::from)?;
-    let tokenizer = TextTokenizer::from_folder(&folder)?;
+    let mut tokenizer = TextTokenizer::from_folder(&folder)?;
+    tokenizer.add_special_tokens(&run.model.new_tokens)?;
     let model = DecoderConfig::from_folder(&folder)?;
     let max_length = run.data.longest(model.max_position_embeddings);
     let load = |files: &[DataFile]| load_rows(files, &run.data, max_length, &tokenizer);

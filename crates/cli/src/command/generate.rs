@@ -5,8 +5,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use lora_moe::data::{Instruction, Origin, Record, RecordContent, encode_prompt};
 use lora_moe::device::parse_device;
-use lora_moe::finetune::run::load_model;
-use lora_moe::model_zoo::{GenerationConfig, TextTokenizer, generate};
+use lora_moe::finetune::run::{load_model, load_tokenizer};
+use lora_moe::model_zoo::{GenerationConfig, generate};
 
 use crate::args::GenerateArgs;
 use crate::command::template::template;
@@ -26,7 +26,7 @@ pub fn run(args: &GenerateArgs, device: &str) -> Result<()> {
     };
     config.check()?;
     let folder = args.model.folder()?;
-    let tokenizer = TextTokenizer::from_folder(&folder)?;
+    let tokenizer = load_tokenizer(&folder, args.adapter.as_deref())?;
     let prompt = match &args.template {
         Some(name) => encode_prompt(&instruction(&args.prompt), &tokenizer, &template(name))?,
         None => tokenizer.encode(&args.prompt, true)?,

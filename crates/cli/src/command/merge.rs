@@ -4,7 +4,7 @@ use lora_moe::adapter_arithmetic::{
 };
 use lora_moe::burn::tensor::{Int, Tensor};
 use lora_moe::device::parse_device;
-use lora_moe::finetune::run::load_any_model;
+use lora_moe::finetune::run::{load_any_model, load_tokenizer};
 use lora_moe::model_zoo::{AnyModel, CausalLm, Decoder, TextTokenizer, TokenInput, with_any_model};
 use lora_moe::router::RoutingTape;
 
@@ -20,7 +20,7 @@ pub fn run(args: &MergeArgs, device: &str) -> Result<()> {
     let mut model = load_any_model(&folder, Some(&args.adapter), &options, &device)?;
     let routing = match (&model, &args.prompt) {
         (AnyModel::Decoder(decoder), Some(prompt)) => {
-            routing_of(decoder, &TextTokenizer::from_folder(&folder)?, prompt)?
+            routing_of(decoder, &load_tokenizer(&folder, Some(&args.adapter))?, prompt)?
         }
         (_, Some(_)) => bail!("--prompt is for models that generate text; use --weights"),
         (_, None) if args.weights.is_empty() => FixedRouting::new(),
@@ -38,6 +38,8 @@ pub fn run(args: &MergeArgs, device: &str) -> Result<()> {
             false => record.write(to)?,
         }
         copy_besides(&folder, to)?;
+        // Where the adapter has a tokenizer of its own, it has more tokens.
+        copy_besides(&args.adapter, to)?;
         Ok(model.save(to)?)
     })?;
     let changed = if record.updates.is_empty() {

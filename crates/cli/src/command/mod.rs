@@ -5,6 +5,7 @@ pub mod config;
 pub mod convert;
 pub mod data;
 pub mod demo;
+mod dry_run;
 pub mod eval;
 pub mod extract;
 pub mod generate;

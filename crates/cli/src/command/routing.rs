@@ -3,8 +3,8 @@ use lora_moe::adapter_formats::read_adapter;
 use lora_moe::data::DataFile;
 use lora_moe::device::parse_device;
 use lora_moe::evaluation::routing::{DEAD_SHARE, RoutingReport, routing_statistics, write_routing};
-use lora_moe::finetune::run::{DataConfig, load_model, load_samples};
-use lora_moe::model_zoo::{CausalLm, LoadOptions, TextTokenizer};
+use lora_moe::finetune::run::{DataConfig, load_model, load_samples, load_tokenizer};
+use lora_moe::model_zoo::{CausalLm, LoadOptions};
 
 use crate::args::InspectArgs;
 use crate::command::template::template;
@@ -21,7 +21,7 @@ pub fn run(args: &InspectArgs, device: &str) -> Result<()> {
             adapter.display()
         );
     }
-    let tokenizer = TextTokenizer::from_folder(model)?;
+    let tokenizer = load_tokenizer(model, Some(adapter))?;
     let model = load_model(model, Some(adapter), &LoadOptions::default(), &device)?;
     let data = DataConfig {
         train: args.data.iter().map(DataFile::new).collect(),

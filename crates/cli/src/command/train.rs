@@ -19,6 +19,9 @@ use crate::progress::bar;
 
 /// Runs `lora-moe train`.
 pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launch) -> Result<()> {
+    if args.dry_run {
+        return super::dry_run::run(args, device);
+    }
     let ranks = launch.ranks();
     let device = parse_device(&launch.device(device))?;
     let config = RunConfig::from_file(&args.config, &args.set)?;
@@ -75,6 +78,9 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launc
     let (_, summary) = trainer.run(&resume, &mut observer)?;
     if let Some(bar) = observer.bar.take() {
         bar.finish();
+    }
+    if !config.model.new_tokens.is_empty() {
+        run.tokenizer.save(&config.output_dir)?;
     }
     report(&summary, ranks, &config.output_dir);
     Ok(())

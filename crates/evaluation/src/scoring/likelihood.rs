@@ -1,6 +1,6 @@
 use burn::tensor::{Int, Tensor, TensorData};
 use model_zoo::{CausalLm, KvCache, PaddingSide, TokenInput, TokenTree};
-use router::RoutingTape;
+use router::{Reach, RoutingTape};
 
 use super::head::predictions;
 use super::plan::{Group, Limits, plan};
@@ -25,6 +25,12 @@ pub(super) fn likelihoods<M: CausalLm, E>(
     known: &dyn Fn(usize) -> bool,
     on_done: &mut dyn FnMut(usize, Likelihood, usize) -> Result<(), E>,
 ) -> Result<(), E> {
+    let is_long = |beyond: usize| spans.iter().any(|span| span.tokens.len() > beyond);
+    let limits = match model.length_dependence() {
+        // Positions follow from the longest row of a pass, and beginnings have those of their own.
+        Some(length) if is_long(length.beyond) => Limits { reach: Reach::Batch, ..limits },
+        _ => limits,
+    };
     for Group { prefix, batches } in plan(spans, limits) {
         let mut before = None;
         for batch in batches {

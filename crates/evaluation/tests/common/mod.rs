@@ -58,6 +58,8 @@ pub fn models() -> Vec<(&'static str, Decoder)> {
         ("sliding window", base("mistral")),
         ("windows and soft caps", base("gemma2")),
         ("norms of queries", base("qwen3")),
+        ("mixture of experts", base("mixtral")),
+        ("longrope", base("phi4_mini")),
         ("loramoe", adapted("loramoe")),
         ("goat", adapted("goat")),
         ("mixlora", adapted("mixlora")),

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use model_zoo::WeightDType;
+use model_zoo::{Quantization, WeightDType};
 use moe_adapter::{AdapterConfig, Preset};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -45,6 +45,18 @@ pub struct ModelConfig {
     /// `auto`, which is that of the files. Default `float32`.
     #[serde(default)]
     pub dtype: WeightDType,
+    /// Whether a head that reuses the embedding's weights gets a copy of its own, to be trained apart
+    /// from it. Default false.
+    #[serde(default)]
+    pub untie_head: bool,
+    /// Special tokens that are added to the tokenizer, with rows of the embeddings where there are
+    /// none, which `modules_to_save` must train. Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub new_tokens: Vec<String>,
+    /// Holds the linears of the layers in fewer bits: `int8`, `fp4`, `nf4` or `nf4_double`. Default:
+    /// as they are stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
     /// A folder that keeps decompositions of the model's weights from run to run, for starts that
     /// decompose them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

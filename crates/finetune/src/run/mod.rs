@@ -5,6 +5,7 @@
 //! rest.
 
 mod config;
+mod dry_run;
 mod evaluation;
 mod prepare;
 mod start;
@@ -14,8 +15,11 @@ mod template;
 pub use config::{
     DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table, parse,
 };
+pub use dry_run::{DryData, DryMeasurement, DryRun, DryRunOptions};
 pub use evaluation::TaskEvaluationConfig;
-pub use prepare::{PreparedRun, load_any_model, load_base, load_model, load_rows, load_samples};
+pub use prepare::{
+    PreparedRun, load_any_model, load_base, load_model, load_rows, load_samples, load_tokenizer,
+};
 pub use start::{AdapterStart, TrainedPart};
 pub use task_evaluation::TaskEvaluation;
 pub use template::run_template;

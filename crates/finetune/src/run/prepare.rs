@@ -4,12 +4,12 @@ use std::path::Path;
 
 use burn::tensor::{DType, Device};
 use model_zoo::{
-    AnyModel, CausalLm, Decoder, LoadOptions, ModelError, TextTokenizer, WeightDType,
-    resolve_model, with_any_model,
+    AnyModel, CausalLm, Decoder, LoadOptions, ModelError, TextTokenizer, TokenizerError,
+    WeightDType, resolve_model, with_any_model,
 };
 use moe_adapter::{
     ADAPTER_CONFIG_FILE, Adaptable, AdaptedLinear, AttachOptions, StoredAdapter, attach_saved,
-    attach_with,
+    attach_with, trainable_names,
 };
 use svd_init::SvdCache;
 
@@ -55,20 +55,14 @@ impl PreparedRun {
         let checkpoint = resume.checkpoint(&run.output_dir)?;
         let folder = resolve_model(&run.model.path, run.model.revision.as_deref())
             .map_err(ModelError::from)?;
-        let tokenizer = TextTokenizer::from_folder(&folder)?;
+        let tokenizer = run_tokenizer(run, &folder)?;
         let mut model = load_base(&folder, &run.model, device)?;
+        if !run.model.new_tokens.is_empty() {
+            model.resize_embeddings(tokenizer.vocab_size(), run.training.seed);
+        }
         let max_length = run.data.longest(model.max_positions());
-        let (mut train, train_report) =
-            load_samples(&run.data.train, &run.data, max_length, &tokenizer)?;
-        let validation = if !run.data.validation.is_empty() {
-            load_samples(&run.data.validation, &run.data, max_length, &tokenizer)?.0
-        } else if let Some(hold_out) = run.data.validation_split {
-            let (kept, held_out) = split(train, hold_out, run.training.seed)?;
-            train = kept;
-            held_out
-        } else {
-            Vec::new()
-        };
+        let RunSamples { train, validation, report: train_report } =
+            RunSamples::read(run, max_length, &tokenizer)?;
         let resumed = checkpoint.is_some();
         let saved = |model: &mut Decoder, folder: &Path| -> Result<usize, TrainError> {
             let StoredAdapter { state, config, .. } = read_adapter(folder)?;
@@ -94,10 +88,52 @@ impl PreparedRun {
                 attach_with(&mut model, &run.adapter, options)?
             }
         };
+        if !run.model.new_tokens.is_empty() {
+            check_embeddings(&model)?;
+        }
         if run.start.train == TrainedPart::Router {
             train_router_only(&mut model)?;
         }
         Ok(Self { model, tokenizer, train, validation, train_report, adapted })
+    }
+}
+
+/// The tokenizer of a run's model, with the tokens that the run adds.
+pub(super) fn run_tokenizer(
+    run: &RunConfig,
+    folder: &Path,
+) -> Result<TextTokenizer, TokenizerError> {
+    let mut tokenizer = TextTokenizer::from_folder(folder)?;
+    tokenizer.add_special_tokens(&run.model.new_tokens)?;
+    Ok(tokenizer)
+}
+
+/// The samples of a run.
+pub(super) struct RunSamples {
+    pub(super) train: Vec<Sample>,
+    pub(super) validation: Vec<Sample>,
+    /// What became of the training records.
+    pub(super) report: EncodeReport,
+}
+
+impl RunSamples {
+    pub(super) fn read(
+        run: &RunConfig,
+        max_length: usize,
+        tokenizer: &TextTokenizer,
+    ) -> Result<Self, TrainError> {
+        let load = |files: &[DataFile]| load_samples(files, &run.data, max_length, tokenizer);
+        let (mut train, report) = load(&run.data.train)?;
+        let validation = if !run.data.validation.is_empty() {
+            load(&run.data.validation)?.0
+        } else if let Some(hold_out) = run.data.validation_split {
+            let (kept, held_out) = split(train, hold_out, run.training.seed)?;
+            train = kept;
+            held_out
+        } else {
+            Vec::new()
+        };
+        Ok(Self { train, validation, report })
     }
 }
 
@@ -153,10 +189,46 @@ pub fn load_base(
     config: &ModelConfig,
     device: &Device,
 ) -> Result<Decoder, TrainError> {
-    let options = LoadOptions { dtype: config.dtype, split_fused: config.split_fused };
-    let model = Decoder::load(folder, &options, device)?;
+    let options = LoadOptions {
+        dtype: config.dtype,
+        split_fused: config.split_fused,
+        quantization: config.quantization,
+    };
+    let mut model = Decoder::load(folder, &options, device)?;
     check_activations(&model, config.dtype)?;
+    if config.untie_head {
+        model.untie_head();
+    }
     Ok(model)
+}
+
+/// Reads the tokenizer of a model: the one in the folder of its adapter, where there is one, which
+/// may have more tokens.
+///
+/// # Errors
+///
+/// [`TokenizerError`] naming the file at fault.
+pub fn load_tokenizer(
+    folder: &Path,
+    adapter: Option<&Path>,
+) -> Result<TextTokenizer, TokenizerError> {
+    match adapter.filter(|adapter| adapter.join("tokenizer.json").exists()) {
+        // An adapter has no `config.json`, whose special tokens the model's own has.
+        Some(adapter) => TextTokenizer::from_folders(adapter, Some(folder)),
+        None => TextTokenizer::from_folder(folder),
+    }
+}
+
+/// Refuses rows of new tokens that nothing trains, and no adapter would hold.
+fn check_embeddings(model: &Decoder) -> Result<(), TrainError> {
+    let trained = trainable_names(model);
+    let mut needed = vec!["embed_tokens"];
+    needed.extend(model.lm_head.is_some().then_some("lm_head"));
+    let paths = ["model.embed_tokens.weight", "lm_head.weight"];
+    match needed.iter().zip(paths).all(|(_, path)| trained.contains(path)) {
+        true => Ok(()),
+        false => Err(TrainError::NewTokens { needed: format!("{needed:?}") }),
+    }
 }
 
 /// Reads a model folder, and puts the adapter of another folder on it.

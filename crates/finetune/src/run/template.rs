@@ -35,8 +35,16 @@ path = "path/to/model"
 # The frozen matrices in memory: float32, float16, bfloat16 or auto (as the files have them). Half
 # types take half the memory; everything else stays f32.
 dtype = "float32"
+# Holds the linears of the layers in fewer bits, as bitsandbytes does: int8, fp4, nf4, or nf4_double
+# (nf4 whose scales have 8 bits; QLoRA's).
+# quantization = "nf4_double"
 # Whether qkv_proj and gate_up_proj (Phi 3) are adapted as q_proj, k_proj and so on.
 split_fused = false
+# Special tokens to add; train their rows: modules_to_save = ["embed_tokens"] (and "lm_head" where
+# it is not tied to them).
+# new_tokens = ["<tool>", "</tool>"]
+# Gives a head that is tied to the embeddings weights of its own.
+# untie_head = true
 
 [adapter]
 # Starts from the values of a preset; the keys below restate them, and can be changed or removed.

@@ -26,6 +26,15 @@ pub enum TrainError {
         /// What is wrong with it.
         message: String,
     },
+    /// New tokens whose rows nothing trains.
+    #[error(
+        "`model.new_tokens` adds rows that nothing trains; put {needed} into \
+         `adapter.modules_to_save`"
+    )]
+    NewTokens {
+        /// What has such rows.
+        needed: String,
+    },
     /// Data that cannot be used.
     #[error(transparent)]
     Data(#[from] data::DataError),

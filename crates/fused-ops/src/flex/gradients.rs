@@ -7,7 +7,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend};
 
 use super::product::rows;
-use super::{Attended, AttentionKind, FusedGradients, FusedOps};
+use super::{Attended, AttentionKind, Constant, FusedGradients, FusedOps};
 
 #[derive(Debug)]
 struct SiluMul;
@@ -104,6 +104,52 @@ impl<B: FusedGradients, const N: usize> Backward<B, N> for SumOfProducts {
         }
         if let [Some(bias)] = bias {
             grads.register::<B>(bias.id, B::linear_bias_backward(grad));
+        }
+    }
+}
+
+/// A product with a constant, of which only the other factor has a gradient.
+#[derive(Debug)]
+struct ConstantProduct;
+
+impl<B: FusedGradients> Backward<B, 1> for ConstantProduct {
+    type State = (Constant, bool);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let (weight, transposed) = ops.state;
+        let [parent] = ops.parents;
+        if let Some(parent) = parent {
+            grads.register::<B>(parent.id, B::constant_product(grad, weight, !transposed));
+        }
+    }
+}
+
+/// Its parents are `y`, `h` and `b`; a factor is kept where the other one is tracked.
+#[derive(Debug)]
+struct ProductOnto;
+
+impl<B: FusedGradients> Backward<B, 3> for ProductOnto {
+    type State = [Option<NodeId>; 2];
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 3>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let grad = grads.consume::<B>(&ops.node);
+        let [h, b] = ops.state.map(|node| node.map(|node| checkpointer.retrieve_node_output(node)));
+        let [y_parent, h_parent, b_parent] = ops.parents;
+        if let Some((parent, b)) = h_parent.zip(b) {
+            let h_grad = B::product(grad.clone(), B::float_transpose(b));
+            grads.register::<B>(parent.id, h_grad);
+        }
+        if let Some((parent, h)) = b_parent.zip(h) {
+            grads.register::<B>(parent.id, B::product(B::float_transpose(h), grad.clone()));
+        }
+        if let Some(parent) = y_parent {
+            grads.register::<B>(parent.id, grad);
         }
     }
 }
@@ -302,6 +348,40 @@ impl<B: FusedGradients, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
         let parents = [&x, &weight, &h, &b];
         let [x, weight, h, b] = parents.map(|parent| parent.primitive().clone());
         sum_of_products::<B, C, _>(parents, B::product_add(x, weight, h, b))
+    }
+
+    fn constant_product(
+        x: FloatTensor<Self>,
+        weight: Constant,
+        transposed: bool,
+    ) -> FloatTensor<Self> {
+        let prepared = ConstantProduct.prepare::<C>([x.node()]).compute_bound().stateful();
+        let y = B::constant_product(x.into_primitive(), weight.clone(), transposed);
+        match prepared {
+            OpsKind::Tracked(prep) => prep.finish((weight, transposed), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn product_onto(
+        y: FloatTensor<Self>,
+        h: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let nodes = [&y, &h, &b].map(|parent| parent.node());
+        let tracked = [&h, &b].map(|factor| factor.is_tracked());
+        let prepared = ProductOnto.prepare::<C>(nodes).compute_bound().stateful();
+        let factors = [h.primitive().clone(), b.primitive().clone()];
+        let [left, right] = factors;
+        let sum = B::product_onto(y.into_primitive(), left, right);
+        match prepared {
+            OpsKind::Tracked(mut prep) => {
+                let mut keep = |factor, needed: bool| needed.then(|| prep.checkpoint(factor));
+                let state = [keep(&h, tracked[1]), keep(&b, tracked[0])];
+                prep.finish(state, sum)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(sum),
+        }
     }
 
     fn dropout_linear(

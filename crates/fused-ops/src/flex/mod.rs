@@ -3,10 +3,11 @@
 mod attention;
 mod batched;
 mod buffer;
+mod constant;
 mod gradients;
-mod half_weights;
 mod mask;
 mod matrix;
+mod narrow;
 mod operations;
 mod product;
 mod routed;
@@ -18,6 +19,7 @@ use burn::backend::{
 use burn::tensor::DType;
 
 pub(crate) use attention::{Attended, AttentionKind};
+pub(crate) use constant::Constant;
 
 /// The operations. Only called for what [`applies`] allows.
 #[backend_extension(Autodiff, Flex)]
@@ -51,6 +53,21 @@ pub(crate) trait FusedOps: Backend {
     fn product_add(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        h: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// [`linear`](crate::linear) with a quantised matrix, without a bias; with `transposed`, with its
+    /// transpose.
+    fn constant_product(
+        x: FloatTensor<Self>,
+        weight: Constant,
+        transposed: bool,
+    ) -> FloatTensor<Self>;
+
+    /// `y + h b`, in the memory of `y` where nothing else needs it.
+    fn product_onto(
+        y: FloatTensor<Self>,
         h: FloatTensor<Self>,
         b: FloatTensor<Self>,
     ) -> FloatTensor<Self>;

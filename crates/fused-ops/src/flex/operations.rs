@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use super::buffer::{Floats, contiguous, filled, rows_per_task};
 use super::mask::{Mask, softmax};
-use super::product::sum_of_products;
-use super::{Attended, AttentionKind, attention, batched, routed};
+use super::product::{constant_product, product_onto, sum_of_products};
+use super::{Attended, AttentionKind, Constant, attention, batched, routed};
 use super::{FusedGradients, FusedOps};
 use crate::kernel;
 
@@ -72,6 +72,14 @@ impl FusedOps for Flex {
 
     fn product_add(x: Floats, weight: Floats, h: Floats, b: Floats) -> Floats {
         sum_of_products([(x, weight), (h, b)], None)
+    }
+
+    fn constant_product(x: Floats, weight: Constant, transposed: bool) -> Floats {
+        constant_product(x, &weight, transposed)
+    }
+
+    fn product_onto(y: Floats, h: Floats, b: Floats) -> Floats {
+        product_onto(y, &h, &b)
     }
 
     fn dropout_linear(x: Floats, weight: Floats, p: f64, seed: u64) -> Floats {

@@ -12,7 +12,8 @@ use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
 use super::buffer::{Floats, contiguous, filled, rows_per_task};
-use super::half_weights::{is_half, multiply_half};
+use super::constant::Constant;
+use super::narrow::{is_half, multiply_constant, multiply_half};
 use crate::kernel;
 
 /// From this many multiplications on, threads share a product. As in Burn's Flex.
@@ -78,6 +79,37 @@ pub(super) fn sum_of_products<const P: usize>(
             }
         })
     }
+}
+
+/// `[.., K]` with a quantised matrix, or with `transposed` with its transpose.
+///
+/// # Panics
+///
+/// When the factors do not fit each other.
+pub(super) fn constant_product(x: Floats, weight: &Constant, transposed: bool) -> Floats {
+    let mut shape = x.shape();
+    let last = shape.num_dims() - 1;
+    shape[last] = weight.dims()[usize::from(!transposed)];
+    let x = rows::<Flex>(x);
+    // SAFETY: the product writes every element.
+    unsafe { filled(shape, |out| multiply_constant(&x, weight, transposed, out)) }
+}
+
+/// `y + h b`, in the memory of `y` where nothing else needs it.
+///
+/// # Panics
+///
+/// When the factors do not fit each other.
+pub(super) fn product_onto(y: Floats, h: &Floats, b: &Floats) -> Floats {
+    let mut y = contiguous(y);
+    let out = y.storage_mut::<f32>();
+    // SAFETY: elements that are initialised may be written as if they were not, as long as what is
+    // written is.
+    unsafe {
+        let out = std::slice::from_raw_parts_mut(out.as_mut_ptr().cast(), out.len());
+        multiply(h, b, out, true);
+    }
+    y
 }
 
 /// `out = a b`, or with `add` `out += a b`: `[M, K]` with `[K, N]`, both with any strides.

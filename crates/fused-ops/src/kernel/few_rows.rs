@@ -208,6 +208,18 @@ multiversioned! {
 }
 
 multiversioned! {
+    /// The products of all rows of `x` with one row `w`, into column `n` of `out`, `[M, width]`.
+    few_rows_by_row(
+        x: &[f32],
+        depth: usize,
+        w: &[f32],
+        n: usize,
+        width: usize,
+        out: &mut [f32],
+    ) = dots_with_row
+}
+
+multiversioned! {
     /// [`few_rows_by_rows`] with halves.
     few_rows_by_bf16_rows(x: &[f32], depth: usize, w: &[bf16], width: usize, out: &mut [f32]) = rows_of_bf16
 }

@@ -14,7 +14,7 @@ pub(crate) use attention::{
 };
 pub(crate) use dropout::{Mask as DropoutMask, dropout, dropout_in_place};
 pub(crate) use few_rows::{
-    COLUMNS, few_rows_by_bf16_columns, few_rows_by_bf16_rows, few_rows_by_columns,
+    COLUMNS, few_rows_by_bf16_columns, few_rows_by_bf16_rows, few_rows_by_columns, few_rows_by_row,
     few_rows_by_rows, widen_bf16,
 };
 pub(crate) use norm::{rms_norm, rms_norm_backward};

@@ -11,8 +11,8 @@ fn factors(experts: usize, device: &Device) -> Factors {
 }
 
 /// A bank whose magnitudes have moved from where they started.
-fn moved(config: DoraBankConfig, factors: Factors, base: &Linear) -> DoraBank {
-    let mut bank = config.init(factors, &base.weight.val()).unwrap();
+fn moved(config: DoraBankConfig, factors: Factors, base: &BaseLinear) -> DoraBank {
+    let mut bank = config.init(factors, &base.weight()).unwrap();
     let magnitude = bank.lora_magnitude_vector.val();
     let noise = random(magnitude.dims(), &magnitude.device()) * 0.2;
     bank.lora_magnitude_vector = parameter(magnitude * (noise + 1.0));
@@ -20,14 +20,14 @@ fn moved(config: DoraBankConfig, factors: Factors, base: &Linear) -> DoraBank {
 }
 
 /// `W_e` `[I, O]` as the formula reads, with the norm as a constant.
-fn weight_of(bank: &DoraBank, base: &Linear, e: usize) -> Tensor<2> {
+fn weight_of(bank: &DoraBank, base: &BaseLinear, e: usize) -> Tensor<2> {
     let a = bank.lora_a.val().narrow(0, e, 1).squeeze_dim::<2>(0);
     let b = bank.lora_b.val().narrow(0, e, 1).squeeze_dim::<2>(0);
     let mut scaling = bank.scaling;
     if let Some(factors) = &bank.expert_scaling {
         scaling *= f64::from(factors.val().narrow(0, e, 1).into_scalar::<f32>());
     }
-    let turned = base.weight.val().transpose() + b.matmul(a) * scaling;
+    let turned = base.weight().transpose() + b.matmul(a) * scaling;
     let norm = turned.clone().powi_scalar(2).sum_dim(1).sqrt().detach();
     let magnitude = bank.lora_magnitude_vector.val().narrow(0, e, 1).transpose();
     (turned * (magnitude / norm)).transpose()
@@ -51,7 +51,7 @@ fn one_expert_is_dora_as_the_formula_reads() {
     let base = base(true, &device).no_grad();
     let bank = moved(DoraBankConfig::new(1.5), factors(1, &device), &base);
     let x = random([T, I], &device).require_grad();
-    let bias = base.bias.as_ref().unwrap().val().unsqueeze::<2>();
+    let bias = base.bias().unwrap().unsqueeze::<2>();
     let plain = x.clone().matmul(weight_of(&bank, &base, 0)) + bias;
     let fused = bank.forward(&base, x.clone(), None, Some(1));
     assert_all_close(&all(&bank, &x, fused), &all(&bank, &x, plain));
@@ -78,7 +78,7 @@ fn a_mixture_adds_what_each_expert_adds() {
         let base_output = base.forward(x.clone());
         let weights = routing(logits.clone()).weights;
         (0..E).fold(base_output, |sum, e| {
-            let delta = x.clone().matmul(weight_of(&bank, &base, e) - base.weight.val());
+            let delta = x.clone().matmul(weight_of(&bank, &base, e) - base.weight());
             sum + match e {
                 2 => delta,
                 e => delta * weights.clone().narrow(1, e + 1, 1),
@@ -103,8 +103,8 @@ fn experts_start_as_nothing_whatever_their_weights() {
     let base = base(true, &device);
     let mut factors = factors(E, &device);
     factors.lora_b = factors.lora_b.zeros_like();
-    let bank = DoraBankConfig::new(1.5).init(factors, &base.weight.val()).unwrap();
-    let norms = base.weight.val().powi_scalar(2).sum_dim(0).sqrt().repeat_dim(0, E);
+    let bank = DoraBankConfig::new(1.5).init(factors, &base.weight()).unwrap();
+    let norms = base.weight().powi_scalar(2).sum_dim(0).sqrt().repeat_dim(0, E);
     assert_close(&bank.lora_magnitude_vector.val().into_data(), &norms.into_data());
     let x = random([T, I], &device);
     let mut routing = routing(random([T, E], &device));
@@ -121,7 +121,7 @@ fn a_start_that_is_not_zero_starts_as_lora() {
     let lora = crate::LoraBankConfig::new(1.5)
         .init(factors.lora_a.clone(), factors.lora_b.clone())
         .unwrap();
-    let bank = DoraBankConfig::new(1.5).init(factors, &base.weight.val()).unwrap();
+    let bank = DoraBankConfig::new(1.5).init(factors, &base.weight()).unwrap();
     let x = random([T, I], &device);
     let y = bank.forward(&base, x.clone(), None, None);
     assert_close(&y.into_data(), &lora.forward(&base, x, None, None).into_data());
@@ -135,7 +135,7 @@ fn dropout_reaches_the_frozen_product_as_in_peft() {
     let bank = moved(config, factors(1, &device), &base);
     let x = random([T, I], &device).require_grad();
     let dropped = dropout(x.clone(), 0.4, 3);
-    let change = weight_of(&bank, &base, 0) - base.weight.val();
+    let change = weight_of(&bank, &base, 0) - base.weight();
     let plain = base.forward(x.clone()) + dropped.matmul(change);
     let trained = bank.forward(&base, x.clone(), None, Some(3));
     assert_all_close(&all(&bank, &x, trained), &all(&bank, &x, plain));
@@ -149,7 +149,7 @@ fn a_constant_routing_merges_into_one_linear() {
         let mut factors = factors(E, &device);
         let mut slots = ExpertSlots { shared_experts: 1, ..ExpertSlots::default() };
         if passes {
-            base = burn::nn::LinearConfig::new(I, I).init(&device);
+            base = burn::nn::LinearConfig::new(I, I).init(&device).into();
             factors.lora_b = random([E, I, R], &device);
             slots.identity_experts = 1;
             slots.identity_mode = IdentityMode::PassThrough;

@@ -71,6 +71,7 @@ fn a_constant_routing_merges_into_one_linear_with_its_bias() {
     bank.ia3_l = Param::from_tensor(random([E, I], &device));
     let mut base = LinearConfig::new(I, I).init(&device);
     base.bias = Some(Param::from_tensor(random([I], &device)));
+    let base = BaseLinear::from(base);
     let x = random([T, I], &device);
     let weights: Tensor<1> = random([E], &device);
     let mut routing = routing(random([T, E], &device));

@@ -52,12 +52,12 @@ fn fused_execution_equals_the_plain_one_in_values_and_gradients() {
         let logits = random([T, bank.num_experts()], &device).require_grad();
         let run = |result: &dyn Fn(Tensor<2>, &Routing) -> Tensor<2>| {
             let y = result(x.clone(), &routing(logits.clone()));
-            let base_grad = gradient(base.weight.val());
+            let base_grad = gradient(base.weight());
             let mut of: Vec<&Gradient> = vec![&base_grad];
             let (gx, gl) = (gradient(x.clone()), gradient(logits.clone()));
             let (ga, gb) = (gradient(bank.lora_a.val()), gradient(bank.lora_b.val()));
             of.extend([&gx as &Gradient, &gl, &ga, &gb]);
-            let bias = base.bias.as_ref().map(|bias| gradient(bias.val()));
+            let bias = base.bias().map(gradient);
             if let Some(bias) = &bias {
                 of.push(bias);
             }
@@ -178,8 +178,8 @@ fn identity_experts_take_weight_from_the_others_and_add_nothing_or_their_input()
     let (a, b) = (random([E, R, I], &device), random([E, I, R], &device));
     let routing = routing(random([T, E + 2], &device));
     let x = random([T, I], &device);
-    let mut base = LinearConfig::new(I, I).init(&device);
-    base.weight = Param::from_tensor(random([I, I], &device));
+    let base = BaseLinear::from(LinearConfig::new(I, I).init(&device));
+    let base = base.with_weight(random([I, I], &device));
     let run = |mode| {
         let slots = ExpertSlots { identity_experts: 2, identity_mode: mode, shared_experts: 0 };
         let config = LoraBankConfig::new(1.5).with_slots(slots);
@@ -219,8 +219,8 @@ fn a_constant_routing_merges_into_one_linear() {
         .init(random([1, R, I], &device), random([E, O, R], &device))
         .unwrap();
     for bank in [plain(&device), everything(false, &device), hydra, everything(true, &device)] {
-        let mut base = LinearConfig::new(I, bank.lora_b.dims()[1]).init(&device);
-        base.weight = Param::from_tensor(base.weight.val() * 2.0);
+        let base = BaseLinear::from(LinearConfig::new(I, bank.lora_b.dims()[1]).init(&device));
+        let base = base.with_weight(base.weight() * 2.0);
         let x = random([T, I], &device);
         let weights: Tensor<1> = random([bank.num_experts()], &device);
         let mut routing = routing(random([T, bank.num_experts()], &device));

@@ -3,13 +3,14 @@ use std::path::Path;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fused_ops::{AttentionMask, Causal};
+use moe_adapter::BaseLinear;
 use router::{BatchContext, RoutingTape};
 
 use super::ClipTextConfig;
 use crate::encoder::{DropoutRates, EncoderPaths, LayerNorm};
 use crate::parameters::{LoadedParameters, ParameterSource};
 use crate::vision::{ClipLayer, clip_paths, label_scores};
-use crate::{LoadOptions, ModelError, PaddingSide, TokenInput, WeightError, WeightSource};
+use crate::{LoadOptions, ModelError, PaddingSide, TokenInput, WeightError};
 
 const PATHS: EncoderPaths = clip_paths("text_model.encoder.layers");
 
@@ -20,7 +21,7 @@ const PATHS: EncoderPaths = clip_paths("text_model.encoder.layers");
 pub struct ClipText {
     token_embedding: Embedding,
     position_embedding: Embedding,
-    layers: Vec<ClipLayer<Linear>>,
+    layers: Vec<ClipLayer<BaseLinear>>,
     final_layer_norm: LayerNorm,
     text_projection: Linear,
     logit_scale: f32,
@@ -40,7 +41,7 @@ impl ClipText {
         device: &Device,
     ) -> Result<Self, ModelError> {
         let config = ClipTextConfig::from_folder(&folder)?;
-        let mut source = WeightSource::open(folder, options.dtype)?;
+        let mut source = options.open(folder)?;
         source.ignore(|name| {
             name.starts_with("vision_model.")
                 || name.starts_with("visual_projection.")

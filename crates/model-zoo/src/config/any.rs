@@ -3,6 +3,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::reader::{Reader, read_json};
+use super::similar::offered;
 use super::{ConfigError, DecoderConfig, Family};
 use crate::{ClipVisionConfig, RobertaConfig, VitConfig};
 
@@ -61,9 +62,9 @@ impl AnyModelConfig {
                 ClipVisionConfig::from_json(value, origin).map(Self::ClipVision)
             }
             _ => {
-                let decoders = Family::ALL.map(Family::model_type).join(", ");
-                let supported = format!("{decoders}, roberta, vit, clip, clip_vision_model");
-                Err(reader.unsupported("model_type", model_type, &supported))
+                let mut known = Family::ALL.map(Family::model_type).to_vec();
+                known.extend(["roberta", "vit", "clip", "clip_vision_model"]);
+                Err(reader.unsupported("model_type", model_type, &offered(model_type, &known)))
             }
         }
     }
@@ -175,6 +176,36 @@ fn decoder_summary(config: &DecoderConfig) -> Vec<(&'static str, String)> {
         ("activation", format!("{:?}", config.activation)),
         ("rope", format!("{:?}", config.rope)),
     ];
+    if let Some(local) = &config.local_rope {
+        lines.push(("rope within windows", format!("{local:?}")));
+    }
+    if !config.unrotated_layers.is_empty() {
+        let (none, all) = (config.unrotated_layers.len(), config.num_hidden_layers);
+        lines.push(("without rope", format!("{none} of {all} layers")));
+    }
+    if let Some(sparse) = &config.sparse {
+        let layers = config.num_hidden_layers - sparse.dense_layers.len();
+        lines.push((
+            "experts",
+            format!(
+                "{} of {} for a token, of inner size {}, in {layers} of {} layers",
+                sparse.num_experts_per_tok,
+                sparse.num_experts,
+                sparse.moe_intermediate_size,
+                config.num_hidden_layers
+            ),
+        ));
+    }
+    for (name, factor) in [
+        ("embedding_multiplier", config.embedding_multiplier),
+        ("attention_multiplier", config.attention_multiplier.unwrap_or(1.0)),
+        ("residual_multiplier", config.residual_multiplier),
+        ("logits_scaling", config.logits_scaling),
+    ] {
+        if factor != 1.0 {
+            lines.push((name, factor.to_string()));
+        }
+    }
     if let Some(window) = config.sliding_window {
         let sliding = config.num_hidden_layers - config.full_attention_layers.len();
         lines.push((
@@ -201,12 +232,20 @@ mod tests {
 
     #[test]
     fn unknown_architectures_are_refused_with_those_that_are_known() {
-        let error = AnyModelConfig::from_json(&json!({"model_type": "gpt2"}), "config.json");
+        let error = |model_type: &str| {
+            let json = json!({"model_type": model_type});
+            AnyModelConfig::from_json(&json, "config.json").unwrap_err().to_string()
+        };
+        let known = "llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, gemma2, gemma3_text, phi3, \
+                     smollm3, olmo2, granite, roberta, vit, clip, clip_vision_model";
         assert_eq!(
-            error.unwrap_err().to_string(),
-            "config.json: `model_type` is gpt2, which is not supported; \
-             supported: llama, mistral, qwen2, qwen3, gemma2, phi3, roberta, vit, clip, \
-             clip_vision_model"
+            error("gpt2"),
+            format!(
+                "config.json: `model_type` is gpt2, which is not supported; supported: {known}"
+            )
         );
+        assert!(error("gemma3").ends_with("; the nearest: gemma3_text, gemma2"));
+        assert!(error("granitemoe").ends_with("; the nearest: granite"));
+        assert!(error("olmo3").ends_with("; the nearest: olmo2"));
     }
 }

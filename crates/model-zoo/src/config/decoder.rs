@@ -1,4 +1,5 @@
 mod check;
+mod defaults;
 mod read;
 mod write;
 
@@ -7,9 +8,8 @@ use std::path::Path;
 use moe_adapter::Activation;
 use serde_json::Value;
 
-use super::family::Windows;
 use super::reader::read_json;
-use super::{ConfigError, Family, RopeConfig};
+use super::{ConfigError, Family, Norms, QkNorm, RopeConfig, SparseConfig};
 
 /// The shape of a decoder, as its Hugging Face `config.json` gives it.
 ///
@@ -39,6 +39,10 @@ pub struct DecoderConfig {
     pub rms_norm_eps: f64,
     /// Rotary position embeddings.
     pub rope: RopeConfig,
+    /// Those of layers with a sliding window, where they are others (Gemma 3).
+    pub local_rope: Option<RopeConfig>,
+    /// The layers without rotary embeddings, ascending (SmolLM3).
+    pub unrotated_layers: Vec<usize>,
     /// The activation of the feed-forward layers.
     pub activation: Activation,
     /// A token sees itself and the `sliding_window - 1` before it; `None` for all before it.
@@ -51,6 +55,16 @@ pub struct DecoderConfig {
     pub final_logit_softcapping: Option<f64>,
     /// Attention scores are divided by its square root; `None` for `head_dim`.
     pub query_pre_attn_scalar: Option<f64>,
+    /// What embeddings are multiplied by (Granite).
+    pub embedding_multiplier: f64,
+    /// What attention scores are multiplied by, in place of a root (Granite).
+    pub attention_multiplier: Option<f64>,
+    /// What attention and feed-forward layer are multiplied by before they are added (Granite).
+    pub residual_multiplier: f64,
+    /// What logits are divided by (Granite).
+    pub logits_scaling: f64,
+    /// The experts of the feed-forward layers, in families that are mixtures.
+    pub sparse: Option<SparseConfig>,
     /// Whether the head reuses the embedding's weights.
     pub tie_word_embeddings: bool,
     /// Whether the four linears of attention have biases.
@@ -92,12 +106,19 @@ impl DecoderConfig {
             max_position_embeddings: 2048,
             rms_norm_eps: 1e-6,
             rope: RopeConfig::default(),
+            local_rope: None,
+            unrotated_layers: Vec::new(),
             activation: Activation::Silu,
             sliding_window: None,
             full_attention_layers: Vec::new(),
             attn_logit_softcapping: None,
             final_logit_softcapping: None,
             query_pre_attn_scalar: None,
+            embedding_multiplier: 1.0,
+            attention_multiplier: None,
+            residual_multiplier: 1.0,
+            logits_scaling: 1.0,
+            sparse: None,
             tie_word_embeddings: false,
             attention_bias: false,
             mlp_bias: false,
@@ -106,45 +127,6 @@ impl DecoderConfig {
             eos_token_ids: vec![2],
             pad_token_id: None,
             initializer_range: 0.02,
-        }
-    }
-
-    /// Makes it a model of another family, with transformers' defaults for that family; sizes,
-    /// heads and tokens stay.
-    pub fn with_family(self, family: Family) -> Self {
-        let plain = Self {
-            family,
-            activation: Activation::Silu,
-            sliding_window: None,
-            full_attention_layers: Vec::new(),
-            attn_logit_softcapping: None,
-            final_logit_softcapping: None,
-            query_pre_attn_scalar: None,
-            tie_word_embeddings: false,
-            attention_bias: false,
-            mlp_bias: false,
-            fused_projections: family.traits().fused_projections,
-            rms_norm_eps: 1e-6,
-            ..self
-        };
-        match family {
-            Family::Llama => Self { max_position_embeddings: 2048, ..plain },
-            Family::Mistral => {
-                Self { max_position_embeddings: 131_072, sliding_window: Some(4096), ..plain }
-            }
-            Family::Qwen2 | Family::Qwen3 => Self { max_position_embeddings: 32_768, ..plain },
-            Family::Gemma2 => Self {
-                max_position_embeddings: 8192,
-                activation: Activation::GeluTanh,
-                sliding_window: Some(4096),
-                full_attention_layers: odd_layers(plain.num_hidden_layers),
-                attn_logit_softcapping: Some(50.0),
-                final_logit_softcapping: Some(30.0),
-                query_pre_attn_scalar: Some(256.0),
-                tie_word_embeddings: true,
-                ..plain
-            },
-            Family::Phi3 => Self { max_position_embeddings: 4096, rms_norm_eps: 1e-5, ..plain },
         }
     }
 
@@ -196,9 +178,24 @@ impl DecoderConfig {
         self.sliding_window.filter(|_| !self.full_attention_layers.contains(&layer))
     }
 
+    /// The rotary embeddings of a layer; `None` for one without.
+    pub fn layer_rope(&self, layer: usize) -> Option<&RopeConfig> {
+        match (self.window(layer), &self.local_rope) {
+            _ if self.unrotated_layers.contains(&layer) => None,
+            (Some(_), Some(local)) => Some(local),
+            _ => Some(&self.rope),
+        }
+    }
+
+    /// The experts of a layer, where it has any.
+    pub fn layer_experts(&self, layer: usize) -> Option<&SparseConfig> {
+        self.sparse.as_ref().filter(|sparse| !sparse.dense_layers.contains(&layer))
+    }
+
     /// What attention scores are multiplied by.
     pub fn attention_scale(&self) -> f64 {
-        self.query_pre_attn_scalar.unwrap_or(self.head_dim as f64).sqrt().recip()
+        let root = self.query_pre_attn_scalar.unwrap_or(self.head_dim as f64).sqrt().recip();
+        self.attention_multiplier.unwrap_or(root)
     }
 
     /// Whether the linears of queries, keys and values have biases.
@@ -212,36 +209,42 @@ impl DecoderConfig {
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);
         let queries = self.num_attention_heads * self.head_dim;
         let keys = self.num_key_value_heads * self.head_dim;
-        let mut layer = 2 * hidden * (queries + keys) + 3 * hidden * inner;
-        layer += hidden * if family.post_norms { 4 } else { 2 };
-        if family.qk_norm {
-            layer += 2 * self.head_dim;
-        }
+        let mut attention = 2 * hidden * (queries + keys);
+        attention += hidden * if family.norms == Norms::Around { 4 } else { 2 };
+        attention += match family.qk_norm {
+            QkNorm::None => 0,
+            QkNorm::Heads => 2 * self.head_dim,
+            QkNorm::Whole => queries + keys,
+        };
         if self.qkv_bias() {
-            layer += queries + 2 * keys;
+            attention += queries + 2 * keys;
         }
         if self.attention_bias {
-            layer += hidden;
+            attention += hidden;
         }
-        if self.mlp_bias {
-            layer += 2 * inner + hidden;
-        }
+        let biases = if self.mlp_bias { 2 * inner + hidden } else { 0 };
+        let feed_forward = |layer| match self.layer_experts(layer) {
+            Some(sparse) => {
+                sparse.num_experts * (hidden + 3 * hidden * sparse.moe_intermediate_size)
+            }
+            None => 3 * hidden * inner + biases,
+        };
+        let layers = 0..self.num_hidden_layers;
+        let layers: usize = layers.map(|layer| attention + feed_forward(layer)).sum();
         let embeddings = if self.tie_word_embeddings { 1 } else { 2 };
-        embeddings * self.vocab_size * hidden + self.num_hidden_layers * layer + hidden
+        embeddings * self.vocab_size * hidden + layers + hidden
     }
 
     /// The names of the linears of a layer, in the order of the forward pass.
     pub fn target_modules(&self) -> &'static [&'static str] {
         if self.fused_projections {
             &["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
+        } else if self.family == Family::Mixtral {
+            &["q_proj", "k_proj", "v_proj", "o_proj", "w1", "w3", "w2"]
         } else {
             &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
         }
     }
-}
-
-fn odd_layers(layers: usize) -> Vec<usize> {
-    (1..layers).step_by(2).collect()
 }
 
 #[cfg(test)]

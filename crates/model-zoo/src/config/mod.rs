@@ -4,9 +4,12 @@ mod error;
 mod family;
 mod reader;
 mod rope;
+mod similar;
+mod sparse;
 
 pub use any::AnyModelConfig;
 pub use decoder::DecoderConfig;
 pub use error::ConfigError;
-pub use family::{Family, FamilyTraits, Windows};
-pub use rope::{RopeConfig, RopeScaling};
+pub use family::{ExpertNames, Family, FamilyTraits, Norms, QkNorm, Windows};
+pub use rope::{LongRopeScaling, RopeConfig, RopeScaling, YarnScaling};
+pub use sparse::SparseConfig;

@@ -55,6 +55,11 @@ impl<'a> Reader<'a> {
         self.object.contains_key(key)
     }
 
+    /// Whether there is no key at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.object.is_empty()
+    }
+
     /// The keys that hold objects.
     pub(super) fn object_keys(&self) -> impl Iterator<Item = &str> {
         self.object.iter().filter(|(_, value)| value.is_object()).map(|(key, _)| key.as_str())
@@ -68,6 +73,19 @@ impl<'a> Reader<'a> {
 
     pub(super) fn number(&self, key: &str) -> Result<Option<f64>, ConfigError> {
         self.typed(key, "a number", Value::as_f64)
+    }
+
+    pub(super) fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>, ConfigError> {
+        self.typed(key, "a list of numbers", |value| {
+            value.as_array()?.iter().map(Value::as_f64).collect()
+        })
+    }
+
+    pub(super) fn sizes(&self, key: &str) -> Result<Option<Vec<usize>>, ConfigError> {
+        self.typed(key, "a list of integers of at least 0", |value| {
+            let sizes = value.as_array()?.iter();
+            sizes.map(|size| size.as_u64().and_then(|n| usize::try_from(n).ok())).collect()
+        })
     }
 
     pub(super) fn boolean(&self, key: &str) -> Result<Option<bool>, ConfigError> {

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use fused_ops::{attention, rope_heads};
+use fused_ops::attention;
 use moe_adapter::Projection;
 use router::{RoutingTape, Site};
 
@@ -8,9 +8,9 @@ use super::mask::Visible;
 use super::norm::RmsNorm;
 use super::qkv::QkvProjections;
 use super::rope::RopeTables;
-use crate::DecoderConfig;
 use crate::cache::LayerCache;
 use crate::parameters::ParameterSource;
+use crate::{DecoderConfig, QkNorm};
 
 const O: &str = "self_attn.o_proj";
 
@@ -25,9 +25,9 @@ pub struct Attention<P: Projection> {
     pub qkv: QkvProjections<P>,
     /// Output, `num_heads * head_dim -> H`.
     pub o_proj: P,
-    /// Normalises each head of the queries.
+    /// Normalises the queries: each head, or all together.
     pub q_norm: Option<RmsNorm>,
-    /// Normalises each head of the keys.
+    /// Normalises the keys in the same way.
     pub k_norm: Option<RmsNorm>,
     num_heads: usize,
     num_key_value_heads: usize,
@@ -46,18 +46,20 @@ impl<P: Projection> Attention<P> {
         let qkv = QkvProjections::build(config, path, source)?;
         let inputs = config.num_attention_heads * d;
         let bias = config.attention_bias;
-        let o_proj = source.linear(&format!("{path}.{O}"), inputs, config.hidden_size, bias)?;
-        let mut norm = |name: &str| match config.family.traits().qk_norm {
-            true => {
-                RmsNorm::build(config, &format!("{path}.self_attn.{name}"), d, source).map(Some)
-            }
-            false => Ok(None),
+        let o_proj = source.projection(&format!("{path}.{O}"), inputs, config.hidden_size, bias)?;
+        let mut norm = |name: &str, heads: usize| {
+            let size = match config.family.traits().qk_norm {
+                QkNorm::None => return Ok(None),
+                QkNorm::Heads => d,
+                QkNorm::Whole => heads * d,
+            };
+            RmsNorm::build(config, &format!("{path}.self_attn.{name}"), size, source).map(Some)
         };
         Ok(Self {
             qkv,
             o_proj: P::from_linear(o_proj),
-            q_norm: norm("q_norm")?,
-            k_norm: norm("k_norm")?,
+            q_norm: norm("q_norm", config.num_attention_heads)?,
+            k_norm: norm("k_norm", config.num_key_value_heads)?,
             num_heads: config.num_attention_heads,
             num_key_value_heads: config.num_key_value_heads,
             head_dim: d,
@@ -78,10 +80,8 @@ impl<P: Projection> Attention<P> {
         let (heads, groups, d) = (self.num_heads, self.num_key_value_heads, self.head_dim);
         let [q, k, v] = self.qkv.forward(x, [heads * d, groups * d], layer, tape);
 
-        let q = normed(&self.q_norm, q.reshape([b, s, heads, d]));
-        let k = normed(&self.k_norm, k.reshape([b, s, groups, d]));
-        let q = rope_heads(q, &rope.query);
-        let k = rope_heads(k, &rope.key);
+        let q = rope.queries(normed(&self.q_norm, q, [b, s, heads, d]));
+        let k = rope.keys(normed(&self.k_norm, k, [b, s, groups, d]));
         let v = v.reshape([b, s, groups, d]).swap_dims(1, 2);
         let [k, v] = match cache {
             Some(cache) => cache.append(k, v),
@@ -113,9 +113,11 @@ impl<P: Projection> Attention<P> {
     }
 }
 
-fn normed(norm: &Option<RmsNorm>, heads: Tensor<4>) -> Tensor<4> {
+/// The heads of flat queries or keys, normalised one by one or all together.
+fn normed(norm: &Option<RmsNorm>, flat: Tensor<3>, heads: [usize; 4]) -> Tensor<4> {
     match norm {
-        Some(norm) => norm.forward(heads),
-        None => heads,
+        None => flat.reshape(heads),
+        Some(norm) if norm.weight.val().dims() == [heads[3]] => norm.forward(flat.reshape(heads)),
+        Some(norm) => norm.forward(flat).reshape(heads),
     }
 }

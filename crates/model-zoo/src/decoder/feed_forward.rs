@@ -3,19 +3,22 @@ use burn::tensor::Tensor;
 use moe_adapter::{Activation, FeedForwardPaths, GatedFeedForward, Projection};
 use router::{RoutingTape, Site};
 
+use super::sparse::SparseFeedForward;
 use crate::DecoderConfig;
 use crate::parameters::ParameterSource;
 
 const GATE_UP: &str = "mlp.gate_up_proj";
 const PATHS: FeedForwardPaths = FeedForwardPaths::LLAMA;
 
-/// The feed-forward block of a layer, `W_d (act(W_g x) * W_u x)`.
+/// The feed-forward block of a layer, `W_d (act(W_g x) * W_u x)`, or a mixture of such blocks.
 #[derive(Module, Debug)]
 pub enum FeedForward<P: Projection> {
     /// One linear each for gate and up projection.
     Gated(GatedFeedForward<P>),
     /// One linear for both.
     Fused(FusedFeedForward<P>),
+    /// A mixture of experts of the base model.
+    Sparse(SparseFeedForward<P>),
 }
 
 /// A feed-forward block whose gate and up projections are one linear.
@@ -40,9 +43,10 @@ impl<P: Projection> FeedForward<P> {
         let (hidden, inner, bias) = (config.hidden_size, config.intermediate_size, config.mlp_bias);
         let activation = config.activation;
         if config.fused_projections {
-            let gate_up = source.linear(&format!("{path}.{GATE_UP}"), hidden, 2 * inner, bias)?;
+            let gate_up =
+                source.projection(&format!("{path}.{GATE_UP}"), hidden, 2 * inner, bias)?;
             let down =
-                source.linear(&format!("{path}.{}", PATHS.down_proj), inner, hidden, bias)?;
+                source.projection(&format!("{path}.{}", PATHS.down_proj), inner, hidden, bias)?;
             return Ok(Self::Fused(FusedFeedForward {
                 gate_up_proj: P::from_linear(gate_up),
                 down_proj: P::from_linear(down),
@@ -50,15 +54,16 @@ impl<P: Projection> FeedForward<P> {
             }));
         }
         let [gate, up] = if config.family.traits().fused_projections {
-            source.linears(&format!("{path}.{GATE_UP}"), hidden, [inner, inner], bias)?
+            source.projections(&format!("{path}.{GATE_UP}"), hidden, [inner, inner], bias)?
         } else {
             [
-                source.linear(&format!("{path}.{}", PATHS.gate_proj), hidden, inner, bias)?,
-                source.linear(&format!("{path}.{}", PATHS.up_proj), hidden, inner, bias)?,
+                source.projection(&format!("{path}.{}", PATHS.gate_proj), hidden, inner, bias)?,
+                source.projection(&format!("{path}.{}", PATHS.up_proj), hidden, inner, bias)?,
             ]
         }
         .map(P::from_linear);
-        let down = source.linear(&format!("{path}.{}", PATHS.down_proj), inner, hidden, bias)?;
+        let down =
+            source.projection(&format!("{path}.{}", PATHS.down_proj), inner, hidden, bias)?;
         let block = GatedFeedForward::new(gate, up, P::from_linear(down));
         Ok(Self::Gated(block.with_activation(activation)))
     }
@@ -73,6 +78,7 @@ impl<P: Projection> FeedForward<P> {
                 let h = block.activation.gate(gate, up);
                 block.down_proj.forward(h, Site::new(layer, PATHS.down_proj), tape)
             }
+            Self::Sparse(block) => block.forward(x, layer, tape),
         }
     }
 
@@ -80,7 +86,7 @@ impl<P: Projection> FeedForward<P> {
     pub(super) fn gated(&self) -> Option<&GatedFeedForward<P>> {
         match self {
             Self::Gated(block) => Some(block),
-            Self::Fused(_) => None,
+            Self::Fused(_) | Self::Sparse(_) => None,
         }
     }
 
@@ -88,7 +94,7 @@ impl<P: Projection> FeedForward<P> {
     pub(super) fn gated_mut(&mut self) -> Option<&mut GatedFeedForward<P>> {
         match self {
             Self::Gated(block) => Some(block),
-            Self::Fused(_) => None,
+            Self::Fused(_) | Self::Sparse(_) => None,
         }
     }
 
@@ -103,6 +109,7 @@ impl<P: Projection> FeedForward<P> {
             Self::Fused(block) => {
                 vec![(GATE_UP, &block.gate_up_proj), (PATHS.down_proj, &block.down_proj)]
             }
+            Self::Sparse(block) => block.projections(),
         }
     }
 
@@ -117,6 +124,7 @@ impl<P: Projection> FeedForward<P> {
             Self::Fused(block) => {
                 vec![(GATE_UP, &mut block.gate_up_proj), (PATHS.down_proj, &mut block.down_proj)]
             }
+            Self::Sparse(block) => block.projections_mut(),
         }
     }
 }

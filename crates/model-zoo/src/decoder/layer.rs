@@ -6,45 +6,46 @@ use router::RoutingTape;
 use super::attention::Attention;
 use super::feed_forward::FeedForward;
 use super::norm::RmsNorm;
-use super::pass::LayerPass;
-use crate::DecoderConfig;
+use super::pass::{LayerKind, LayerPass};
+use super::sparse::SparseFeedForward;
 use crate::cache::LayerCache;
 use crate::parameters::ParameterSource;
+use crate::{DecoderConfig, Norms};
 
-/// One decoder layer: `h = x + attention(norm(x))`, then `h + mlp(norm(h))`.
+/// One decoder layer: `h = x + m attention(norm(x))`, then `h + m mlp(norm(h))`.
 ///
-/// In families with post-norms: `h = x + norm(attention(norm(x)))`, then
-/// `h + norm(mlp(norm(h)))`.
+/// Where a family normalises after them, it is `h = x + m norm(attention(x))`, and with norms
+/// around them `h = x + m norm(attention(norm(x)))`; `m` is 1 but in Granite.
 #[derive(Module, Debug)]
 pub struct DecoderLayer<P: Projection> {
-    /// Before attention.
-    pub input_layernorm: RmsNorm,
+    /// Before attention, but in families that normalise only after it.
+    pub input_layernorm: Option<RmsNorm>,
     /// Attention.
     pub self_attn: Attention<P>,
-    /// After attention: on its output in families with post-norms, else before the feed-forward
-    /// layer.
+    /// After attention: before the feed-forward layer in families that normalise only before,
+    /// else on the output of attention.
     pub post_attention_layernorm: RmsNorm,
-    /// Around the feed-forward layer, in families with post-norms.
-    pub feedforward_layernorms: Option<FeedForwardNorms>,
-    /// The feed-forward layer.
-    pub mlp: FeedForward<P>,
-    /// Whether attention is limited to a sliding window.
-    slides: bool,
-}
-
-/// The norms around a feed-forward layer of a family with post-norms.
-#[derive(Module, Debug)]
-pub struct FeedForwardNorms {
-    /// Before it.
-    pub pre: RmsNorm,
-    /// On its output.
-    pub post: RmsNorm,
+    /// Before the feed-forward layer, in families with norms around it.
+    pub pre_feedforward_layernorm: Option<RmsNorm>,
+    /// On its output, in families that normalise after it.
+    pub post_feedforward_layernorm: Option<RmsNorm>,
+    /// The feed-forward layer, but for the one of the next field.
+    pub mlp: Option<FeedForward<P>>,
+    /// The feed-forward layer of Mixtral, whose files call it so.
+    pub block_sparse_moe: Option<SparseFeedForward<P>>,
+    #[module(skip)]
+    residual_multiplier: f64,
+    #[module(skip)]
+    kind: LayerKind,
 }
 
 const INPUT: &str = "input_layernorm";
 const POST_ATTENTION: &str = "post_attention_layernorm";
 const PRE_FEED_FORWARD: &str = "pre_feedforward_layernorm";
 const POST_FEED_FORWARD: &str = "post_feedforward_layernorm";
+
+/// The feed-forward layer of Mixtral.
+const MIXTRAL: &str = "block_sparse_moe";
 
 impl<P: Projection> DecoderLayer<P> {
     pub(super) fn build<S: ParameterSource>(
@@ -56,22 +57,45 @@ impl<P: Projection> DecoderLayer<P> {
         let mut norm = |name: &str| {
             RmsNorm::build(config, &format!("{path}.{name}"), config.hidden_size, source)
         };
-        let input_layernorm = norm(INPUT)?;
-        let post_attention_layernorm = norm(POST_ATTENTION)?;
-        let feedforward_layernorms = match config.family.traits().post_norms {
-            true => {
-                let (pre, post) = (norm(PRE_FEED_FORWARD)?, norm(POST_FEED_FORWARD)?);
-                Some(FeedForwardNorms { pre, post })
-            }
-            false => None,
+        let place = config.family.traits().norms;
+        let before = match place {
+            Norms::After => None,
+            Norms::Before | Norms::Around => Some(norm(INPUT)?),
         };
+        let post_attention_layernorm = norm(POST_ATTENTION)?;
+        let pre = match place {
+            Norms::Around => Some(norm(PRE_FEED_FORWARD)?),
+            Norms::Before | Norms::After => None,
+        };
+        let post = match place {
+            Norms::Before => None,
+            Norms::Around | Norms::After => Some(norm(POST_FEED_FORWARD)?),
+        };
+        let self_attn = Attention::build(config, &path, source)?;
+        let (mut mlp, mut block_sparse_moe) = (None, None);
+        match (&config.family.traits().experts, config.layer_experts(layer)) {
+            (Some(names), Some(experts)) => {
+                let block = SparseFeedForward::build(config, names, experts, &path, source)?;
+                match names.block {
+                    MIXTRAL => block_sparse_moe = Some(block),
+                    _ => mlp = Some(FeedForward::Sparse(block)),
+                }
+            }
+            _ => mlp = Some(FeedForward::build(config, &path, source)?),
+        }
         Ok(Self {
-            input_layernorm,
-            self_attn: Attention::build(config, &path, source)?,
+            input_layernorm: before,
+            self_attn,
             post_attention_layernorm,
-            feedforward_layernorms,
-            mlp: FeedForward::build(config, &path, source)?,
-            slides: config.window(layer).is_some(),
+            pre_feedforward_layernorm: pre,
+            post_feedforward_layernorm: post,
+            mlp,
+            block_sparse_moe,
+            residual_multiplier: config.residual_multiplier,
+            kind: LayerKind {
+                slides: config.window(layer).is_some(),
+                rotates: config.layer_rope(layer).is_some(),
+            },
         })
     }
 
@@ -83,43 +107,78 @@ impl<P: Projection> DecoderLayer<P> {
         cache: Option<&mut LayerCache>,
         tape: &mut RoutingTape,
     ) -> Tensor<3> {
-        let visible = if self.slides { &pass.sliding } else { &pass.full };
-        let h = self.input_layernorm.forward(x.clone());
-        let h = self.self_attn.forward(h, layer, &pass.rope, visible, cache, tape);
-        match &self.feedforward_layernorms {
+        let (rope, visible) = (pass.rope(self.kind), pass.visible(self.kind));
+        let h = normed(&self.input_layernorm, x.clone());
+        let h = self.self_attn.forward(h, layer, rope, visible, cache, tape);
+        let after = &self.post_attention_layernorm;
+        let (x, h) = match &self.post_feedforward_layernorm {
             None => {
-                let x = x + h;
-                let h = self.post_attention_layernorm.forward(x.clone());
-                x + self.mlp.forward(h, layer, tape)
+                let x = x + self.residual(h);
+                let h = after.forward(x.clone());
+                (x, self.feed_forward(h, layer, tape))
             }
-            Some(norms) => {
-                let x = x + self.post_attention_layernorm.forward(h);
-                let h = self.mlp.forward(norms.pre.forward(x.clone()), layer, tape);
-                x + norms.post.forward(h)
+            Some(last) => {
+                let x = x + self.residual(after.forward(h));
+                let h = normed(&self.pre_feedforward_layernorm, x.clone());
+                (x, last.forward(self.feed_forward(h, layer, tape)))
             }
+        };
+        x + self.residual(h)
+    }
+
+    fn feed_forward(&self, h: Tensor<3>, layer: usize, tape: &mut RoutingTape) -> Tensor<3> {
+        match (&self.mlp, &self.block_sparse_moe) {
+            (Some(block), _) => block.forward(h, layer, tape),
+            (None, Some(block)) => block.forward(h, layer, tape),
+            (None, None) => h,
         }
+    }
+
+    fn residual(&self, h: Tensor<3>) -> Tensor<3> {
+        if self.residual_multiplier == 1.0 { h } else { h * self.residual_multiplier }
     }
 
     /// The norms, with their paths inside the layer.
     pub(super) fn norms(&self) -> Vec<(&'static str, &RmsNorm)> {
-        let mut all =
-            vec![(INPUT, &self.input_layernorm), (POST_ATTENTION, &self.post_attention_layernorm)];
-        if let Some(norms) = &self.feedforward_layernorms {
-            all.extend([(PRE_FEED_FORWARD, &norms.pre), (POST_FEED_FORWARD, &norms.post)]);
+        let mut all = vec![(POST_ATTENTION, &self.post_attention_layernorm)];
+        for (path, norm) in [
+            (INPUT, &self.input_layernorm),
+            (PRE_FEED_FORWARD, &self.pre_feedforward_layernorm),
+            (POST_FEED_FORWARD, &self.post_feedforward_layernorm),
+            ("self_attn.q_norm", &self.self_attn.q_norm),
+            ("self_attn.k_norm", &self.self_attn.k_norm),
+        ] {
+            all.extend(norm.iter().map(|norm| (path, norm)));
         }
-        let attention = &self.self_attn;
-        all.extend(attention.q_norm.iter().map(|norm| ("self_attn.q_norm", norm)));
-        all.extend(attention.k_norm.iter().map(|norm| ("self_attn.k_norm", norm)));
         all
+    }
+
+    /// The feed-forward layer where it is a mixture of experts.
+    pub(super) fn sparse(&self) -> Option<&SparseFeedForward<P>> {
+        match &self.mlp {
+            Some(FeedForward::Sparse(block)) => Some(block),
+            _ => self.block_sparse_moe.as_ref(),
+        }
     }
 
     /// The projections in the order of the forward pass, with their paths inside the layer.
     pub(super) fn projections(&self) -> impl Iterator<Item = (&'static str, &P)> {
-        self.self_attn.projections().into_iter().chain(self.mlp.projections())
+        let dense = self.mlp.iter().flat_map(FeedForward::projections);
+        let sparse = self.block_sparse_moe.iter().flat_map(SparseFeedForward::projections);
+        self.self_attn.projections().into_iter().chain(dense).chain(sparse)
     }
 
     /// As [`projections`](Self::projections), to change them.
     pub(super) fn projections_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut P)> {
-        self.self_attn.projections_mut().into_iter().chain(self.mlp.projections_mut())
+        let dense = self.mlp.iter_mut().flat_map(FeedForward::projections_mut);
+        let sparse = self.block_sparse_moe.iter_mut().flat_map(SparseFeedForward::projections_mut);
+        self.self_attn.projections_mut().into_iter().chain(dense).chain(sparse)
+    }
+}
+
+fn normed(norm: &Option<RmsNorm>, x: Tensor<3>) -> Tensor<3> {
+    match norm {
+        Some(norm) => norm.forward(x),
+        None => x,
     }
 }

@@ -4,13 +4,20 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor};
 use fused_ops::linear;
-use moe_adapter::{Adaptable, AdaptedLinear, BlockVisitor, BlockVisitorMut, Projection};
+use moe_adapter::{
+    Adaptable, AdaptedLinear, AdapterState, BlockVisitor, BlockVisitorMut, Projection,
+};
 use router::{RoutingTape, Site};
 
+use super::feed_forward::FeedForward;
 use super::model::DecoderModel;
 use super::pass::{LayerPass, soft_cap};
 use crate::parameters::{ParameterSource, RandomParameters};
-use crate::{CausalLm, ConfigError, DecoderConfig, KvCache, TokenInput};
+use crate::shaped_parameters::ShapedParameters;
+use crate::{
+    CausalLm, ConfigError, DecoderConfig, KvCache, LengthDependence, RopeConfig, RopeScaling,
+    TokenInput,
+};
 
 /// A decoder of any [`Family`](crate::Family) with its language-model head.
 ///
@@ -25,7 +32,7 @@ pub struct Decoder<P: Projection = AdaptedLinear> {
     /// `H -> V`; `None` when the head reuses the embedding's weights.
     pub lm_head: Option<Linear>,
     #[module(skip)]
-    config: DecoderConfig,
+    pub(super) config: DecoderConfig,
 }
 
 impl<P: Projection> Decoder<P> {
@@ -43,6 +50,20 @@ impl<P: Projection> Decoder<P> {
         config.check()?;
         let mut source = RandomParameters::new(seed, config.initializer_range, device);
         match Self::build(config, &mut source) {
+            Ok(model) => Ok(model),
+            Err(never) => match never {},
+        }
+    }
+
+    /// A decoder whose frozen parameters have shapes and no values, to be counted: nothing is
+    /// allocated until one is asked for, which then is 0.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when `config` cannot work.
+    pub fn shaped(config: &DecoderConfig, device: &Device) -> Result<Self, ConfigError> {
+        config.check()?;
+        match Self::build(config, &mut ShapedParameters::new(device)) {
             Ok(model) => Ok(model),
             Err(never) => match never {},
         }
@@ -107,6 +128,20 @@ impl<P: Projection> CausalLm for Decoder<P> {
         self.model.embed_tokens.weight.lazy_device()
     }
 
+    fn length_dependence(&self) -> Option<LengthDependence> {
+        let restarts = |rope: &RopeConfig| matches!(rope.scaling, RopeScaling::LongRope(_));
+        let ropes = std::iter::once(&self.config.rope).chain(&self.config.local_rope);
+        let lengths = ropes.filter_map(|rope| {
+            let beyond = match &rope.scaling {
+                RopeScaling::LongRope(longrope) => longrope.original_max_position_embeddings,
+                RopeScaling::Dynamic { .. } => self.config.max_position_embeddings,
+                _ => return None,
+            };
+            Some(LengthDependence { beyond, restarts: restarts(rope) })
+        });
+        lengths.min_by_key(|length| length.beyond)
+    }
+
     fn begin(&self, input: &TokenInput, cache: Option<&mut KvCache>) -> (Tensor<3>, LayerPass) {
         self.model.begin(&self.config, input, cache)
     }
@@ -132,6 +167,10 @@ impl<P: Projection> CausalLm for Decoder<P> {
             None => (self.model.embed_tokens.weight.val().transpose(), None),
         };
         let logits = linear(hidden, weight, bias).cast(DType::F32);
+        let logits = match self.config.logits_scaling {
+            1.0 => logits,
+            scale => logits / scale,
+        };
         match self.config.final_logit_softcapping {
             Some(cap) => soft_cap(logits, cap),
             None => logits,
@@ -144,6 +183,18 @@ impl<P: Projection> Adaptable for Decoder<P> {
 
     fn task_type(&self) -> Option<&'static str> {
         Some("CAUSAL_LM")
+    }
+
+    fn tied_modules(&self) -> Vec<(&'static str, &'static str)> {
+        self.tied()
+    }
+
+    fn fit(&mut self, state: &AdapterState) {
+        self.fit_vocabulary(state);
+    }
+
+    fn is_of_expert(&self, path: &str) -> bool {
+        self.config.sparse.is_some() && path.contains(".experts.")
     }
 
     fn visit_projections(&self, visit: &mut dyn FnMut(&str, Site, &P)) {
@@ -164,7 +215,7 @@ impl<P: Projection> Adaptable for Decoder<P> {
 
     fn visit_blocks(&self, visit: &mut BlockVisitor<'_, P>) {
         for (i, layer) in self.model.layers.iter().enumerate() {
-            if let Some(block) = layer.mlp.gated() {
+            if let Some(block) = layer.mlp.as_ref().and_then(FeedForward::gated) {
                 visit(&format!("model.layers.{i}.mlp"), Site::new(i, "mlp"), block);
             }
         }
@@ -172,7 +223,7 @@ impl<P: Projection> Adaptable for Decoder<P> {
 
     fn visit_blocks_mut(&mut self, visit: &mut BlockVisitorMut<'_, P>) {
         for (i, layer) in self.model.layers.iter_mut().enumerate() {
-            if let Some(block) = layer.mlp.gated_mut() {
+            if let Some(block) = layer.mlp.as_mut().and_then(FeedForward::gated_mut) {
                 visit(&format!("model.layers.{i}.mlp"), Site::new(i, "mlp"), block);
             }
         }

@@ -1,4 +1,5 @@
 mod attention;
+mod experts;
 mod feed_forward;
 mod layer;
 mod lm;
@@ -9,14 +10,18 @@ mod options;
 mod pass;
 mod qkv;
 mod rope;
+mod sparse;
 mod storage;
+mod vocabulary;
 
 pub use attention::Attention;
+pub use experts::{Experts, MixtralExpert};
 pub use feed_forward::{FeedForward, FusedFeedForward};
-pub use layer::{DecoderLayer, FeedForwardNorms};
+pub use layer::DecoderLayer;
 pub use lm::Decoder;
 pub use model::DecoderModel;
 pub use norm::RmsNorm;
 pub use options::LoadOptions;
 pub use pass::LayerPass;
 pub use qkv::{QkvProjections, SplitQkv};
+pub use sparse::SparseFeedForward;

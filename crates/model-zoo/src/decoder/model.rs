@@ -57,6 +57,9 @@ impl<P: Projection> DecoderModel<P> {
             let scale = rounded((config.hidden_size as f64).sqrt(), x.dtype());
             x = x * scale;
         }
+        if config.embedding_multiplier != 1.0 {
+            x = x * config.embedding_multiplier;
+        }
         let device = x.device();
         let placement = match cache.as_deref_mut() {
             Some(cache) => cache.place(input),

@@ -1,4 +1,8 @@
-use crate::WeightDType;
+use std::path::Path;
+
+use quantization::Quantization;
+
+use crate::{WeightDType, WeightError, WeightSource};
 
 /// How a model is loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -8,4 +12,14 @@ pub struct LoadOptions {
     /// Loads `qkv_proj` and `gate_up_proj` (Phi 3) as the linears that they are made of, so that
     /// adapters target `q_proj`, `gate_proj` and so on, and blocks can have one router.
     pub split_fused: bool,
+    /// Quantises the linears that adapters can be put on while they are loaded. Norms, embeddings,
+    /// the output head and biases stay floats. Default: as they are stored.
+    pub quantization: Option<Quantization>,
+}
+
+impl LoadOptions {
+    /// The weights of a folder, as they are to be held.
+    pub(crate) fn open(&self, folder: impl AsRef<Path>) -> Result<WeightSource, WeightError> {
+        WeightSource::open(folder, self.dtype)?.with_quantization(self.quantization)
+    }
 }

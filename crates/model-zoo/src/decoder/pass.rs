@@ -2,18 +2,31 @@ use burn::tensor::{DType, Device, Tensor};
 use fused_ops::AttentionMask;
 
 use super::mask::Visible;
-use super::rope::RopeTables;
+use super::rope::{Positions, RopeTables};
 use crate::placement::Placement;
 use crate::{DecoderConfig, KvCache, TokenInput};
 
 /// What all layers of one forward pass share: the angles of positions, and which keys are seen.
 #[derive(Debug)]
 pub struct LayerPass {
-    pub(super) rope: RopeTables,
+    rope: RopeTables,
+    /// The angles of layers with a sliding window, where they are others.
+    local_rope: Option<RopeTables>,
+    /// Those of layers without rotary embeddings, where there are any.
+    unrotated: Option<RopeTables>,
     /// What layers without a sliding window see.
-    pub(super) full: Visible,
+    full: Visible,
     /// What layers with one see.
-    pub(super) sliding: Visible,
+    sliding: Visible,
+}
+
+/// Which parts of a pass a layer uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LayerKind {
+    /// Whether attention is limited to a sliding window.
+    pub(super) slides: bool,
+    /// Whether queries and keys are rotated.
+    pub(super) rotates: bool,
 }
 
 impl LayerPass {
@@ -34,16 +47,12 @@ impl LayerPass {
             None => padding,
         };
         let full = Visible::new(len, past, None, padding.clone());
-        Self {
-            rope: RopeTables::new(config, past..past + len, device, dtype),
-            sliding: match config.sliding_window {
-                Some(window) if window < past + len => {
-                    Visible::new(len, past, Some(window), padding)
-                }
-                _ => full.clone(),
-            },
-            full,
-        }
+        let sliding = match config.sliding_window {
+            Some(window) if window < past + len => Visible::new(len, past, Some(window), padding),
+            _ => full.clone(),
+        };
+        let positions = Positions { each: (past..past + len).collect(), seq_len: past + len };
+        Self::new(config, positions, [full, sliding], device, dtype)
     }
 
     /// A pass whose positions the host knows one by one.
@@ -53,19 +62,46 @@ impl LayerPass {
         device: &Device,
         dtype: DType,
     ) -> Self {
-        let places = placement.new_places();
+        let each = placement.new_places();
+        let seq_len = each.iter().max().map_or(0, |place| place + 1);
         let full = Visible::placed(placement, None, device);
-        let longest = places.iter().max().map_or(0, |place| place + 1);
+        let sliding = match config.sliding_window {
+            Some(window) if window < seq_len => Visible::placed(placement, Some(window), device),
+            _ => full.clone(),
+        };
+        Self::new(config, Positions { each, seq_len }, [full, sliding], device, dtype)
+    }
+
+    fn new(
+        config: &DecoderConfig,
+        positions: Positions,
+        [full, sliding]: [Visible; 2],
+        device: &Device,
+        dtype: DType,
+    ) -> Self {
+        let tables = |rope| RopeTables::new(config, rope, &positions, device, dtype);
         Self {
-            rope: RopeTables::new(config, places.into_iter(), device, dtype),
-            sliding: match config.sliding_window {
-                Some(window) if window < longest => {
-                    Visible::placed(placement, Some(window), device)
-                }
-                _ => full.clone(),
-            },
+            rope: tables(Some(&config.rope)),
+            local_rope: config.local_rope.as_ref().map(|rope| tables(Some(rope))),
+            unrotated: (!config.unrotated_layers.is_empty()).then(|| tables(None)),
             full,
+            sliding,
         }
+    }
+
+    /// What a layer of a kind turns queries and keys by.
+    pub(super) fn rope(&self, kind: LayerKind) -> &RopeTables {
+        let own = match kind {
+            LayerKind { rotates: false, .. } => &self.unrotated,
+            LayerKind { slides: true, .. } => &self.local_rope,
+            _ => &None,
+        };
+        own.as_ref().unwrap_or(&self.rope)
+    }
+
+    /// What a layer of a kind sees.
+    pub(super) fn visible(&self, kind: LayerKind) -> &Visible {
+        if kind.slides { &self.sliding } else { &self.full }
     }
 }
 

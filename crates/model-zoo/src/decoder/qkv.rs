@@ -43,17 +43,17 @@ impl<P: Projection> QkvProjections<P> {
         let bias = config.qkv_bias();
         if config.fused_projections {
             let linear =
-                source.linear(&format!("{path}.{QKV}"), hidden, queries + 2 * keys, bias)?;
+                source.projection(&format!("{path}.{QKV}"), hidden, queries + 2 * keys, bias)?;
             return Ok(Self::Fused(P::from_linear(linear)));
         }
         let [q_proj, k_proj, v_proj] = if config.family.traits().fused_projections {
             let sizes = [queries, keys, keys];
-            source.linears(&format!("{path}.{QKV}"), hidden, sizes, bias)?
+            source.projections(&format!("{path}.{QKV}"), hidden, sizes, bias)?
         } else {
             [
-                source.linear(&format!("{path}.{Q}"), hidden, queries, bias)?,
-                source.linear(&format!("{path}.{K}"), hidden, keys, bias)?,
-                source.linear(&format!("{path}.{V}"), hidden, keys, bias)?,
+                source.projection(&format!("{path}.{Q}"), hidden, queries, bias)?,
+                source.projection(&format!("{path}.{K}"), hidden, keys, bias)?,
+                source.projection(&format!("{path}.{V}"), hidden, keys, bias)?,
             ]
         }
         .map(P::from_linear);

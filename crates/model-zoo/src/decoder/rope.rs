@@ -1,38 +1,58 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use fused_ops::RotaryTables;
+use fused_ops::{RotaryTables, rope_heads};
 
-use crate::DecoderConfig;
+use crate::{DecoderConfig, RopeConfig};
 
-/// Rotary position embeddings of the positions of one pass, shared by all layers.
+/// Rotary position embeddings of the positions of one pass, shared by all layers of a kind.
 ///
 /// Position `p` turns pair `i` of a head by `p * f_i`.
 /// Source: Su et al., arXiv 2104.09864, equation 34.
 #[derive(Debug)]
 pub(super) struct RopeTables {
     /// For queries: times the scale of attention, over the soft cap of its scores.
-    pub(super) query: RotaryTables,
+    query: RotaryTables,
     /// For keys.
-    pub(super) key: RotaryTables,
+    key: RotaryTables,
+    /// The number of coordinates of a head that are turned.
+    turned: usize,
+    /// What the rest of a query is multiplied by.
+    scale: f64,
+}
+
+/// The positions of a pass: those of a row, or of all rows one after the other.
+pub(super) struct Positions {
+    pub(super) each: Vec<usize>,
+    /// The length of the sequence that ends with this pass.
+    pub(super) seq_len: usize,
 }
 
 impl RopeTables {
-    /// The tables of positions: those of a row, or of all rows one after the other.
+    /// The tables of a kind of layer; without `rope` nothing is turned.
     pub(super) fn new(
         config: &DecoderConfig,
-        positions: impl ExactSizeIterator<Item = usize>,
+        rope: Option<&RopeConfig>,
+        positions: &Positions,
         device: &Device,
         dtype: DType,
     ) -> Self {
-        let head_dim = config.head_dim;
-        let half = head_dim / 2;
-        let frequencies = config.rope.inverse_frequencies(head_dim);
-        let len = positions.len();
-        let mut cos = vec![0.0f32; len * head_dim];
-        let mut sin = vec![0.0f32; len * head_dim];
-        for (row, position) in positions.enumerate() {
-            let row = row * head_dim;
+        let (head_dim, max_positions) = (config.head_dim, config.max_position_embeddings);
+        let (turned, frequencies, factor) = match rope {
+            Some(rope) => (
+                rope.rotary_dim(head_dim),
+                rope.inverse_frequencies(head_dim, max_positions, positions.seq_len),
+                rope.attention_factor(max_positions) as f32,
+            ),
+            None => (head_dim, vec![0.0; head_dim / 2], 1.0),
+        };
+        let half = turned / 2;
+        let len = positions.each.len();
+        let mut cos = vec![0.0f32; len * turned];
+        let mut sin = vec![0.0f32; len * turned];
+        for (row, position) in positions.each.iter().enumerate() {
+            let row = row * turned;
             for (i, frequency) in frequencies.iter().enumerate() {
-                let (s, c) = (position as f32 * frequency).sin_cos();
+                let (s, c) = (*position as f32 * frequency).sin_cos();
+                let (s, c) = (s * factor, c * factor);
                 (cos[row + i], cos[row + half + i]) = (c, c);
                 (sin[row + i], sin[row + half + i]) = (s, s);
             }
@@ -40,10 +60,33 @@ impl RopeTables {
         let scale = config.attention_scale() / config.attn_logit_softcapping.unwrap_or(1.0);
         let table = |values: &[f32], scale: f32| {
             let values: Vec<f32> = values.iter().map(|value| value * scale).collect();
-            let data = TensorData::new(values, [len, head_dim]);
+            let data = TensorData::new(values, [len, turned]);
             Tensor::<2>::from_data(data, (device, DType::F32)).cast(dtype)
         };
         let tables = |scale| RotaryTables::new(table(&cos, scale), table(&sin, scale));
-        Self { query: tables(scale as f32), key: tables(1.0) }
+        Self { query: tables(scale as f32), key: tables(1.0), turned, scale }
+    }
+
+    /// Turns and scales queries, `[B, S, heads, head_dim]` to `[B, heads, S, head_dim]`.
+    pub(super) fn queries(&self, x: Tensor<4>) -> Tensor<4> {
+        self.turn(x, &self.query, Some(self.scale))
+    }
+
+    /// Turns keys, in the same shapes.
+    pub(super) fn keys(&self, x: Tensor<4>) -> Tensor<4> {
+        self.turn(x, &self.key, None)
+    }
+
+    fn turn(&self, x: Tensor<4>, tables: &RotaryTables, scale: Option<f64>) -> Tensor<4> {
+        let [.., head_dim] = x.dims();
+        if head_dim == self.turned {
+            return rope_heads(x, tables);
+        }
+        let rest = x.clone().narrow(3, self.turned, head_dim - self.turned).swap_dims(1, 2);
+        let rest = match scale {
+            Some(scale) => rest * scale,
+            None => rest,
+        };
+        Tensor::cat(vec![rope_heads(x.narrow(3, 0, self.turned), tables), rest], 3)
     }
 }

@@ -5,14 +5,14 @@ use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor};
 use fused_ops::runs_kernels;
-use moe_adapter::Projection;
+use moe_adapter::{BaseLinear, Projection};
 use tensor_files::write_atomically;
 
 use super::feed_forward::FeedForward;
 use super::qkv::QkvProjections;
 use super::{Decoder, LoadOptions};
 use crate::parameters::LoadedParameters;
-use crate::{DecoderConfig, ModelError, WeightSource, WeightWriter};
+use crate::{DecoderConfig, ModelError, WeightWriter};
 
 impl<P: Projection> Decoder<P> {
     /// Loads a Hugging Face folder; all parameters are frozen.
@@ -29,7 +29,7 @@ impl<P: Projection> Decoder<P> {
         let folder = folder.as_ref();
         let mut config = DecoderConfig::from_folder(folder)?;
         config.fused_projections &= !options.split_fused;
-        let mut source = WeightSource::open(folder, options.dtype)?;
+        let mut source = options.open(folder)?;
         // CPUs multiply f32 with halves as fast as with f32, and compute slowly in halves.
         let wide = runs_kernels(&Tensor::<1>::zeros([1], (device, DType::F32)));
         let mut parameters = LoadedParameters::new(&mut source, device).with_wide_vectors(wide);
@@ -62,11 +62,15 @@ impl<P: Projection> Decoder<P> {
                 let weight = norm.weight.val().cast(dtype);
                 writer.push(format!("model.layers.{i}.{path}.weight"), weight);
             }
+            if let Some(block) = layer.sparse() {
+                let path = format!("model.layers.{i}.{}", block.gate_path());
+                writer.push_linear(&path, &BaseLinear::from(block.gate.clone()), dtype);
+            }
         }
-        self.push_projections(&mut writer);
+        self.push_projections(&mut writer, dtype);
         writer.push("model.norm.weight", self.model.norm.weight.val().cast(dtype));
         if let Some(head) = &self.lm_head {
-            writer.push_linear("lm_head", head);
+            writer.push_linear("lm_head", &BaseLinear::from(head.clone()), dtype);
         }
         writer.write(&folder.join("model.safetensors"))?;
 
@@ -79,23 +83,24 @@ impl<P: Projection> Decoder<P> {
         write_atomically(&path, text.as_bytes()).map_err(|source| write(&path, source))
     }
 
-    /// Adds all projections; those that the files of the family hold as one are put together.
-    fn push_projections(&self, writer: &mut WeightWriter) {
+    /// Adds all projections, quantised ones as `dtype`; those that the files of the family hold as one
+    /// are put together.
+    fn push_projections(&self, writer: &mut WeightWriter, dtype: DType) {
         let fuse = self.config().family.traits().fused_projections;
         for (i, layer) in self.model.layers.iter().enumerate() {
             let path = |name: &str| format!("model.layers.{i}.{name}");
             let mut rest: Vec<_> = layer.projections().collect();
             if let (true, QkvProjections::Split(_)) = (fuse, &layer.self_attn.qkv) {
                 let parts: Vec<_> = rest.drain(..3).map(|(_, part)| part.linear()).collect();
-                writer.push_linear(&path("self_attn.qkv_proj"), &joined(&parts));
+                writer.push_linear(&path("self_attn.qkv_proj"), &joined(&parts), dtype);
             }
-            if let (true, FeedForward::Gated(block)) = (fuse, &layer.mlp) {
+            if let (true, Some(FeedForward::Gated(block))) = (fuse, &layer.mlp) {
                 rest.retain(|(name, _)| !["mlp.gate_proj", "mlp.up_proj"].contains(name));
                 let parts = [block.gate_proj.linear(), block.up_proj.linear()];
-                writer.push_linear(&path("mlp.gate_up_proj"), &joined(&parts));
+                writer.push_linear(&path("mlp.gate_up_proj"), &joined(&parts), dtype);
             }
             for (name, projection) in rest {
-                writer.push_linear(&path(name), projection.linear());
+                writer.push_linear(&path(name), projection.linear(), dtype);
             }
         }
     }
@@ -111,12 +116,12 @@ impl<P: Projection> Decoder<P> {
 }
 
 /// One linear of several that read the same input: their outputs one after the other.
-fn joined(parts: &[&Linear]) -> Linear {
-    let weights = parts.iter().map(|part| part.weight.val()).collect();
-    let biases = parts.iter().map(|part| part.bias.as_ref().map(|bias| bias.val()));
+fn joined(parts: &[&BaseLinear]) -> BaseLinear {
+    let weights = parts.iter().map(|part| part.weight()).collect();
+    let biases = parts.iter().map(|part| part.bias());
     let bias = biases.collect::<Option<Vec<_>>>().map(|biases| Tensor::cat(biases, 0));
-    Linear {
+    BaseLinear::Dense(Linear {
         weight: Param::from_tensor(Tensor::cat(weights, 1)),
         bias: bias.map(Param::from_tensor),
-    }
+    })
 }

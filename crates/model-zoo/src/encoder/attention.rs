@@ -35,7 +35,7 @@ impl<P: Projection> SelfAttention<P> {
     ) -> Result<Self, S::Error> {
         let mut linear = |name: &str, bias| {
             let path = format!("{}.{layer}.{name}", paths.layers);
-            source.linear(&path, hidden_size, hidden_size, bias).map(P::from_linear)
+            source.projection(&path, hidden_size, hidden_size, bias).map(P::from_linear)
         };
         let [query, key, value, output] = paths.attention;
         Ok(Self {

@@ -3,6 +3,7 @@ use std::convert::Infallible;
 use burn::module::Param;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Tensor};
+use moe_adapter::BaseLinear;
 
 use crate::parameters::{LoadedParameters, ParameterSource, RandomParameters, Start};
 use crate::{ModelError, WeightError, WeightSource};
@@ -82,6 +83,16 @@ impl ParameterSource for EncoderParameters<'_> {
             Some(head) => Ok(certain(head.linear(path, inputs, outputs, bias))),
             None => self.loaded.linear(self.stored(path), inputs, outputs, bias),
         }
+    }
+
+    fn projection(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<BaseLinear, WeightError> {
+        self.loaded.projection(self.stored(path), inputs, outputs, bias)
     }
 
     fn embedding(

@@ -30,7 +30,7 @@ impl<P: Projection> Mlp<P> {
     ) -> Result<Self, S::Error> {
         let mut linear = |name: &str, inputs, outputs| {
             let path = format!("{}.{layer}.{name}", paths.layers);
-            source.linear(&path, inputs, outputs, true).map(P::from_linear)
+            source.projection(&path, inputs, outputs, true).map(P::from_linear)
         };
         let [up, down] = paths.mlp;
         Ok(Self {

@@ -23,7 +23,7 @@ pub(crate) fn save<M: Adaptable>(
     let mut writer = WeightWriter::new();
     let mut written = Ids::default();
     model.visit_projections(&mut |path, _, projection| {
-        writer.push_linear(path, projection.linear());
+        writer.push_linear(path, projection.linear(), DType::F32);
         projection.visit(&mut written);
     });
     let mut others =

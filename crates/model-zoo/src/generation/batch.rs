@@ -29,7 +29,8 @@ pub struct BatchPrompt<'a> {
 ///
 /// The beginning that all prompts share is computed once. Sequences that have ended leave the
 /// batch, and others take their places. What is generated does not depend on the batch by more
-/// than rounding: where routers' decisions reach beyond a token, each prompt is alone.
+/// than rounding: where routers' decisions reach beyond a token, or positions depend on the length
+/// of a sequence and one may become so long, each prompt is alone.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchGenerator<'a, M: CausalLm> {
     /// The model, outside of autodiff (`model.valid()`), or every step keeps its graph.
@@ -83,6 +84,11 @@ struct Row<'a> {
 /// Whether the new tokens of the prompt with an index contain a stop.
 type Stopped<'a> = dyn FnMut(usize, &[u32]) -> Result<bool, GenerationError> + 'a;
 
+/// The most tokens that a prompt becomes.
+fn needs(prompt: &BatchPrompt<'_>) -> usize {
+    prompt.tokens.len() + prompt.config.max_new_tokens
+}
+
 impl<'a, M: CausalLm> BatchGenerator<'a, M> {
     /// With limits that suit CPUs.
     pub fn new(model: &'a M) -> Self {
@@ -127,7 +133,8 @@ impl<'a, M: CausalLm> BatchGenerator<'a, M> {
         stopped: &mut Stopped<'_>,
         on_done: &mut dyn FnMut(Row<'p>, FinishReason) -> Result<(), E>,
     ) -> Result<(), E> {
-        let base = self.beginning(prompts);
+        let alone = self.are_alone(prompts);
+        let base = if alone { None } else { self.beginning(prompts) };
         let mut order: Vec<usize> = (0..prompts.len()).collect();
         // The longest first: what comes later needs no more memory.
         order.sort_by_key(|index| std::cmp::Reverse(prompts[*index].tokens.len()));
@@ -170,7 +177,7 @@ impl<'a, M: CausalLm> BatchGenerator<'a, M> {
             // Joining copies all that is cached, so many join at once.
             let mut parts = Vec::new();
             if rows.is_empty() || rows.len() <= most - most / 4 {
-                let joining = self.next(prompts, &rows, &mut queue);
+                let joining = self.next(prompts, &rows, alone, &mut queue);
                 for chunk in self.passes(prompts, joining) {
                     let mut new: Vec<Row<'p>> = chunk
                         .into_iter()
@@ -220,6 +227,13 @@ impl<'a, M: CausalLm> BatchGenerator<'a, M> {
         }
     }
 
+    /// Whether what a sequence gives would depend on the others of its batch.
+    fn are_alone(&self, prompts: &[BatchPrompt<'_>]) -> bool {
+        let longest = prompts.iter().map(needs).max().unwrap_or(0);
+        let length = self.model.length_dependence();
+        self.model.reach() != Reach::Token || length.is_some_and(|d| longest > d.beyond)
+    }
+
     /// The keys and values of the tokens with which all prompts begin, where that is worth a pass.
     fn beginning(&self, prompts: &[BatchPrompt<'_>]) -> Option<KvCache> {
         let first = prompts.first()?.tokens;
@@ -227,7 +241,7 @@ impl<'a, M: CausalLm> BatchGenerator<'a, M> {
         let common =
             prompts.iter().map(|prompt| common(prompt.tokens).min(prompt.tokens.len() - 1));
         let shared = common.min().unwrap_or(0);
-        if self.model.reach() != Reach::Token || shared * (prompts.len() - 1) < WORTH_A_PASS {
+        if shared * (prompts.len() - 1) < WORTH_A_PASS {
             return None;
         }
         let device = self.model.device();
@@ -243,11 +257,11 @@ impl<'a, M: CausalLm> BatchGenerator<'a, M> {
         &self,
         prompts: &[BatchPrompt<'_>],
         rows: &[Row<'_>],
+        alone: bool,
         queue: &mut VecDeque<usize>,
     ) -> Vec<usize> {
-        let needs = |prompt: &BatchPrompt<'_>| prompt.tokens.len() + prompt.config.max_new_tokens;
         let mut longest = rows.iter().map(|row| needs(&row.prompt)).max().unwrap_or(0);
-        let most = if self.model.reach() == Reach::Token { ROWS } else { 1 };
+        let most = if alone { 1 } else { ROWS };
         let mut joining = Vec::new();
         while let Some(&index) = queue.front() {
             longest = longest.max(needs(&prompts[index]));
@@ -313,6 +327,17 @@ impl<'a, M: CausalLm> BatchGenerator<'a, M> {
         tokens: &[u32],
         cache: &mut KvCache,
     ) -> Result<Vec<u32>, GenerationError> {
+        let seen = cache.len();
+        if let [row] = &*rows
+            && self.model.length_dependence().is_some_and(|d| d.restarts_at(seen, seen + 1))
+        {
+            let mut tree = TokenTree::default();
+            tree.insert(&[row.prompt.tokens, &row.new].concat());
+            let device = self.model.device();
+            let input = TokenInput::from_trees(&[tree], 0, PaddingSide::Left, &device);
+            *cache = self.model.new_cache();
+            return self.pass(rows, &input, cache);
+        }
         let ids: Vec<i64> = tokens.iter().map(|token| i64::from(*token)).collect();
         let data = TensorData::new(ids, [tokens.len(), 1]);
         let input = TokenInput::new(Tensor::<2, Int>::from_data(data, &self.model.device()));

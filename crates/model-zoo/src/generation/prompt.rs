@@ -68,6 +68,9 @@ pub fn generate<M: CausalLm>(
         if history.len() - prompt.len() == config.max_new_tokens {
             break FinishReason::Length;
         }
+        if model.length_dependence().is_some_and(|d| d.restarts_at(seen, history.len())) {
+            (cache, seen) = (model.new_cache(), 0);
+        }
         let logits = next_logits(model, &history[seen..], &mut cache);
         seen = history.len();
         let token = sampler

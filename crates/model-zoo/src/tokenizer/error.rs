@@ -30,6 +30,9 @@ pub enum TokenizerError {
         /// The token.
         token: String,
     },
+    /// A token to add is empty.
+    #[error("tokenizer: a new token is empty or of white space only")]
+    EmptyToken,
     /// A text cannot be encoded, or tokens not decoded.
     #[error("tokenizer: {message}")]
     Text {

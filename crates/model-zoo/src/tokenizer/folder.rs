@@ -24,7 +24,21 @@ impl TextTokenizer {
     ///
     /// [`TokenizerError`] when a file cannot be read or makes no sense.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, TokenizerError> {
+        Self::from_folders(folder, None)
+    }
+
+    /// As [`from_folder`](Self::from_folder), with `generation_config.json` and `config.json` of
+    /// the folder of the `model`, where the tokenizer is in one of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_folder`](Self::from_folder).
+    pub fn from_folders(
+        folder: impl AsRef<Path>,
+        model: Option<&Path>,
+    ) -> Result<Self, TokenizerError> {
         let folder = folder.as_ref();
+        let model = model.unwrap_or(folder);
         let path = folder.join(TOKENIZER);
         let bytes = fs::read(&path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => TokenizerError::File {
@@ -43,8 +57,8 @@ impl TextTokenizer {
         let config = read_object(&folder.join(TOKENIZER_CONFIG))?;
         let map = read_object(&folder.join("special_tokens_map.json"))?;
         let ids = [
-            read_object(&folder.join("generation_config.json"))?,
-            read_object(&folder.join("config.json"))?,
+            read_object(&model.join("generation_config.json"))?,
+            read_object(&model.join("config.json"))?,
         ];
         let special = |role: &str| {
             let text = config.get(role).and_then(token_text);

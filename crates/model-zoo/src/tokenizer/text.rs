@@ -2,7 +2,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
-use tokenizers::{Tokenizer, TruncationParams};
+use tokenizers::{AddedToken, Tokenizer, TruncationParams};
 
 use super::chat::{ChatMessage, ChatTemplate, TemplateInput};
 use super::error::TokenizerError;
@@ -63,6 +63,22 @@ impl TextTokenizer {
     pub fn with_chat_template(mut self, template: &str) -> Result<Self, TokenizerError> {
         self.chat_template = Some(ChatTemplate::new(template)?);
         Ok(self)
+    }
+
+    /// Adds special tokens, each of which is one token wherever it stands in a text; those that
+    /// are there already stay as they are. Returns how many are new.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::EmptyToken`] for a token without a character.
+    pub fn add_special_tokens(&mut self, tokens: &[String]) -> Result<usize, TokenizerError> {
+        if tokens.iter().any(|token| token.trim().is_empty()) {
+            return Err(TokenizerError::EmptyToken);
+        }
+        let added: Vec<_> = tokens.iter().map(|token| AddedToken::from(token, true)).collect();
+        let before = self.vocab_size();
+        self.tokenizer.add_special_tokens(added).map_err(failed)?;
+        Ok(self.vocab_size() - before)
     }
 
     /// The tokens of a text; with `add_special_tokens`, between those that the model expects at

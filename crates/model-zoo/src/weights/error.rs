@@ -111,6 +111,16 @@ pub enum WeightError {
         /// Its type, as safetensors names it.
         dtype: String,
     },
+    /// A linear that is stored quantised cannot be read.
+    #[error("{}: `{name}` {message}", folder.display())]
+    Quantized {
+        /// The folder of the model.
+        folder: PathBuf,
+        /// The linear, tensor or key.
+        name: String,
+        /// What is wrong with it, or not supported.
+        message: String,
+    },
     /// A tensor holds infinities or no numbers, perhaps because its type holds no larger ones.
     #[error("{}: tensor `{name}` holds values that are not finite in {dtype:?}", folder.display())]
     NotFinite {

@@ -5,6 +5,7 @@ mod file;
 mod index;
 mod mapped;
 mod pytorch;
+mod quantized;
 mod safetensors_file;
 mod source;
 mod stored_tensor;

@@ -6,7 +6,11 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use super::decode::{Order, all_finite, decode};
 use super::file::WeightFile;
 use super::index::ShardIndex;
+use super::quantized::StoredForm;
+use super::stored_tensor::StoredTensor;
 use super::{WeightDType, WeightError};
+use quantization::Quantization;
+use safetensors::Dtype;
 use tensor_files::nearest;
 
 /// The files of weights, the preferred first; each may be sharded, with an index beside it.
@@ -20,12 +24,16 @@ const SINGLE: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 /// [`finish`](Self::finish) tells what was left over.
 #[derive(Debug)]
 pub struct WeightSource {
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     shards: Vec<WeightFile>,
     /// Tensors not yet taken, with the index of their shard.
     left: BTreeMap<String, usize>,
     taken: BTreeSet<String>,
     dtype: WeightDType,
+    /// How linears are stored, where not as floats.
+    pub(super) form: Option<StoredForm>,
+    /// How linears are to be held, where not as they are stored.
+    pub(super) quantization: Option<Quantization>,
 }
 
 impl WeightSource {
@@ -68,7 +76,8 @@ impl WeightSource {
                 return Err(WeightError::Index { path: index, message });
             }
         }
-        Ok(Self { folder, shards, left, taken: BTreeSet::new(), dtype })
+        let form = StoredForm::of_folder(&folder)?;
+        Ok(Self { folder, shards, left, taken: BTreeSet::new(), dtype, form, quantization: None })
     }
 
     /// The names of the tensors that were not yet taken.
@@ -105,6 +114,114 @@ impl WeightSource {
         device: &Device,
     ) -> Result<Tensor<2>, WeightError> {
         self.read(name, [rows, cols], [cols, rows], Order::Transposed { rows, cols }, device)
+    }
+
+    /// Takes one of the matrices that a tensor `[count, rows, cols]` holds, as a contiguous
+    /// `[cols, rows]`. The tensor counts as taken with the last of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn take_slice_transposed(
+        &mut self,
+        name: &str,
+        shape: [usize; 3],
+        index: usize,
+        device: &Device,
+    ) -> Result<Tensor<2>, WeightError> {
+        let [_, rows, cols] = shape;
+        let order = Order::Transposed { rows, cols };
+        let (data, dtype) = self.slice(name, shape, index, order, self.dtype)?;
+        self.check_dtype(name, dtype, device)?;
+        Ok(Tensor::from_data(data, (device, dtype)))
+    }
+
+    /// As [`take_slice_transposed`](Self::take_slice_transposed), the elements as they are stored,
+    /// in f32, row by row.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn take_slice_rows(
+        &mut self,
+        name: &str,
+        shape: [usize; 3],
+        index: usize,
+    ) -> Result<Vec<f32>, WeightError> {
+        let (data, _) = self.slice(name, shape, index, Order::AsStored, WeightDType::F32)?;
+        Ok(data.try_into_vec::<f32>().unwrap_or_default())
+    }
+
+    fn slice(
+        &mut self,
+        name: &str,
+        [count, rows, cols]: [usize; 3],
+        index: usize,
+        order: Order,
+        wanted: WeightDType,
+    ) -> Result<(TensorData, DType), WeightError> {
+        let shape = match order {
+            Order::AsStored => vec![rows, cols],
+            Order::Transposed { .. } => vec![cols, rows],
+        };
+        let part = Some((index, count));
+        let taken = self.decoded_as(name, &[count, rows, cols], part, shape, order, wanted)?;
+        if index + 1 == count {
+            self.done(name);
+        }
+        Ok(taken)
+    }
+
+    /// Takes the elements of a matrix as it is stored, in f32, row by row.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn take_rows(
+        &mut self,
+        name: &str,
+        [rows, cols]: [usize; 2],
+    ) -> Result<Vec<f32>, WeightError> {
+        let expected = [rows, cols];
+        let (order, wanted) = (Order::AsStored, WeightDType::F32);
+        let (data, _) = self.decoded_as(name, &expected, None, expected.to_vec(), order, wanted)?;
+        self.done(name);
+        Ok(data.try_into_vec::<f32>().unwrap_or_default())
+    }
+
+    /// Whether there is a tensor that was not yet taken.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.left.contains_key(name)
+    }
+
+    /// Takes the bytes of a tensor of any type.
+    pub(super) fn take_bytes(&mut self, name: &str) -> Result<Vec<u8>, WeightError> {
+        let bytes = self.stored(name)?.bytes.to_vec();
+        self.done(name);
+        Ok(bytes)
+    }
+
+    /// Takes the elements of a vector or matrix of any shape, in f32; `usual` is the type to name
+    /// where it is none of floats.
+    pub(super) fn take_floats(
+        &mut self,
+        name: &str,
+        usual: Dtype,
+    ) -> Result<Vec<f32>, WeightError> {
+        let shape = self.stored(name)?.shape.to_vec();
+        let elements = vec![shape.iter().product()];
+        let (order, wanted) = (Order::AsStored, WeightDType::F32);
+        let decoded = self.decoded_as(name, &shape, None, elements, order, wanted);
+        let (data, _) = decoded.map_err(|error| match error {
+            WeightError::Dtype { dtype, .. } => WeightError::Quantized {
+                folder: self.folder.clone(),
+                name: name.to_owned(),
+                message: format!("is stored as {dtype}, expected {usual:?}"),
+            },
+            error => error,
+        })?;
+        self.done(name);
+        Ok(data.try_into_vec::<f32>().unwrap_or_default())
     }
 
     /// Leaves out the tensors whose names satisfy `unwanted`, so that [`finish`](Self::finish)
@@ -150,12 +267,17 @@ impl WeightSource {
         device: &Device,
     ) -> Result<Tensor<D>, WeightError> {
         let (data, dtype) = self.decoded(name, &expected, shape.to_vec(), order)?;
-        // Some GPUs store a half type, but compute nothing sensible with it.
-        if dtype != DType::F32 && !device.supports_dtype(dtype) {
-            return Err(WeightError::DeviceDtype { name: name.to_owned(), dtype });
-        }
+        self.check_dtype(name, dtype, device)?;
         self.done(name);
         Ok(Tensor::from_data(data, (device, dtype)))
+    }
+
+    /// Some GPUs store a half type, but compute nothing sensible with it.
+    fn check_dtype(&self, name: &str, dtype: DType, device: &Device) -> Result<(), WeightError> {
+        match dtype == DType::F32 || device.supports_dtype(dtype) {
+            true => Ok(()),
+            false => Err(WeightError::DeviceDtype { name: name.to_owned(), dtype }),
+        }
     }
 
     /// A tensor that is not taken yet, stored as `expected`, in the given `shape`.
@@ -166,14 +288,30 @@ impl WeightSource {
         shape: Vec<usize>,
         order: Order,
     ) -> Result<(TensorData, DType), WeightError> {
+        self.decoded_as(name, expected, None, shape, order, self.dtype)
+    }
+
+    /// A tensor that is not taken yet, as its file has it.
+    fn stored(&self, name: &str) -> Result<StoredTensor<'_>, WeightError> {
         let found = self.left.get(name).map(|shard| &self.shards[*shard]);
-        let Some(stored) = found.and_then(|shard| shard.tensor(name)) else {
-            return Err(WeightError::MissingTensor {
-                folder: self.folder.clone(),
-                name: name.to_owned(),
-                nearest: nearest(name, self.names()),
-            });
-        };
+        found.and_then(|shard| shard.tensor(name)).ok_or_else(|| WeightError::MissingTensor {
+            folder: self.folder.clone(),
+            name: name.to_owned(),
+            nearest: nearest(name, self.names()),
+        })
+    }
+
+    /// As [`decoded`](Self::decoded), or one of so many equal parts of it, in an element type.
+    fn decoded_as(
+        &self,
+        name: &str,
+        expected: &[usize],
+        part: Option<(usize, usize)>,
+        shape: Vec<usize>,
+        order: Order,
+        wanted: WeightDType,
+    ) -> Result<(TensorData, DType), WeightError> {
+        let stored = self.stored(name)?;
         if stored.shape != expected {
             return Err(WeightError::Shape {
                 folder: self.folder.clone(),
@@ -183,7 +321,14 @@ impl WeightSource {
             });
         }
         let (folder, name) = (|| self.folder.clone(), name.to_owned());
-        match decode(stored.bytes, stored.dtype, self.dtype, order, shape) {
+        let bytes = match part {
+            Some((index, count)) => {
+                let len = stored.bytes.len() / count;
+                &stored.bytes[index * len..(index + 1) * len]
+            }
+            None => stored.bytes,
+        };
+        match decode(bytes, stored.dtype, wanted, order, shape) {
             None => {
                 let dtype = format!("{:?}", stored.dtype);
                 Err(WeightError::Dtype { folder: folder(), name, dtype })

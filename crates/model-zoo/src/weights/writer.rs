@@ -2,8 +2,9 @@ use std::collections::HashMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use burn::nn::Linear;
 use burn::tensor::{DType, Tensor};
+use fused_ops::Weight;
+use moe_adapter::BaseLinear;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use tensor_files::fill_atomically;
@@ -30,19 +31,24 @@ impl WeightWriter {
         let shape = tensor.dims().to_vec();
         let count = shape.iter().product::<usize>();
         let tensor = tensor.reshape([1, count]);
-        self.tensors.push((name.into(), StoredTensor { tensor, shape, transposed: false }));
+        let (dtype, weight) = (tensor.dtype(), tensor.into());
+        self.tensors.push((name.into(), StoredTensor { weight, dtype, shape, transposed: false }));
     }
 
-    /// Adds a linear as `<path>.weight`, `[out, in]`, and `<path>.bias`, both in the
-    /// element type of the weight.
-    pub fn push_linear(&mut self, path: &str, linear: &Linear) {
-        let tensor = linear.weight.val();
-        let [inputs, outputs] = tensor.dims();
-        let (shape, dtype) = (vec![outputs, inputs], tensor.dtype());
-        let stored = StoredTensor { tensor, shape, transposed: true };
+    /// Adds a linear as `<path>.weight`, `[out, in]`, and `<path>.bias`, both in the element type of
+    /// the weight; one that is quantised in `dtype`.
+    pub fn push_linear(&mut self, path: &str, linear: &BaseLinear, dtype: DType) {
+        let weight = linear.factor();
+        let [inputs, outputs] = weight.dims();
+        let dtype = match &weight {
+            Weight::Dense(weight) => weight.dtype(),
+            Weight::Quantized(_) => dtype,
+        };
+        let shape = vec![outputs, inputs];
+        let stored = StoredTensor { weight, dtype, shape, transposed: true };
         self.tensors.push((format!("{path}.weight"), stored));
-        if let Some(bias) = &linear.bias {
-            self.push(format!("{path}.bias"), bias.val().cast(dtype));
+        if let Some(bias) = linear.bias() {
+            self.push(format!("{path}.bias"), bias.cast(dtype));
         }
     }
 
@@ -92,14 +98,15 @@ impl WeightWriter {
 
 #[derive(Debug)]
 struct StoredTensor {
-    tensor: Tensor<2>,
+    weight: Weight,
+    dtype: DType,
     shape: Vec<usize>,
     transposed: bool,
 }
 
 impl StoredTensor {
     fn dtype(&self) -> Dtype {
-        match self.tensor.dtype() {
+        match self.dtype {
             DType::F16 => Dtype::F16,
             DType::BF16 => Dtype::BF16,
             _ => Dtype::F32,
@@ -108,14 +115,15 @@ impl StoredTensor {
 
     /// Its elements as files have them.
     fn bytes(&self) -> Vec<u8> {
-        let mut tensor = self.tensor.clone();
+        let mut tensor = self.weight.clone().dense();
         if self.transposed {
             tensor = tensor.transpose();
         }
-        if self.dtype() == Dtype::F32 {
-            tensor = tensor.cast(DType::F32);
-        }
-        tensor.into_data().as_bytes().to_vec()
+        let dtype = match self.dtype {
+            half @ (DType::F16 | DType::BF16) => half,
+            _ => DType::F32,
+        };
+        tensor.cast(dtype).into_data().as_bytes().to_vec()
     }
 
     fn byte_count(&self) -> usize {

@@ -4,15 +4,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::nn::Linear;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use model_zoo::{
     CausalLm, Decoder, DecoderConfig, KvCache, LoadOptions, RopeConfig, RopeScaling, TokenInput,
 };
+use moe_adapter::BaseLinear;
 use router::RoutingTape;
 use safetensors::SafeTensors;
 
-pub type Base = Decoder<Linear>;
+pub type Base = Decoder<BaseLinear>;
 
 pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -38,6 +38,10 @@ pub fn load_on(folder: &Path, device: &Device) -> Base {
 
 /// Inputs and expected logits, computed by transformers.
 pub struct Reference {
+    /// What a cache gives token by token, where that is something else.
+    pub cached_logits: Option<Vec<f32>>,
+    /// What is generated after the first tokens of the first row, with them.
+    pub generated: Option<Vec<i64>>,
     pub ids: Vec<i64>,
     pub mask: Option<Vec<bool>>,
     pub logits: Vec<f32>,
@@ -54,12 +58,17 @@ impl Reference {
         };
         let logits = file.tensor("logits").unwrap();
         let [b, s, v] = logits.shape() else { panic!("logits have 3 dimensions") };
-        let floats = logits.data().chunks_exact(4);
+        let floats = |name: &str| -> Option<Vec<f32>> {
+            let data = file.tensor(name).ok()?.data();
+            Some(data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect())
+        };
         Self {
+            cached_logits: floats("cached_logits"),
+            generated: ints("generated"),
             ids: ints("input_ids").unwrap(),
             mask: ints("attention_mask").map(|mask| mask.iter().map(|m| *m == 1).collect()),
             shape: [*b, *s, *v],
-            logits: floats.map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
+            logits: floats("logits").unwrap(),
         }
     }
 
@@ -88,6 +97,23 @@ impl Reference {
         input
     }
 
+    /// The largest difference at real tokens, relative to the largest logit.
+    pub fn error(&self, found: &[f32]) -> f32 {
+        let [_, _, vocab] = self.shape;
+        let mut largest = 0.0f32;
+        for (i, (found, expected)) in found.chunks(vocab).zip(self.logits.chunks(vocab)).enumerate()
+        {
+            if self.mask.as_ref().is_none_or(|mask| mask[i]) {
+                let difference = largest_difference(found, expected);
+                largest = if difference.is_nan() { f32::NAN } else { largest.max(difference) };
+            }
+            if largest.is_nan() {
+                break;
+            }
+        }
+        largest / self.largest()
+    }
+
     pub fn largest(&self) -> f32 {
         self.logits.iter().fold(0.0, |largest, value| largest.max(value.abs()))
     }
@@ -108,7 +134,8 @@ pub fn tiny_config() -> DecoderConfig {
     config.mlp_bias = true;
     config.initializer_range = 0.3;
     config.eos_token_ids = vec![2, 3];
-    config.rope = RopeConfig { theta: 1e4, scaling: RopeScaling::Linear { factor: 2.0 } };
+    config.rope =
+        RopeConfig { scaling: RopeScaling::Linear { factor: 2.0 }, ..RopeConfig::default() };
     config
 }
 

@@ -4,8 +4,8 @@ use anyhow::{Result, bail};
 use lora_moe::data::{DataFile, read_records};
 use lora_moe::device::parse_device;
 use lora_moe::evaluation::{ExactMatch, evaluate};
-use lora_moe::finetune::run::{DataConfig, load_model, load_samples};
-use lora_moe::model_zoo::{CausalLm, TextTokenizer};
+use lora_moe::finetune::run::{DataConfig, load_model, load_samples, load_tokenizer};
+use lora_moe::model_zoo::CausalLm;
 use serde_json::json;
 
 use crate::args::EvalArgs;
@@ -19,8 +19,8 @@ pub fn run(args: &EvalArgs, model: &Path, device: &str) -> Result<()> {
     }
     let device = parse_device(device)?;
     let folder = args.load.folder(model)?;
-    let tokenizer = TextTokenizer::from_folder(&folder)?;
     let adapter = args.adapter.first().map(PathBuf::as_path);
+    let tokenizer = load_tokenizer(&folder, adapter)?;
     let model = load_model(&folder, adapter, &args.load.options(), &device)?;
     let args = &args.loss;
     let data = DataConfig {

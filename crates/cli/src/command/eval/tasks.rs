@@ -14,7 +14,7 @@ use lora_moe::evaluation::run::{
     Answer, EncoderModel, LanguageModel, Output, RunOptions, TaskRun, folder_hash,
 };
 use lora_moe::evaluation::scoring::{Progress, ScoringOptions};
-use lora_moe::finetune::run::load_any_model;
+use lora_moe::finetune::run::{load_any_model, load_tokenizer};
 use lora_moe::model_zoo::{AnyModel, AnyModelConfig, TextTokenizer};
 use serde_json::{Map, Value, json};
 
@@ -29,8 +29,10 @@ pub fn run(args: &EvalArgs, model: &Path, device: &str, interrupt: &Interrupt) -
     let device_name = device;
     let device = parse_device(device)?;
     let folder = args.load.folder(model)?;
+    // Several adapters are asked the same, in the tokens of their model.
+    let adapter = args.adapter.first().filter(|_| args.adapter.len() == 1).map(PathBuf::as_path);
     let tokenizer = match AnyModelConfig::from_folder(&folder)? {
-        AnyModelConfig::Decoder(_) => Some(TextTokenizer::from_folder(&folder)?),
+        AnyModelConfig::Decoder(_) => Some(load_tokenizer(&folder, adapter)?),
         // Encoders bring what they read with; a model of images may have no tokenizer.
         _ => None,
     };
@@ -135,6 +137,7 @@ fn about(args: &EvalArgs, model: &Path, folder: &Path, device: &str) -> Result<M
         "model": model.display().to_string(),
         "model_sha256": folder_hash(folder)?,
         "dtype": args.load.dtype.to_string(),
+        "quantization": args.load.quantization,
         "device": device,
         "add_bos_token": args.scores.add_bos_token,
         "generation_seed": args.scores.generation_seed,

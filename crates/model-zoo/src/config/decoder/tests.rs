@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::*;
-use crate::{AnyModelConfig, RopeScaling};
+use crate::{AnyModelConfig, LongRopeScaling, RopeScaling, Windows, YarnScaling};
 
 fn minimal() -> Value {
     json!({
@@ -59,6 +59,16 @@ fn ids_of_end_tokens_may_be_one_or_many() {
     assert_eq!(with("pad_token_id", json!(-1)).unwrap().pad_token_id, None);
 }
 
+fn longrope() -> LongRopeScaling {
+    LongRopeScaling {
+        short_factor: vec![1.0; 8],
+        long_factor: vec![2.5; 8],
+        original_max_position_embeddings: 512,
+        factor: None,
+        attention_factor: Some(1.25),
+    }
+}
+
 #[test]
 fn written_configurations_are_read_back() {
     let mut config = DecoderConfig::new(96, 32, 64, 2, 4);
@@ -67,8 +77,28 @@ fn written_configurations_are_read_back() {
     config.eos_token_ids = vec![2, 3];
     config.tie_word_embeddings = true;
     config.attention_bias = true;
-    for scaling in [RopeScaling::Default, RopeScaling::Linear { factor: 2.5 }] {
-        config.rope = RopeConfig { theta: 5e5, scaling };
+    for scaling in [
+        RopeScaling::Default,
+        RopeScaling::Linear { factor: 2.5 },
+        RopeScaling::Dynamic { factor: 2.5 },
+        RopeScaling::Yarn(YarnScaling::new(4.0, 512)),
+        RopeScaling::Yarn(YarnScaling {
+            factor: None,
+            mscale: Some(0.7),
+            mscale_all_dim: Some(0.9),
+            beta_fast: 16.0,
+            truncate: false,
+            ..YarnScaling::new(4.0, 512)
+        }),
+        RopeScaling::LongRope(longrope()),
+        RopeScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: 512,
+        },
+    ] {
+        config.rope = RopeConfig { theta: 5e5, scaling, ..RopeConfig::default() };
         assert_eq!(DecoderConfig::from_json(&config.to_json(), "json").unwrap(), config);
     }
 }
@@ -82,7 +112,6 @@ fn models_that_cannot_be_built_are_refused_by_key() {
         ("rope_interleaved", json!(true)),
         ("use_bidirectional_attention", json!(true)),
         ("partial_rotary_factor", json!(0.75)),
-        ("quantization_config", json!({"bits": 4})),
     ];
     for (name, value) in unsupported {
         match with(name, value) {
@@ -90,11 +119,11 @@ fn models_that_cannot_be_built_are_refused_by_key() {
             other => panic!("{name}: {other:?}"),
         }
     }
-    let error = with("rope_scaling", json!({"rope_type": "yarn", "factor": 2.0})).unwrap_err();
+    let error = with("rope_scaling", json!({"rope_type": "proportional"})).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "config.json: `rope_scaling.rope_type` is yarn, which is not supported; \
-         supported: default, linear, llama3"
+        "config.json: `rope_scaling.rope_type` is proportional, which is not supported; \
+         supported: default, linear, dynamic, yarn, longrope, llama3"
     );
     let partial = json!({"rope_type": "default", "partial_rotary_factor": 0.5});
     assert!(matches!(
@@ -189,6 +218,102 @@ fn absent_keys_have_the_defaults_of_the_family() {
 }
 
 #[test]
+fn later_families_have_the_defaults_of_transformers() {
+    let read = |family| DecoderConfig::from_json(&minimal_of(family), "config.json").unwrap();
+    let gemma3 = read(Family::Gemma3);
+    assert_eq!((gemma3.head_dim, gemma3.num_key_value_heads), (256, 4));
+    assert_eq!((gemma3.rope.theta, gemma3.local_rope.as_ref().unwrap().theta), (1e6, 1e4));
+    assert_eq!((gemma3.attn_logit_softcapping, gemma3.final_logit_softcapping), (None, None));
+    assert!(gemma3.tie_word_embeddings);
+    let smollm3 = read(Family::SmolLm3);
+    assert_eq!((smollm3.rope.theta, smollm3.num_key_value_heads), (2e6, 4));
+    assert_eq!(smollm3.sliding_window, None);
+    let mixtral = read(Family::Mixtral);
+    assert_eq!((mixtral.rope.theta, mixtral.sliding_window), (1e6, None));
+    let experts = mixtral.sparse.unwrap();
+    assert_eq!((experts.num_experts, experts.num_experts_per_tok), (8, 2));
+    assert!(experts.norm_topk_prob);
+    assert_eq!(experts.moe_intermediate_size, mixtral.intermediate_size);
+    let qwen = read(Family::Qwen3Moe);
+    assert_eq!((qwen.head_dim, qwen.num_key_value_heads), (8, 4));
+    let experts = qwen.sparse.unwrap();
+    assert_eq!((experts.num_experts, experts.num_experts_per_tok), (128, 8));
+    assert_eq!((experts.moe_intermediate_size, experts.norm_topk_prob), (768, false));
+    assert_eq!(read(Family::Granite).attention_scale(), 1.0);
+    assert_eq!(read(Family::Olmo2).rms_norm_eps, 1e-5);
+}
+
+#[test]
+fn layers_without_rope_or_experts_are_read_from_lists_or_steps() {
+    let read = |json: &Value| DecoderConfig::from_json(json, "config.json").unwrap();
+    let mut json = minimal_of(Family::SmolLm3);
+    json["num_hidden_layers"] = json!(8);
+    assert_eq!(read(&json).unrotated_layers, [3, 7]);
+    json["no_rope_layers"] = json!([1, 0, 1, 1, 1, 1, 1, 0]);
+    let config = read(&json);
+    assert_eq!(config.unrotated_layers, [1, 7]);
+    assert!(config.layer_rope(1).is_none() && config.layer_rope(2).is_some());
+    json["use_sliding_window"] = json!(true);
+    json["sliding_window"] = json!(4);
+    let config = read(&json);
+    assert_eq!((config.window(1), config.window(2)), (Some(4), None));
+    assert_eq!(DecoderConfig::from_json(&config.to_json(), "json").unwrap(), config);
+
+    let mut json = minimal_of(Family::Qwen3Moe);
+    json["num_hidden_layers"] = json!(6);
+    json["decoder_sparse_step"] = json!(2);
+    json["mlp_only_layers"] = json!([1, 77]);
+    let config = read(&json);
+    assert_eq!(config.sparse.as_ref().unwrap().dense_layers, [0, 1, 2, 4]);
+    assert!(config.layer_experts(3).is_some() && config.layer_experts(4).is_none());
+    assert_eq!(DecoderConfig::from_json(&config.to_json(), "json").unwrap(), config);
+}
+
+#[test]
+fn rope_of_gemma3_is_read_in_both_dialects() {
+    let mut old = minimal_of(Family::Gemma3);
+    old["rope_theta"] = json!(5e5);
+    old["rope_local_base_freq"] = json!(2e4);
+    old["rope_scaling"] = json!({"rope_type": "linear", "factor": 8.0});
+    old["sliding_window_pattern"] = json!(2);
+    let mut new = minimal_of(Family::Gemma3);
+    new["rope_parameters"] = json!({
+        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 5e5},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 2e4},
+    });
+    new["layer_types"] = json!(["sliding_attention", "full_attention"]);
+    let read = |json: &Value| DecoderConfig::from_json(json, "config.json").unwrap();
+    let (old, new) = (read(&old), read(&new));
+    assert_eq!(old, new);
+    assert_eq!(old.rope.scaling, RopeScaling::Linear { factor: 8.0 });
+    assert_eq!(old.layer_rope(0).unwrap().theta, 2e4);
+    assert_eq!(old.layer_rope(1).unwrap().theta, 5e5);
+    assert_eq!(read(&old.to_json()), old);
+}
+
+#[test]
+fn longrope_and_parts_of_heads_of_phi_are_read_and_written_as_its_files_have_them() {
+    let mut json = minimal_of(Family::Phi3);
+    json["rope_scaling"] = json!({
+        "type": "su", "short_factor": [1.0, 1.5, 2.0], "long_factor": [2.0, 3.0, 4.0],
+    });
+    json["partial_rotary_factor"] = json!(0.75);
+    json["original_max_position_embeddings"] = json!(512);
+    let read = |json: &Value| DecoderConfig::from_json(json, "config.json");
+    let config = read(&json).unwrap();
+    assert_eq!(config.rope.rotary_dim(config.head_dim), 6);
+    let RopeScaling::LongRope(longrope) = &config.rope.scaling else { panic!("{config:?}") };
+    assert_eq!(longrope.original_max_position_embeddings, 512);
+    let written = config.to_json();
+    assert_eq!(written["rope_scaling"].as_object().unwrap().len(), 3, "{written}");
+    assert_eq!(written["rope_scaling"]["type"], "longrope");
+    assert_eq!(read(&written).unwrap(), config);
+    json["rope_scaling"]["short_factor"] = json!([1.0]);
+    let error = read(&json).unwrap_err().to_string();
+    assert!(error.contains("`short_factor` is 1 numbers, but must be 3 numbers"), "{error}");
+}
+
+#[test]
 fn null_is_not_the_default_where_it_means_none() {
     let mut json = minimal_of(Family::Mistral);
     json["sliding_window"] = Value::Null;
@@ -234,6 +359,16 @@ fn written_configurations_of_every_family_are_read_back() {
         config.head_dim = 12;
         if family.traits().windows != Windows::Never {
             config.sliding_window = Some(5);
+        }
+        if family.traits().windows == Windows::SwitchedUnrotated {
+            config.unrotated_layers = vec![1];
+            config.full_attention_layers = vec![0, 2];
+        }
+        if family.traits().multipliers {
+            config.embedding_multiplier = 12.0;
+            config.attention_multiplier = Some(0.015625);
+            config.residual_multiplier = 0.22;
+            config.logits_scaling = 8.0;
         }
         assert_eq!(DecoderConfig::from_json(&config.to_json(), "json").unwrap(), config);
     }

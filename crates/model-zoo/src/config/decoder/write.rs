@@ -1,11 +1,11 @@
 use moe_adapter::Activation;
 use serde_json::{Value, json};
 
-use super::{DecoderConfig, Windows};
+use super::DecoderConfig;
+use crate::config::{Windows, rope};
 
 pub(super) fn write(config: &DecoderConfig) -> Value {
     let family = config.family.traits();
-    let (rope_theta, rope_scaling) = config.rope.to_json();
     let eos_token_id = match config.eos_token_ids.as_slice() {
         [] => Value::Null,
         [one] => json!(one),
@@ -23,8 +23,6 @@ pub(super) fn write(config: &DecoderConfig) -> Value {
         "head_dim": config.head_dim,
         "max_position_embeddings": config.max_position_embeddings,
         "rms_norm_eps": config.rms_norm_eps,
-        "rope_theta": rope_theta,
-        "rope_scaling": rope_scaling,
         "tie_word_embeddings": config.tie_word_embeddings,
         "bos_token_id": config.bos_token_id,
         "eos_token_id": eos_token_id,
@@ -42,14 +40,30 @@ pub(super) fn write(config: &DecoderConfig) -> Value {
     if family.mlp_bias_key {
         json["mlp_bias"] = json!(config.mlp_bias);
     }
-    if family.soft_caps {
+    if family.attention_cap {
         json["attn_logit_softcapping"] = json!(config.attn_logit_softcapping);
+    }
+    if family.logit_cap {
         json["final_logit_softcapping"] = json!(config.final_logit_softcapping);
+    }
+    if family.query_scalar {
         let scalar = config.query_pre_attn_scalar.unwrap_or(config.head_dim as f64);
         // transformers takes no other number than an integer.
         json["query_pre_attn_scalar"] =
             if scalar.fract() == 0.0 { json!(scalar as i64) } else { json!(scalar) };
     }
+    if family.multipliers {
+        json["embedding_multiplier"] = json!(config.embedding_multiplier);
+        json["attention_multiplier"] = json!(config.attention_scale());
+        json["residual_multiplier"] = json!(config.residual_multiplier);
+        json["logits_scaling"] = json!(config.logits_scaling);
+    }
+    if family.unrotated_layers {
+        let rotated = |layer| usize::from(!config.unrotated_layers.contains(&layer));
+        json["no_rope_layers"] = (0..config.num_hidden_layers).map(rotated).collect();
+    }
+    rope::write(config.family, &config.rope, config.local_rope.as_ref(), &mut json);
+    write_experts(config, &mut json);
     write_windows(config, &mut json);
     json
 }
@@ -59,17 +73,33 @@ fn write_windows(config: &DecoderConfig, json: &mut Value) {
     if windows != Windows::Never {
         json["sliding_window"] = json!(config.sliding_window);
     }
-    if matches!(windows, Windows::Switched | Windows::Alternating) {
+    if windows.by_layer() {
         let kinds = (0..config.num_hidden_layers).map(|layer| match config.window(layer) {
             Some(_) => "sliding_attention",
             None => "full_attention",
         });
         json["layer_types"] = kinds.collect();
     }
-    if windows == Windows::Switched {
+    if windows.switched() {
         json["use_sliding_window"] = json!(config.sliding_window.is_some());
+    }
+    if windows == Windows::Switched {
         // For versions of transformers that do not know `layer_types`.
         let first = (0..config.num_hidden_layers).find(|layer| config.window(*layer).is_some());
         json["max_window_layers"] = json!(first.unwrap_or(config.num_hidden_layers));
+    }
+}
+
+fn write_experts(config: &DecoderConfig, json: &mut Value) {
+    let (Some(names), Some(sparse)) = (&config.family.traits().experts, &config.sparse) else {
+        return;
+    };
+    json[names.count_key] = json!(sparse.num_experts);
+    json["num_experts_per_tok"] = json!(sparse.num_experts_per_tok);
+    if names.own_keys {
+        json["moe_intermediate_size"] = json!(sparse.moe_intermediate_size);
+        json["norm_topk_prob"] = json!(sparse.norm_topk_prob);
+        json["decoder_sparse_step"] = json!(1);
+        json["mlp_only_layers"] = json!(sparse.dense_layers);
     }
 }

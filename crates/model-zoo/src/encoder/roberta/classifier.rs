@@ -12,7 +12,7 @@ use crate::encoder::{
     visit_layers_mut,
 };
 use crate::parameters::{ParameterSource, RandomParameters};
-use crate::{ConfigError, LoadOptions, ModelError, TokenInput, WeightSource};
+use crate::{ConfigError, LoadOptions, ModelError, TokenInput};
 
 /// A RoBERTa encoder with a head for classification or regression.
 ///
@@ -51,7 +51,7 @@ impl<P: Projection> RobertaClassifier<P> {
         device: &Device,
     ) -> Result<Self, ModelError> {
         let config = RobertaConfig::from_folder(&folder)?;
-        let source = WeightSource::open(folder, options.dtype)?;
+        let source = options.open(folder)?;
         CHECKPOINT.load(source, None, device, |source| Self::build(&config, source))
     }
 
@@ -70,7 +70,7 @@ impl<P: Projection> RobertaClassifier<P> {
     ) -> Result<Self, ModelError> {
         let config = RobertaConfig { task, ..RobertaConfig::from_folder(&folder)? };
         config.check()?;
-        let source = WeightSource::open(folder, options.dtype)?;
+        let source = options.open(folder)?;
         let head = RandomParameters::new(seed, config.initializer_range, device);
         CHECKPOINT.load(source, Some(head), device, |source| Self::build(&config, source))
     }

@@ -13,7 +13,7 @@ use crate::encoder::{
 };
 use crate::parameters::{ParameterSource, RandomParameters};
 use crate::vision::layer::label_scores;
-use crate::{ConfigError, LoadOptions, ModelError, WeightSource};
+use crate::{ConfigError, LoadOptions, ModelError};
 
 /// The vision tower of CLIP with a classification head, which reads the mean of the states of the
 /// patches.
@@ -61,7 +61,7 @@ impl<P: Projection> ClipClassifier<P> {
         let keys = Keys::new(&value, &origin)?;
         let task = ClassificationTask::read(&keys)?;
         task.check(&keys)?;
-        let source = WeightSource::open(folder, options.dtype)?;
+        let source = options.open(folder)?;
         CHECKPOINT.load(source, None, device, |source| Self::build(&config, &task, source))
     }
 
@@ -80,7 +80,7 @@ impl<P: Projection> ClipClassifier<P> {
     ) -> Result<Self, ModelError> {
         let config = ClipVisionConfig::from_folder(&folder)?;
         task.check(&Keys::of("ClassificationTask"))?;
-        let source = WeightSource::open(folder, options.dtype)?;
+        let source = options.open(folder)?;
         let head = RandomParameters::new(seed, config.initializer_range, device);
         CHECKPOINT.load(source, Some(head), device, |source| Self::build(&config, &task, source))
     }

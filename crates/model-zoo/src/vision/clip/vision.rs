@@ -10,7 +10,7 @@ use super::{ClipVisionConfig, ClipVisionTower, of_other_towers};
 use crate::encoder::{Checkpoint, save};
 use crate::parameters::{ParameterSource, RandomParameters};
 use crate::vision::layer::label_scores;
-use crate::{ConfigError, LoadOptions, ModelError, WeightSource};
+use crate::{ConfigError, LoadOptions, ModelError};
 
 /// The vision tower of CLIP with its projection into the space that texts share.
 ///
@@ -57,7 +57,7 @@ impl<P: Projection> ClipVision<P> {
         device: &Device,
     ) -> Result<Self, ModelError> {
         let config = ClipVisionConfig::from_folder(&folder)?;
-        let source = WeightSource::open(folder, options.dtype)?;
+        let source = options.open(folder)?;
         CHECKPOINT.load(source, None, device, |source| Self::build(&config, source))
     }
 

@@ -14,7 +14,7 @@ use crate::encoder::{
 };
 use crate::parameters::{ParameterSource, RandomParameters};
 use crate::vision::layer::{assert_image, label_scores};
-use crate::{ConfigError, LoadOptions, ModelError, WeightSource};
+use crate::{ConfigError, LoadOptions, ModelError};
 
 /// A Vision Transformer with a classification head, which reads the state of the class token.
 ///
@@ -52,7 +52,7 @@ impl<P: Projection> VitClassifier<P> {
         device: &Device,
     ) -> Result<Self, ModelError> {
         let config = VitConfig::from_folder(&folder)?;
-        let source = WeightSource::open(folder, options.dtype)?;
+        let source = options.open(folder)?;
         CHECKPOINT.load(source, None, device, |source| Self::build(&config, source))
     }
 
@@ -71,7 +71,7 @@ impl<P: Projection> VitClassifier<P> {
     ) -> Result<Self, ModelError> {
         let config = VitConfig { task, ..VitConfig::from_folder(&folder)? };
         config.check()?;
-        let source = WeightSource::open(folder, options.dtype)?;
+        let source = options.open(folder)?;
         let head = RandomParameters::new(seed, config.initializer_range, device);
         CHECKPOINT.load(source, Some(head), device, |source| Self::build(&config, source))
     }

@@ -1,0 +1,70 @@
+use std::fmt::Write;
+
+use anyhow::Result;
+use lora_moe::device::parse_device;
+use lora_moe::finetune::bench::reset_peak_rss;
+use lora_moe::finetune::run::{DryMeasurement, DryRun, DryRunOptions, RunConfig};
+
+use crate::args::TrainArgs;
+use crate::text::grouped;
+
+/// Runs `lora-moe train --dry-run`.
+#[allow(clippy::print_stdout)]
+pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
+    let device = parse_device(device)?;
+    let config = RunConfig::from_file(&args.config, &args.set)?;
+    let options = DryRunOptions { without_data: args.without_data, measure: args.measure };
+    reset_peak_rss();
+    println!("{}", text(&DryRun::new(&config, options, &device)?)?);
+    Ok(())
+}
+
+fn text(run: &DryRun) -> Result<String> {
+    let (trainable, gib) = (run.trainable(), |bytes: f64| bytes / f64::from(1 << 30));
+    let percent = 100.0 * trainable as f64 / run.parameters as f64;
+    let mut text = format!(
+        "model     {} parameters\nadapter   {} trainable parameters ({percent:.2} % of the model's) on {} \
+         linears",
+        grouped(run.parameters),
+        grouped(trainable),
+        run.linears
+    );
+    let parts = [("experts", run.experts), ("routers", run.routers), ("whole modules", run.whole)];
+    for (what, count) in parts.into_iter().filter(|(_, count)| (1..trainable).contains(count)) {
+        write!(text, ", {what} {}", grouped(count))?;
+    }
+    write!(
+        text,
+        "\nmemory    weights {:.2} GiB; adapter, gradients and optimiser {:.2} GiB",
+        gib(run.weight_bytes),
+        gib(run.state_bytes)
+    )?;
+    if let Some(data) = &run.data {
+        write!(
+            text,
+            "\ndata      {} samples, {} tokens, {} of them learned; the longest has {}",
+            grouped(data.samples),
+            grouped(data.tokens),
+            grouped(data.learned),
+            data.longest
+        )?;
+        write!(text, "\nrecords   {}", data.report)?;
+    }
+    if let Some(steps) = run.steps {
+        write!(text, "\nsteps     {}", grouped(steps))?;
+    }
+    let Some(DryMeasurement { step_s, peak_bytes, batch: [batch, seq] }) = run.measured else {
+        return Ok(text);
+    };
+    write!(
+        text,
+        "\nmeasured  {step_s:.2} s for a step of micro-batches of {batch} x {seq} tokens"
+    )?;
+    if let Some(steps) = run.steps {
+        write!(text, ", {:.1} h in all", step_s * steps as f64 / 3600.0)?;
+    }
+    if peak_bytes > 0.0 {
+        write!(text, "; {:.2} GiB of memory at most", gib(peak_bytes))?;
+    }
+    Ok(text)
+}

@@ -1,0 +1,230 @@
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
+use data::EncodeReport;
+use model_zoo::{Decoder, DecoderConfig, ModelError, Quantization, WeightDType, resolve_model};
+use moe_adapter::{Adaptable, AdapterSize, Projection};
+use serde::Serialize;
+
+use super::prepare::{RunSamples, run_tokenizer};
+use super::{ModelConfig, RunConfig};
+use crate::bench::{TrainBench, bench_train, reset_peak_rss};
+use crate::train::TrainError;
+
+/// What a run would do and cost, from its configuration and the shapes of its model: no weight is
+/// read, and nothing is written.
+#[derive(Debug, Clone, Serialize)]
+pub struct DryRun {
+    /// The parameters of the base model.
+    pub parameters: usize,
+    /// The linears that are adapted.
+    pub linears: usize,
+    /// The parameters of experts.
+    pub experts: usize,
+    /// The parameters of routers.
+    pub routers: usize,
+    /// The parameters of the base model that are trained as a whole.
+    pub whole: usize,
+    /// The memory of the base model's weights, in bytes.
+    pub weight_bytes: f64,
+    /// The memory of what is trained, its gradients and AdamW's two averages, in bytes.
+    pub state_bytes: f64,
+    /// What the data comes to, where it was read.
+    pub data: Option<DryData>,
+    /// The optimiser steps, where they are known.
+    pub steps: Option<usize>,
+    /// What a step takes, where that was measured.
+    pub measured: Option<DryMeasurement>,
+}
+
+/// The data of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct DryData {
+    /// The samples to train on.
+    pub samples: usize,
+    /// Their tokens.
+    pub tokens: usize,
+    /// The tokens that are learned.
+    pub learned: usize,
+    /// The longest sample, in tokens.
+    pub longest: usize,
+    /// What became of the records.
+    #[serde(skip)]
+    pub report: EncodeReport,
+}
+
+/// What one micro-batch of the longest samples takes, by models of one and two layers.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct DryMeasurement {
+    /// The time of an optimiser step, in seconds.
+    pub step_s: f64,
+    /// The largest memory, in bytes; 0 where the system does not tell.
+    pub peak_bytes: f64,
+    /// The samples of a micro-batch, and the tokens of each.
+    pub batch: [usize; 2],
+}
+
+/// What a dry run looks at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DryRunOptions {
+    /// Leaves the data alone.
+    pub without_data: bool,
+    /// Times steps of small models of the same shape.
+    pub measure: bool,
+}
+
+impl DryRun {
+    /// Looks at a run without beginning it.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] naming the file or key at fault.
+    pub fn new(
+        run: &RunConfig,
+        options: DryRunOptions,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        let folder = resolve_model(&run.model.path, run.model.revision.as_deref())
+            .map_err(ModelError::from)?;
+        let mut config = DecoderConfig::from_folder(&folder).map_err(ModelError::from)?;
+        config.fused_projections &= !run.model.split_fused;
+        config.tie_word_embeddings &= !run.model.untie_head;
+        if !run.model.new_tokens.is_empty() {
+            let vocab_size = run_tokenizer(run, &folder)?.vocab_size();
+            config.vocab_size = config.vocab_size.max(vocab_size);
+        }
+        let model = Decoder::shaped(&config, device).map_err(ModelError::from)?;
+        let size = AdapterSize::of(&model, &run.adapter)?;
+        let data = match options.without_data {
+            true => None,
+            false => {
+                let tokenizer = run_tokenizer(run, &folder)?;
+                let max_length = run.data.longest(config.max_position_embeddings);
+                let RunSamples { train, report, .. } =
+                    RunSamples::read(run, max_length, &tokenizer)?;
+                let lengths = train.iter().map(|sample| sample.input_ids.len());
+                Some(DryData {
+                    samples: train.len(),
+                    tokens: lengths.clone().sum(),
+                    learned: train.iter().map(|sample| sample.target_count()).sum(),
+                    longest: lengths.max().unwrap_or(0),
+                    report,
+                })
+            }
+        };
+        let batch_size = run.training.per_device_train_batch_size;
+        let batches = data.as_ref().map(|data| data.samples.div_ceil(batch_size));
+        let steps = match (batches, run.training.max_steps) {
+            (Some(batches), _) => Some(run.training.total_steps(batches)),
+            (None, 0) => None,
+            (None, steps) => Some(steps),
+        };
+        let longest = data.as_ref().map(|data| data.longest);
+        let seq_len = longest.unwrap_or(run.data.longest(config.max_position_embeddings));
+        let measured = match options.measure {
+            false => None,
+            true => Some(measure(run, &config, [batch_size, seq_len], device)?),
+        };
+        Ok(Self {
+            parameters: config.parameter_count(),
+            linears: size.linears,
+            experts: size.experts,
+            routers: size.routers,
+            whole: size.whole,
+            weight_bytes: weight_bytes(&model, &run.model),
+            state_bytes: state_bytes(&size),
+            data,
+            steps,
+            measured,
+        })
+    }
+
+    /// All parameters that are trained.
+    pub fn trainable(&self) -> usize {
+        self.experts + self.routers + self.whole
+    }
+}
+
+/// Parameters, gradients and two averages, all f32.
+fn state_bytes(size: &AdapterSize) -> f64 {
+    16.0 * size.trainable() as f64
+}
+
+/// The bytes of a model's weights as they are held.
+fn weight_bytes(model: &Decoder, config: &ModelConfig) -> f64 {
+    struct Sizes {
+        matrices: usize,
+        vectors: usize,
+    }
+    impl ModuleVisitor for Sizes {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let count = param.lazy_shape().num_elements();
+            if D > 1 { self.matrices += count } else { self.vectors += count }
+        }
+    }
+    let mut sizes = Sizes { matrices: 0, vectors: 0 };
+    model.visit(&mut sizes);
+    let element = match config.dtype {
+        WeightDType::F32 => 4.0,
+        // Models are published in half types.
+        WeightDType::F16 | WeightDType::BF16 | WeightDType::AsStored => 2.0,
+    };
+    let mut bytes = element * sizes.matrices as f64 + 4.0 * sizes.vectors as f64;
+    if let Some(quantization) = config.quantization {
+        model.visit_projections(&mut |_, _, projection| {
+            let [inputs, outputs] = projection.linear().dims();
+            let count = (inputs * outputs) as f64;
+            let held = match quantization {
+                Quantization::Int8 => count + 4.0 * outputs as f64,
+                Quantization::Fp4 | Quantization::Nf4 => count * 4.5 / 8.0,
+                Quantization::Nf4Double => count * (4.0 + 8.0 / 64.0 + 32.0 / (64.0 * 256.0)) / 8.0,
+            };
+            bytes += held - element * count;
+        });
+    }
+    bytes
+}
+
+/// Times micro-batches of models of one and two layers with random weights, and draws a line through
+/// both.
+fn measure(
+    run: &RunConfig,
+    config: &DecoderConfig,
+    [batch_size, seq_len]: [usize; 2],
+    device: &Device,
+) -> Result<DryMeasurement, TrainError> {
+    let dense = ModelConfig { dtype: WeightDType::F32, quantization: None, ..run.model.clone() };
+    let bench = TrainBench {
+        batch_size,
+        seq_len,
+        steps: 2,
+        warmup: 1,
+        seed: run.training.seed,
+        recompute: run.training.recompute,
+    };
+    // Layers may alternate in kind.
+    let period = if config.full_attention_layers.is_empty() { 1 } else { 2 };
+    let mut points = [(0.0, 0.0); 2];
+    for (at, point) in points.iter_mut().enumerate() {
+        let layers = (at + 1) * period;
+        let mut small = DecoderConfig { num_hidden_layers: layers, ..config.clone() };
+        small.full_attention_layers.retain(|layer| *layer < layers);
+        let mut adapter = run.adapter.clone();
+        adapter.layers_to_transform = None;
+        let shaped = Decoder::shaped(&small, device).map_err(ModelError::from)?;
+        let known =
+            weight_bytes(&shaped, &dense) + state_bytes(&AdapterSize::of(&shaped, &adapter)?);
+        let model = Decoder::init_random(&small, 0, device).map_err(ModelError::from)?.no_grad();
+        reset_peak_rss();
+        let result = bench_train(model, &adapter, &bench)?;
+        *point = (result.step_s, result.peak_rss_mb * (1 << 20) as f64 - known);
+    }
+    let full = Decoder::shaped(config, device).map_err(ModelError::from)?;
+    let known =
+        weight_bytes(&full, &run.model) + state_bytes(&AdapterSize::of(&full, &run.adapter)?);
+    let periods = config.num_hidden_layers as f64 / period as f64;
+    let line = |one: f64, two: f64| one + (periods - 1.0) * (two - one).max(0.0);
+    let [(time, rest), (two_times, two_rests)] = points;
+    let step_s = line(time, two_times) * run.training.gradient_accumulation_steps as f64;
+    let peak = if rest > 0.0 { line(rest, two_rests) + known } else { 0.0 };
+    Ok(DryMeasurement { step_s, peak_bytes: peak, batch: [batch_size, seq_len] })
+}

@@ -1,0 +1,176 @@
+//! Products of f32 rows with matrices that are held in fewer bits: the matrix is widened part by
+//! part, so that it never exists in f32 as a whole, and everything is summed in f32.
+
+#![allow(unsafe_code)]
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+
+use burn::backend::TensorMetadata;
+use burn::tensor::DType;
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use quantization::Codes;
+use rayon::prelude::*;
+
+use super::buffer::{Floats, rows_per_task};
+use super::constant::Constant;
+use super::product::{FEW_ROWS, LARGE, few_rows, gemm_into};
+use crate::kernel;
+
+/// The elements that are widened at a time: 4 MiB of f32.
+const PART: usize = 1 << 20;
+
+thread_local! {
+    /// What was widened last, so that its memory serves again.
+    static WIDENED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// The elements of a matrix.
+#[derive(Clone, Copy)]
+enum Elements<'a> {
+    BF16(&'a [bf16]),
+    F16(&'a [f16]),
+    Codes(Codes<'a>),
+}
+
+impl Elements<'_> {
+    /// The elements from `start` on, in f32.
+    fn widen(&self, start: usize, out: &mut [f32]) {
+        match self {
+            Self::BF16(values) => kernel::widen_bf16(&values[start..start + out.len()], out),
+            Self::F16(values) => values[start..start + out.len()].convert_to_f32_slice(out),
+            Self::Codes(codes) => codes.decode(start, out),
+        }
+    }
+}
+
+/// A right factor `[k, n]`, in rows or in columns.
+struct Narrow<'a> {
+    elements: Elements<'a>,
+    in_rows: bool,
+    k: usize,
+    n: usize,
+}
+
+/// Whether a tensor is held in a half type that is widened here.
+pub(super) fn is_half(tensor: &Floats) -> bool {
+    matches!(tensor.dtype(), DType::BF16 | DType::F16)
+}
+
+/// `out = a b`, or with `add` `out += a b`: f32 `[M, K]` with halves `[K, N]`.
+///
+/// # Safety
+///
+/// With `add`, `out` must be initialised. Without, it is so afterwards.
+pub(super) unsafe fn multiply_half(
+    a: &Floats,
+    b: &Floats,
+    out: &mut [MaybeUninit<f32>],
+    add: bool,
+) {
+    let (k, n) = (b.shape()[0], b.shape()[1]);
+    let strides = b.layout().strides();
+    let ordered = |strides: &[isize]| strides == [n as isize, 1] || strides == [1, k as isize];
+    let b: Cow<'_, Floats> =
+        if ordered(strides) { Cow::Borrowed(b) } else { Cow::Owned(b.to_contiguous()) };
+    let in_rows = b.layout().strides() == [n as isize, 1];
+    let first = b.layout().start_offset();
+    let elements = match b.dtype() {
+        DType::BF16 => Elements::BF16(&b.storage::<bf16>()[first..]),
+        _ => Elements::F16(&b.storage::<f16>()[first..]),
+    };
+    // SAFETY: as the caller promises.
+    unsafe { multiply(a, &Narrow { elements, in_rows, k, n }, out, add) };
+}
+
+/// `out = a W`, or with `transposed` `out = a W^T`: f32 `[M, K]` with a quantised matrix.
+///
+/// All of `out` is written.
+pub(super) fn multiply_constant(
+    a: &Floats,
+    weight: &Constant,
+    transposed: bool,
+    out: &mut [MaybeUninit<f32>],
+) {
+    let [inputs, outputs] = weight.dims();
+    let [k, n] = if transposed { [outputs, inputs] } else { [inputs, outputs] };
+    let elements = Elements::Codes(weight.codes());
+    // SAFETY: nothing is added.
+    unsafe { multiply(a, &Narrow { elements, in_rows: transposed, k, n }, out, false) };
+}
+
+/// `out = a b`, or with `add` `out += a b`.
+///
+/// # Safety
+///
+/// With `add`, `out` must be initialised. Without, it is so afterwards.
+unsafe fn multiply(a: &Floats, b: &Narrow<'_>, out: &mut [MaybeUninit<f32>], add: bool) {
+    let Narrow { elements, in_rows, k, n } = *b;
+    let m = a.shape()[0];
+    assert!(a.shape()[1] == k && out.len() == m * n, "linear: factors that fit");
+    if multiply_few(a, b, out, add) {
+        return;
+    }
+    let columns = (PART / k.max(1)).max(1).min(n.max(1));
+    let mut widened = WIDENED.take();
+    if widened.len() < k * columns {
+        widened.resize(k * columns, 0.0);
+    }
+    for start in (0..n).step_by(columns) {
+        let width = columns.min(n - start);
+        let part = &mut widened[..k * width];
+        let strides = if in_rows {
+            let rows = rows_per_task(width);
+            part.par_chunks_mut(rows * width).enumerate().for_each(|(task, part)| {
+                for (row, part) in part.chunks_exact_mut(width).enumerate() {
+                    elements.widen((task * rows + row) * n + start, part);
+                }
+            });
+            [width as isize, 1]
+        } else {
+            let task_size = rows_per_task(1);
+            part.par_chunks_mut(task_size).enumerate().for_each(|(task, part)| {
+                elements.widen(start * k + task * task_size, part);
+            });
+            [1, k as isize]
+        };
+        // SAFETY: `part` is `[k, width]` in these strides, and columns `start..start + width` of
+        // `out` lie within it, `n` apart from row to row; the caller allows reading them with `add`.
+        unsafe {
+            gemm_into(a, part.as_ptr(), strides, out[start..].as_mut_ptr(), [m, k, width], n, add);
+        }
+    }
+    WIDENED.set(widened);
+}
+
+/// The product by kernels that read the matrix once, where few rows meet a large one.
+fn multiply_few(a: &Floats, b: &Narrow<'_>, out: &mut [MaybeUninit<f32>], add: bool) -> bool {
+    let Narrow { elements, in_rows, k, n } = *b;
+    let m = a.shape()[0];
+    let rows_in_order = a.layout().strides() == [k as isize, 1] && k > 0;
+    if add || !rows_in_order || m > FEW_ROWS || k * n < LARGE {
+        return false;
+    }
+    let x = &a.storage::<f32>()[a.layout().start_offset()..][..m * k];
+    match (elements, in_rows) {
+        (Elements::BF16(w), false) => few_rows(out, n, |first, width, out| {
+            kernel::few_rows_by_bf16_rows(x, k, &w[first * k..], width, out);
+        }),
+        (Elements::BF16(w), true) if n.is_multiple_of(kernel::COLUMNS) => {
+            few_rows(out, n, |first, width, out| {
+                kernel::few_rows_by_bf16_columns(x, k, &w[first..], n, width, out);
+            });
+        }
+        (Elements::Codes(codes), false) => few_rows(out, n, |first, width, out| {
+            let mut row = vec![0.0; k];
+            for at in 0..width {
+                codes.decode((first + at) * k, &mut row);
+                kernel::few_rows_by_row(x, k, &row, at, width, out);
+            }
+        }),
+        _ => return false,
+    }
+    true
+}

@@ -1,0 +1,148 @@
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::WeightError;
+
+/// How the linears of a folder are stored, where it is not as floats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum StoredForm {
+    /// 4 and 8 bits, as transformers saves them with bitsandbytes.
+    Bitsandbytes,
+    /// Groups of 4-bit integers with a scale and a zero.
+    Groups(Groups),
+}
+
+/// What the configuration says of groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Groups {
+    /// Who packed them.
+    pub(super) packing: Packing,
+    /// How many inputs share a scale; none for all.
+    pub(super) group_size: Option<usize>,
+}
+
+/// The order of the codes, and what a stored zero means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// Eight inputs a word; zeros are stored less one, but in version 2.
+    Gptq { zeros_less_one: bool },
+    /// Eight outputs a word, in an order of their own.
+    Awq,
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    quant_method: Option<String>,
+    #[serde(default)]
+    load_in_4bit: bool,
+    #[serde(default)]
+    load_in_8bit: bool,
+    bits: Option<u32>,
+    w_bit: Option<u32>,
+    group_size: Option<i64>,
+    q_group_size: Option<i64>,
+    checkpoint_format: Option<String>,
+    version: Option<String>,
+}
+
+impl StoredForm {
+    /// Reads `quantization_config` of a folder's `config.json`; none where there is no such thing.
+    pub(in super::super) fn of_folder(folder: &Path) -> Result<Option<Self>, WeightError> {
+        // A folder without a configuration is for those that read one.
+        let Ok(text) = fs::read_to_string(folder.join("config.json")) else { return Ok(None) };
+        let config = serde_json::from_str::<Value>(&text).unwrap_or_default();
+        let Some(found) = config.get("quantization_config").filter(|found| !found.is_null()) else {
+            return Ok(None);
+        };
+        let refused = |message: String| WeightError::Quantized {
+            folder: folder.to_owned(),
+            name: "quantization_config".to_owned(),
+            message,
+        };
+        let fields: Fields =
+            serde_json::from_value(found.clone()).map_err(|error| refused(error.to_string()))?;
+        let bits = fields.bits.or(fields.w_bit);
+        let group_size = match fields.group_size.or(fields.q_group_size) {
+            None | Some(-1) => None,
+            Some(size) => match usize::try_from(size) {
+                Ok(size) if size > 0 => Some(size),
+                _ => {
+                    return Err(refused(format!(
+                        "`group_size` is {size}; allowed: -1, or above 0"
+                    )));
+                }
+            },
+        };
+        let groups = |packing| match bits {
+            Some(4) => Ok(Some(Self::Groups(Groups { packing, group_size }))),
+            bits => {
+                let bits = bits.map_or("absent".to_owned(), |bits| bits.to_string());
+                Err(refused(format!("`bits` is {bits}; supported: 4")))
+            }
+        };
+        match fields.quant_method.as_deref() {
+            Some("bitsandbytes") => Ok(Some(Self::Bitsandbytes)),
+            None if fields.load_in_4bit || fields.load_in_8bit => Ok(Some(Self::Bitsandbytes)),
+            Some("gptq") => {
+                let second = fields.checkpoint_format.as_deref() == Some("gptq_v2");
+                groups(Packing::Gptq { zeros_less_one: !second })
+            }
+            Some("awq") => match fields.version.as_deref().map(str::to_lowercase).as_deref() {
+                None | Some("gemm") => groups(Packing::Awq),
+                Some(other) => Err(refused(format!("`version` is `{other}`; supported: gemm"))),
+            },
+            method => Err(refused(format!(
+                "`quant_method` is `{}`; supported: bitsandbytes, gptq, awq",
+                method.unwrap_or("absent")
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(config: &str) -> Result<Option<StoredForm>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.json"), config).unwrap();
+        StoredForm::of_folder(folder.path()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn forms_are_read_from_the_configuration() {
+        assert_eq!(of("{}"), Ok(None));
+        let of_method = |fields: &str| of(&format!(r#"{{"quantization_config": {{{fields}}}}}"#));
+        let bits = StoredForm::Bitsandbytes;
+        assert_eq!(of_method(r#""quant_method": "bitsandbytes""#), Ok(Some(bits)));
+        assert_eq!(of_method(r#""load_in_8bit": true"#), Ok(Some(bits)));
+        let gptq = |zeros_less_one, group_size| {
+            let packing = Packing::Gptq { zeros_less_one };
+            Ok(Some(StoredForm::Groups(Groups { packing, group_size })))
+        };
+        let first = r#""quant_method": "gptq", "bits": 4, "group_size": 128"#;
+        assert_eq!(of_method(first), gptq(true, Some(128)));
+        let second = r#""quant_method": "gptq", "bits": 4, "group_size": -1, "checkpoint_format": "gptq_v2""#;
+        assert_eq!(of_method(second), gptq(false, None));
+        let awq =
+            of_method(r#""quant_method": "awq", "bits": 4, "group_size": 64, "version": "gemm""#);
+        let expected = Groups { packing: Packing::Awq, group_size: Some(64) };
+        assert_eq!(awq, Ok(Some(StoredForm::Groups(expected))));
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        for (fields, names) in [
+            (r#""quant_method": "fp8""#, ["fp8", "gptq"]),
+            (r#""quant_method": "gptq", "bits": 3"#, ["`bits` is 3", "4"]),
+            (r#""quant_method": "awq", "bits": 4, "version": "gemv""#, ["gemv", "gemm"]),
+            (r#""quant_method": "awq", "bits": 4, "group_size": 0"#, ["group_size", "0"]),
+        ] {
+            let error = of(&format!(r#"{{"quantization_config": {{{fields}}}}}"#)).unwrap_err();
+            assert!(names.iter().all(|name| error.contains(name)), "{error}");
+        }
+    }
+}
