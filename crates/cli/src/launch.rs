@@ -27,7 +27,10 @@ impl Launch {
 
     #[cfg(feature = "mpi")]
     fn several(processes: usize, limit: Duration) -> Result<Self> {
-        let ranks = lora_moe::ranks::MpiRanks::init(limit)?;
+        let ranks = lora_moe::ranks::MpiRanks::init(limit, |error| {
+            eprintln!("error: {error}");
+            std::process::exit(1);
+        })?;
         if ranks.size() != processes {
             bail!(
                 "{processes} processes were started, but MPI knows of {}: start them by the \

@@ -192,7 +192,7 @@ fn ranks_with_different_configurations_are_refused_before_the_first_step() {
 }
 
 #[test]
-fn a_rank_that_hangs_is_named() {
+fn a_rank_that_hangs_ends_the_run() {
     let place = Place::new("lora", "");
     let more = ["--rank-timeout", "2", "--set", "training.max_steps=100000"];
     let mut command = place.train(2, "run", &more);
@@ -207,6 +207,8 @@ fn a_rank_that_hangs_is_named() {
     let ended = child.wait_with_output().unwrap();
     let error = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(1), "{error}");
-    assert!(error.contains("waited 2 s for rank 1"), "{error}");
+    // It was stopped on its way to a call, or within one.
+    let named = error.contains("waited 2 s for rank 1");
+    assert!(named || error.contains("hangs within it"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(60), "{error}");
 }

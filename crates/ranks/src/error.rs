@@ -20,6 +20,12 @@ pub enum RanksError {
         /// The time limit.
         seconds: u64,
     },
+    /// A call did not end though all ranks had come to it.
+    #[error("what ranks do together has not ended for {seconds} s: one of them hangs within it")]
+    Stuck {
+        /// The time limit.
+        seconds: u64,
+    },
     /// A rank is to do other work than rank 0.
     #[error(
         "rank {rank} has {found} as {what}, but rank 0 has {expected}; all ranks need the same"

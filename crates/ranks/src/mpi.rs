@@ -1,3 +1,5 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mpi::Threading;
@@ -18,6 +20,9 @@ pub struct MpiRanks {
     size: usize,
     local: usize,
     limit: Duration,
+    started: Instant,
+    /// When the call of MPI began that this rank is in, in milliseconds; 0 where it is in none.
+    inside: Arc<AtomicU64>,
     world: SimpleCommunicator,
     // Last, because it ends MPI.
     _universe: Universe,
@@ -31,12 +36,17 @@ const GO: i32 = 7002;
 const MORE: Duration = Duration::from_secs(10);
 
 impl MpiRanks {
-    /// Begins MPI. A rank that does not come within `limit` is an error of the others.
+    /// Begins MPI. A rank that does not come within `limit` is an error of the others. One that hangs
+    /// within a call keeps the others there, for MPI's calls do not return; `stuck` is then told on
+    /// another thread, and is to end the process.
     ///
     /// # Errors
     ///
     /// [`RanksError::Unavailable`] when MPI was begun before.
-    pub fn init(limit: Duration) -> Result<Self, RanksError> {
+    pub fn init(
+        limit: Duration,
+        stuck: impl FnOnce(RanksError) + Send + 'static,
+    ) -> Result<Self, RanksError> {
         // Only the thread that trains calls MPI.
         let Some((universe, _)) = mpi::initialize_with_threading(Threading::Funneled) else {
             return Err(RanksError::Unavailable("MPI was initialised before".into()));
@@ -44,7 +54,20 @@ impl MpiRanks {
         let world = universe.world();
         let local = number(world.split_shared(world.rank()).rank());
         let (rank, size) = (number(world.rank()), number(world.size()));
-        Ok(Self { rank, size, local, limit, world, _universe: universe })
+        let (started, inside) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        let watched = inside.clone();
+        std::thread::Builder::new()
+            .name("ranks".into())
+            .spawn(move || watch(&watched, started, limit, stuck))
+            .map_err(|error| RanksError::Unavailable(error.to_string()))?;
+        Ok(Self { rank, size, local, limit, started, inside, world, _universe: universe })
+    }
+
+    /// Calls MPI under watch.
+    fn call(&self, call: impl FnOnce(&SimpleCommunicator)) {
+        self.inside.store(milliseconds(self.started), Ordering::Relaxed);
+        call(&self.world);
+        self.inside.store(0, Ordering::Relaxed);
     }
 
     /// The number of this rank among those of its machine, for the choice of a GPU.
@@ -116,7 +139,7 @@ impl MpiRanks {
     /// A number of each rank.
     fn numbers(&self, own: u64) -> Vec<u64> {
         let mut all = vec![0; self.size];
-        self.world.all_gather_into(&own, &mut all[..]);
+        self.call(|world| world.all_gather_into(&own, &mut all[..]));
         all
     }
 }
@@ -155,9 +178,9 @@ impl Ranks for MpiRanks {
         let mut mine = values.to_vec();
         mine.resize(part * self.size, 0.0);
         let mut parts = vec![0.0_f32; part * self.size];
-        self.world.all_to_all_into(&mine[..], &mut parts[..]);
+        self.call(|world| world.all_to_all_into(&mine[..], &mut parts[..]));
         let sum = sum_pairwise(parts.chunks(part).map(<[f32]>::to_vec));
-        self.world.all_gather_into(&sum[..], &mut mine[..]);
+        self.call(|world| world.all_gather_into(&sum[..], &mut mine[..]));
         values.copy_from_slice(&mine[..values.len()]);
         Ok(())
     }
@@ -176,7 +199,7 @@ impl Ranks for MpiRanks {
             .collect();
         let mut all = vec![0_u8; lengths.iter().sum::<u64>() as usize];
         let mut partition = PartitionMut::new(&mut all[..], &counts[..], &starts[..]);
-        self.world.all_gather_varcount_into(bytes, &mut partition);
+        self.call(|world| world.all_gather_varcount_into(bytes, &mut partition));
         let mut rest = all.as_slice();
         Ok(lengths
             .iter()
@@ -190,17 +213,39 @@ impl Ranks for MpiRanks {
 
     fn broadcast(&self, bytes: &mut Vec<u8>) -> Result<(), RanksError> {
         self.meet()?;
-        let first = self.world.process_at_rank(0);
         let mut length = bytes.len() as u64;
-        first.broadcast_into(&mut length);
+        self.call(|world| world.process_at_rank(0).broadcast_into(&mut length));
         bytes.resize(length as usize, 0);
-        first.broadcast_into(&mut bytes[..]);
+        self.call(|world| world.process_at_rank(0).broadcast_into(&mut bytes[..]));
         Ok(())
     }
 
     fn barrier(&self) -> Result<(), RanksError> {
         self.meet()
     }
+}
+
+/// Watches for a call that does not end, as long as there is somebody who calls.
+fn watch(
+    inside: &Arc<AtomicU64>,
+    started: Instant,
+    limit: Duration,
+    stuck: impl FnOnce(RanksError),
+) {
+    let every = (limit / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
+    while Arc::strong_count(inside) > 1 {
+        std::thread::sleep(every);
+        let since = inside.load(Ordering::Relaxed);
+        let waited = milliseconds(started).saturating_sub(since);
+        if since > 0 && u128::from(waited) > limit.as_millis() {
+            return stuck(RanksError::Stuck { seconds: limit.as_secs() });
+        }
+    }
+}
+
+/// The time since then, never 0.
+fn milliseconds(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 /// Numbers of ranks and counts of MPI are C's int.
