@@ -4,15 +4,18 @@ mod allocator;
 mod args;
 mod command;
 mod interrupt;
+mod launch;
 mod progress;
 mod text;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
 use args::{Cli, Command};
 use interrupt::Interrupt;
+use launch::Launch;
 
 /// A panic is a mistake of this program: one line says so. `RUST_BACKTRACE=1` shows where.
 fn report_panics() {
@@ -35,8 +38,14 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let device = cli.device.as_str();
     let interrupt = Interrupt::default();
+    let mut launch = Launch::Alone;
     let result = match &cli.command {
-        Command::Train(args) => command::train::run(args, device, &interrupt),
+        Command::Train(args) => {
+            Launch::join(Duration::from_secs(args.rank_timeout)).and_then(|joined| {
+                launch = joined;
+                command::train::run(args, device, &interrupt, &launch)
+            })
+        }
         Command::Data(args) => command::data::run(args),
         Command::Eval(args) => command::eval::run(args, device, &interrupt),
         Command::Generate(args) => command::generate::run(args, device),
@@ -59,7 +68,11 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            let who = match launch.ranks().rank() {
+                0 => String::new(),
+                rank => format!("rank {rank}: "),
+            };
+            eprintln!("{who}error: {error}");
             let mut said = error.to_string();
             for cause in error.chain().skip(1).map(ToString::to_string) {
                 // Many errors of libraries say what caused them themselves.
@@ -69,10 +82,9 @@ fn main() -> ExitCode {
                     said = cause;
                 }
             }
-            match interrupt.asked() {
-                true => ExitCode::from(interrupt.status()),
-                false => ExitCode::FAILURE,
-            }
+            let code = if interrupt.asked() { interrupt.status() } else { 1 };
+            launch.fail(code);
+            ExitCode::from(code)
         }
     }
 }

@@ -31,13 +31,31 @@ pub fn evaluate<M: CausalLm>(
     samples: &[Sample],
     batch_size: usize,
 ) -> Result<Evaluation, EvaluationError> {
+    let losses = batch_losses(model, samples, batch_size, |_| true)?;
+    let (sum, targets) =
+        losses.iter().fold((0.0, 0), |(sum, targets), (loss, count)| (sum + loss, targets + count));
+    Ok(Evaluation { loss: sum / targets.max(1) as f64, targets })
+}
+
+/// The summed cross-entropy and the number of targets of those batches of [`evaluate`] that are
+/// wanted by their number, in their order.
+///
+/// # Errors
+///
+/// As [`evaluate`].
+pub fn batch_losses<M: CausalLm>(
+    model: &M,
+    samples: &[Sample],
+    batch_size: usize,
+    wanted: impl Fn(usize) -> bool,
+) -> Result<Vec<(f64, usize)>, EvaluationError> {
     let lengths: Vec<_> = samples.iter().map(Sample::len).collect();
     let plan = BatchPlan::ordered(&lengths, batch_size)?;
     let collator = Collator::new(model.pad_token_id().unwrap_or(0));
     let device = model.device();
-    let (mut sum, mut targets) = (0.0, 0);
-    for indices in plan.batches(0) {
-        let batch = collator.collate_indices(samples, &indices)?.to_device(&device);
+    let mut losses = Vec::new();
+    for (_, indices) in plan.batches(0).iter().enumerate().filter(|(batch, _)| wanted(*batch)) {
+        let batch = collator.collate_indices(samples, indices)?.to_device(&device);
         let mut input = TokenInput::new(batch.input_ids);
         if let Some(mask) = batch.token_mask {
             input = input.with_attention_mask(mask);
@@ -47,8 +65,7 @@ pub fn evaluate<M: CausalLm>(
         let [batch_size, seq_len, width] = hidden.dims();
         let hidden =
             hidden.reshape([batch_size * seq_len, width]).select(0, batch.target_positions);
-        sum += cross_entropy_value(model, hidden, batch.target_ids);
-        targets += batch.targets.len();
+        losses.push((cross_entropy_value(model, hidden, batch.target_ids), batch.targets.len()));
     }
-    Ok(Evaluation { loss: sum / targets.max(1) as f64, targets })
+    Ok(losses)
 }

@@ -18,6 +18,7 @@
 //! | [`eval_tasks`] | what a benchmark asks | |
 //! | [`evaluation`] | how well a model does | |
 //! | [`finetune`] | how it is trained | |
+//! | [`ranks`] | what processes that train together share | [`Ranks`](ranks::Ranks) |
 //! | [`study`] | how methods compare | |
 //! | [`report`] | what results look like | |
 //! | [`device`] | where it runs | |
@@ -76,6 +77,7 @@ pub use finetune;
 pub use lora_expert;
 pub use model_zoo;
 pub use moe_adapter;
+pub use ranks;
 pub use record_files;
 pub use report;
 pub use router;

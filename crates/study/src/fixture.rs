@@ -79,6 +79,7 @@ pub(crate) fn synthetic() -> StudyResults {
         methods: methods.collect(),
         base: base.collect(),
         runs,
+        missing: Vec::new(),
     }
 }
 

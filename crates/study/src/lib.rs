@@ -7,6 +7,7 @@
 //! Every run is kept as a file of its own as soon as it is done, so that a study that was
 //! interrupted loses at most the runs in progress.
 
+mod claims;
 mod config;
 mod cost;
 pub mod demo;
@@ -21,6 +22,8 @@ mod ground;
 mod level;
 mod metric;
 mod page;
+mod part;
+mod plan;
 mod results;
 mod routing;
 mod row;
@@ -43,6 +46,8 @@ pub use metric::Metric;
 pub use page::{
     StudyReportError, read_study_results, study_headline, study_html, write_study_report,
 };
+pub use part::StudyPart;
+pub use plan::{PlannedRun, RunState, plan_study};
 pub use results::{
     BaseResult, ExpertShares, MethodCost, MethodResults, RoutingMeasures, RunMeasures, RunRecord,
     SearchPoint, StudyAbout, StudyResults,

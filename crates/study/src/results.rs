@@ -26,6 +26,10 @@ pub struct StudyResults {
     pub base: Vec<BaseResult>,
     /// The runs, one for each method, seed and amount of data.
     pub runs: Vec<RunRecord>,
+    /// The names of runs that are not there yet, those of the search included; empty where the study
+    /// is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// What a study measured, in words for its readers.

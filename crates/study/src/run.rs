@@ -1,18 +1,23 @@
+mod search;
+
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
 use burn::tensor::Device;
 use model_zoo::{Decoder, GenerationError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use super::claims::Claims;
 use super::cost::measure_cost;
 use super::ground::{DataGround, Ground, WorldGround};
 use super::routing::measure_routing;
 use super::solve::{EQUALITY, Solved, describe, equality, has_rank, solve_ranks};
-use super::store::{BURN_VERSION, Store};
+use super::store::{BURN_VERSION, Store, claim_name};
 use super::{
     BaseResult, Divergence, GroundConfig, MethodCost, MethodResults, RunMeasures, RunRecord,
-    SearchPoint, StudyConfig, StudyResults,
+    SearchPoint, StudyConfig, StudyPart, StudyResults,
 };
 use crate::Setting;
 use crate::StudyError;
@@ -35,9 +40,12 @@ pub struct StudyOptions<'a> {
     pub workers: usize,
     /// The command that repeats it, for the report.
     pub command: String,
+    /// Which of the runs are made here.
+    pub part: StudyPart,
 }
 
-/// Runs a study, or what is missing of it, and returns everything that was measured.
+/// Runs a study, or the asked part of what is missing of it, and returns everything that is there,
+/// with the names of what is not.
 ///
 /// # Errors
 ///
@@ -49,26 +57,52 @@ pub fn run_study<'a>(
     observer: &'a mut dyn DemoObserver,
 ) -> Result<StudyResults, StudyError> {
     config.check()?;
-    let store = Store::open(options.folder, config)?;
+    if let StudyPart::Only { number, of } = options.part
+        && !(1..=of).contains(&number)
+    {
+        return Err(StudyError::value("only", format!("{number}/{of}"), "from 1/n to n/n"));
+    }
+    let store = Store::open(options.folder, config, options.part != StudyPart::All)?;
+    let claims = match options.part {
+        StudyPart::Claim { lease } => Some(Claims::new(options.folder, lease)?),
+        _ => None,
+    };
     let (cache, device) = (store.cache(), options.device);
     match &config.ground {
         GroundConfig::World(demo) => {
+            // What is pre-trained once is in the cache for all.
+            let claim = claims.as_ref().map(|claims| waited(claims, || claims.take("world")));
+            let claim = claim.transpose()?;
             let ground = WorldGround::new(demo, &config.seeds, &cache, device, observer)?;
-            study(config, options, store, ground, observer)
+            drop(claim);
+            study(config, options, (store, claims), ground, observer)
         }
         GroundConfig::Data(data) => {
             let StudyConfig { seeds, methods, .. } = config;
             let searched = config.searched();
             let ground = DataGround::new(data, seeds, methods, searched, &cache, device)?;
-            study(config, options, store, ground, observer)
+            study(config, options, (store, claims), ground, observer)
         }
+    }
+}
+
+/// Waits for something that another process works on.
+fn waited<T>(
+    claims: &Claims,
+    mut look: impl FnMut() -> Result<Option<T>, StudyError>,
+) -> Result<T, StudyError> {
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        std::thread::sleep(claims.pause());
     }
 }
 
 fn study<'a, G: Ground>(
     config: &'a StudyConfig,
     options: &'a StudyOptions<'a>,
-    store: Store,
+    (store, claims): (Store, Option<Claims>),
     ground: G,
     observer: &'a mut dyn DemoObserver,
 ) -> Result<StudyResults, StudyError> {
@@ -82,12 +116,14 @@ fn study<'a, G: Ground>(
     let equality = equality(&solved, &config.baseline);
     observer.on_note(&equality);
     let observer = Mutex::new(observer);
-    let study = Study { config, options, store, ground, samples, search_samples, observer };
+    let study = Study { config, options, store, claims, ground, samples, search_samples, observer };
 
     let base = study.base_results()?;
-    let methods = study.search(&solved, &base)?;
-    let runs = study.runs(&methods, &base)?;
-    let costs = study.costs(&methods)?;
+    let mut missing = Vec::new();
+    let methods = study.search(&solved, &base, &mut missing)?;
+    let runs = study.runs(&methods, &base, &mut missing)?;
+    let methods: Vec<Found> = methods.into_iter().flatten().collect();
+    let costs = study.costs(&methods, &mut missing)?;
     Ok(StudyResults {
         command: options.command.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -110,8 +146,9 @@ fn study<'a, G: Ground>(
                 cost,
             })
             .collect(),
-        base,
+        base: base.into_iter().flatten().collect(),
         runs,
+        missing,
     })
 }
 
@@ -151,6 +188,7 @@ struct Study<'a, G> {
     config: &'a StudyConfig,
     options: &'a StudyOptions<'a>,
     store: Store,
+    claims: Option<Claims>,
     ground: G,
     /// Ascending.
     samples: Vec<usize>,
@@ -158,8 +196,9 @@ struct Study<'a, G> {
     observer: SharedObserver<'a>,
 }
 
-/// A run to be made or read; the seed by its index.
+/// A run to be made or read, by its place among all; the seed by its index.
 struct Job<'a> {
+    at: usize,
     seed: usize,
     amount: usize,
     method: &'a DemoMethod,
@@ -174,126 +213,126 @@ struct Outcome {
 }
 
 impl<G: Ground> Study<'_, G> {
-    /// The learning rate of every method: the one given, or the best of the grid by the mean of
-    /// tasks learned and knowledge kept on the validation half.
-    fn search(&self, solved: &[Solved], test: &[BaseResult]) -> Result<Vec<Found>, StudyError> {
-        let grid = &self.config.learning_rates;
-        let jobs: Vec<DemoMethod> = solved
-            .iter()
-            .filter(|solved| solved.method.learning_rate.is_none())
-            .flat_map(|solved| grid.iter().map(|rate| demo_method(solved, *rate)))
-            .collect();
-        let base = match jobs.is_empty() {
-            true => None,
-            false => Some(self.base_result(0, Half::Validation, "search", "base")?),
-        };
-        let points = run_jobs(
-            &self.ground,
-            &jobs,
-            self.threads(),
-            |_| 0,
-            |ground, method| {
-                let name = search_name(method);
-                if let Some(point) = self.store.get::<SearchPoint>("search", &name)? {
-                    return Ok(point);
+    /// What is kept under a name, or else what `work` makes, where it is this process that is to make
+    /// it; `at` is its place among all of its kind.
+    fn made<T: Serialize + DeserializeOwned>(
+        &self,
+        (kind, name, at): (&str, &str, usize),
+        work: impl FnOnce() -> Result<T, StudyError>,
+    ) -> Result<Option<T>, StudyError> {
+        if let Some(found) = self.store.get(kind, name)? {
+            return Ok(Some(found));
+        }
+        let mut claim = None;
+        match (self.options.part, &self.claims) {
+            (StudyPart::Nothing, _) => return Ok(None),
+            (StudyPart::Only { number, of }, _) if at % of != number - 1 => return Ok(None),
+            (_, Some(claims)) => {
+                claim = claims.take(&claim_name(kind, name))?;
+                if claim.is_none() {
+                    return Ok(None);
                 }
-                let run =
-                    format!("search: {}, learning rate {}", method.name, method.learning_rate);
-                let job = Job { seed: 0, amount: self.search_samples, method };
-                let outcome = self.outcome(ground, &run, &job)?;
-                let (measured, diverged) =
-                    self.judged(ground, &outcome, 0, base.as_ref(), Half::Validation)?;
-                if self.samples.contains(&self.search_samples) {
-                    // Should this rate be chosen, then the run is made already.
-                    let record = self.record(ground, &job, outcome, test.first())?;
-                    self.store.put(SEARCH_RUNS, &name, &record)?;
+                // It may have been done just before.
+                if let Some(found) = self.store.get(kind, name)? {
+                    return Ok(Some(found));
                 }
-                let measured = measured.filter(|_| diverged.is_none());
-                let point = SearchPoint {
-                    learning_rate: method.learning_rate,
-                    tasks: measured.as_ref().map_or(0.0, |measured| measured.tasks),
-                    knowledge: measured.as_ref().map_or(0.0, |measured| measured.knowledge),
-                    diverged: diverged.is_some(),
-                };
-                self.store.put("search", &name, &point)?;
-                Ok(point)
-            },
-        )?;
-        let mut points = points.into_iter();
-        Ok(solved
-            .iter()
-            .map(|solved| {
-                let search: Vec<_> = match solved.method.learning_rate {
-                    Some(_) => Vec::new(),
-                    None => points.by_ref().take(grid.len()).collect(),
-                };
-                let score = |point: &&SearchPoint| point.tasks + point.knowledge;
-                let best = search
-                    .iter()
-                    .filter(|point| !point.diverged)
-                    // Of equals, the last would be chosen: let that be the first of the grid.
-                    .rev()
-                    .max_by(|a, b| score(a).total_cmp(&score(b)));
-                // Where every rate diverged the smallest is kept, and its runs show it.
-                let smallest = grid.iter().copied().fold(f64::INFINITY, f64::min);
-                let rate = solved
-                    .method
-                    .learning_rate
-                    .unwrap_or_else(|| best.map_or(smallest, |point| point.learning_rate));
-                Found {
-                    method: demo_method(solved, rate),
-                    trainable_parameters: solved.trainable_parameters,
-                    equal_parameters: solved.equalised,
-                    search,
-                }
-            })
-            .collect())
+            }
+            _ => {}
+        }
+        let made = work()?;
+        self.store.put(kind, name, &made)?;
+        drop(claim);
+        Ok(Some(made))
     }
 
-    fn base_results(&self) -> Result<Vec<BaseResult>, StudyError> {
+    /// Looks again, where others work on what is missing, until nothing is.
+    fn completed<T>(
+        &self,
+        mut look: impl FnMut() -> Result<Vec<Option<T>>, StudyError>,
+    ) -> Result<Vec<Option<T>>, StudyError> {
+        match &self.claims {
+            None => look(),
+            Some(claims) => waited(claims, || {
+                let found = look()?;
+                Ok(found.iter().all(Option::is_some).then_some(found))
+            }),
+        }
+    }
+
+    fn base_results(&self) -> Result<Vec<Option<BaseResult>>, StudyError> {
         let seeds = &self.config.seeds;
         let result = |seed: usize| {
             let name = format!("base-seed{}", seeds[seed]);
             self.base_result(seed, Half::Test, "runs", &name)
         };
-        if self.ground.one_model() {
-            let first = result(0)?;
-            return Ok(seeds.iter().map(|seed| BaseResult { seed: *seed, ..first }).collect());
-        }
-        (0..seeds.len()).map(result).collect()
+        self.completed(|| {
+            if self.ground.one_model() {
+                let first = result(0)?;
+                let of_seed = |seed: &u64| first.map(|first| BaseResult { seed: *seed, ..first });
+                return Ok(seeds.iter().map(of_seed).collect());
+            }
+            (0..seeds.len()).map(result).collect()
+        })
     }
 
+    /// The base model of a seed, which every part of a study needs: all of them may measure it.
     fn base_result(
         &self,
         seed: usize,
         half: Half,
         kind: &str,
         name: &str,
-    ) -> Result<BaseResult, StudyError> {
-        if let Some(result) = self.store.get(kind, name)? {
-            return Ok(result);
-        }
-        let measured = self.ground.measure(seed, self.ground.model(seed), half)?;
-        let RunMeasures { knowledge, tasks, text_loss, knowledge_loss, task_loss, .. } = measured;
-        let seed = self.config.seeds[seed];
-        let result = BaseResult { seed, knowledge, tasks, text_loss, knowledge_loss, task_loss };
-        self.store.put(kind, name, &result)?;
-        Ok(result)
+    ) -> Result<Option<BaseResult>, StudyError> {
+        let at = match self.options.part {
+            StudyPart::Only { number, .. } => number - 1,
+            _ => 0,
+        };
+        self.made((kind, name, at), || {
+            let measured = self.ground.measure(seed, self.ground.model(seed), half)?;
+            let RunMeasures { knowledge, tasks, text_loss, knowledge_loss, task_loss, .. } =
+                measured;
+            let seed = self.config.seeds[seed];
+            Ok(BaseResult { seed, knowledge, tasks, text_loss, knowledge_loss, task_loss })
+        })
     }
 
-    fn runs(&self, methods: &[Found], base: &[BaseResult]) -> Result<Vec<RunRecord>, StudyError> {
+    fn runs(
+        &self,
+        methods: &[Option<Found>],
+        base: &[Option<BaseResult>],
+        missing: &mut Vec<String>,
+    ) -> Result<Vec<RunRecord>, StudyError> {
         let mut jobs = Vec::new();
+        let mut at = 0;
         for amount in &self.samples {
-            for found in methods {
+            for (found, named) in methods.iter().zip(&self.config.methods) {
                 for seed in 0..self.config.seeds.len() {
-                    jobs.push(Job { seed, amount: *amount, method: &found.method });
+                    match found {
+                        Some(Found { method, .. }) => {
+                            jobs.push(Job { at, seed, amount: *amount, method });
+                        }
+                        None => missing.push(format!(
+                            "runs/{}",
+                            run_name(&named.name, self.config.seeds[seed], &amount.to_string())
+                        )),
+                    }
+                    at += 1;
                 }
             }
         }
         let size = |job: &Job<'_>| job.amount;
-        run_jobs(&self.ground, &jobs, self.threads(), size, |ground, job| {
-            self.run(ground, job, base.get(job.seed))
-        })
+        let records = self.completed(|| {
+            run_jobs(&self.ground, &jobs, self.threads(), size, |ground, job| {
+                self.run(ground, job, base.get(job.seed).and_then(Option::as_ref))
+            })
+        })?;
+        let unmade = jobs.iter().zip(&records).filter(|(_, record)| record.is_none());
+        missing.extend(unmade.map(|(job, _)| format!("runs/{}", self.name(job))));
+        Ok(records.into_iter().flatten().collect())
+    }
+
+    fn name(&self, job: &Job<'_>) -> String {
+        run_name(&job.method.name, self.config.seeds[job.seed], &job.amount.to_string())
     }
 
     fn run(
@@ -301,26 +340,25 @@ impl<G: Ground> Study<'_, G> {
         ground: &G,
         job: &Job<'_>,
         base: Option<&BaseResult>,
-    ) -> Result<RunRecord, StudyError> {
+    ) -> Result<Option<RunRecord>, StudyError> {
         let (method, samples, seed) = (job.method, job.amount, self.config.seeds[job.seed]);
-        let name = format!("{}-seed{seed}-{samples}", method.name);
-        if let Some(record) = self.store.get("runs", &name)? {
-            return Ok(record);
-        }
-        let made = match job.seed == 0 && samples == self.search_samples {
-            true => self.store.get::<RunRecord>(SEARCH_RUNS, &search_name(method))?,
-            false => None,
-        };
-        let record = match made {
-            Some(record) => record,
-            None => {
-                let run = format!("{}, seed {seed}, {samples} samples", method.name);
-                let outcome = self.outcome(ground, &run, job)?;
-                self.record(ground, job, outcome, base)?
+        self.made(("runs", &self.name(job), job.at), || {
+            let made = match job.seed == 0 && samples == self.search_samples {
+                true => {
+                    let name = search_name(&method.name, method.learning_rate);
+                    self.store.get::<RunRecord>(SEARCH_RUNS, &name)?
+                }
+                false => None,
+            };
+            match made {
+                Some(record) => Ok(record),
+                None => {
+                    let run = format!("{}, seed {seed}, {samples} samples", method.name);
+                    let outcome = self.outcome(ground, &run, job)?;
+                    self.record(ground, job, outcome, base)
+                }
             }
-        };
-        self.store.put("runs", &name, &record)?;
-        Ok(record)
+        })
     }
 
     /// Tunes. That the loss became no number is a result.
@@ -402,24 +440,26 @@ impl<G: Ground> Study<'_, G> {
     }
 
     /// One method at a time, so that they do not share the processor.
-    fn costs(&self, methods: &[Found]) -> Result<Vec<Option<MethodCost>>, StudyError> {
+    fn costs(
+        &self,
+        methods: &[Found],
+        missing: &mut Vec<String>,
+    ) -> Result<Vec<Option<MethodCost>>, StudyError> {
         if !self.config.cost {
             return Ok(vec![None; methods.len()]);
         }
         let (model, shape) = (self.ground.model(0), self.ground.cost_shape());
         let seed = self.config.seeds[0];
-        methods
-            .iter()
-            .map(|found| {
+        let costs = self.completed(|| {
+            let cost = |(at, found): (usize, &Found)| {
                 let name = &found.method.name;
-                if let Some(cost) = self.store.get("cost", name)? {
-                    return Ok(Some(cost));
-                }
-                let cost = measure_cost(model, &found.method, shape, seed)?;
-                self.store.put("cost", name, &cost)?;
-                Ok(Some(cost))
-            })
-            .collect()
+                self.made(("cost", name, at), || measure_cost(model, &found.method, shape, seed))
+            };
+            methods.iter().enumerate().map(cost).collect()
+        })?;
+        let unmeasured = methods.iter().zip(&costs).filter(|(_, cost)| cost.is_none());
+        missing.extend(unmeasured.map(|(found, _)| format!("cost/{}", found.method.name)));
+        Ok(costs)
     }
 
     /// The workers, and the threads of each.
@@ -466,8 +506,13 @@ impl<G: Ground> Study<'_, G> {
 }
 
 /// The name of a run of the search.
-fn search_name(method: &DemoMethod) -> String {
-    format!("{}-lr{}", method.name, method.learning_rate)
+pub(super) fn search_name(method: &str, learning_rate: f64) -> String {
+    format!("{method}-lr{learning_rate}")
+}
+
+/// The name of a run.
+pub(super) fn run_name(method: &str, seed: u64, samples: &str) -> String {
+    format!("{method}-seed{seed}-{samples}")
 }
 
 fn demo_method(solved: &Solved, learning_rate: f64) -> DemoMethod {

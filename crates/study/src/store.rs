@@ -31,13 +31,22 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the folder of a study, or makes it.
+    /// Opens the folder of a study, or makes it: for this process alone, or `shared` with others that
+    /// share it too.
     ///
     /// # Errors
     ///
     /// [`StudyError`] when the folder holds another study or cannot be used.
-    pub(super) fn open(folder: &Path, config: &StudyConfig) -> Result<Self, StudyError> {
-        let store = Self { folder: folder.to_owned(), lock: FolderLock::acquire(folder)? };
+    pub(super) fn open(
+        folder: &Path,
+        config: &StudyConfig,
+        shared: bool,
+    ) -> Result<Self, StudyError> {
+        let lock = match shared {
+            true => FolderLock::share(folder)?,
+            false => FolderLock::acquire(folder)?,
+        };
+        let store = Self { folder: folder.to_owned(), lock };
         store.same(CONFIG_FILE, config, "a study of another configuration")?;
         let version = Version { lora_moe: env!("CARGO_PKG_VERSION"), burn: BURN_VERSION };
         store.same(VERSION_FILE, &version, "a study that another version of lora-moe began")?;
@@ -119,8 +128,22 @@ impl Store {
     }
 
     fn path(&self, kind: &str, name: &str) -> PathBuf {
-        self.folder.join(kind).join(format!("{}.json", file_name(name)))
+        path(&self.folder, kind, name)
     }
+}
+
+fn path(folder: &Path, kind: &str, name: &str) -> PathBuf {
+    folder.join(kind).join(format!("{}.json", file_name(name)))
+}
+
+/// Whether the folder of a study holds something that was measured.
+pub(super) fn holds(folder: &Path, kind: &str, name: &str) -> bool {
+    path(folder, kind, name).is_file()
+}
+
+/// The name of the file by which something is claimed that is to be measured.
+pub(super) fn claim_name(kind: &str, name: &str) -> String {
+    format!("{kind}-{}", file_name(name))
 }
 
 /// A name with nothing in it that a path could not hold. Case is not told apart by all systems.

@@ -61,7 +61,7 @@ impl FolderLock {
         let io = |source| LockError::Io { path: path.clone(), source };
         std::fs::create_dir_all(folder).map_err(io)?;
         let mut file = loop {
-            let file = Self::locked(folder, &path)?;
+            let file = Self::locked(folder, &path, File::try_lock)?;
             // Whoever had it may have removed the file before it was locked here.
             match std::fs::metadata(&path) {
                 Ok(found) if same_file(&found, &file.metadata().map_err(io)?) => break file,
@@ -79,14 +79,36 @@ impl FolderLock {
         Ok(Self { folder: folder.into(), file })
     }
 
+    /// Locks a folder together with other processes that share it, which whoever wants it
+    /// [alone](Self::acquire) waits for. Temporary files stay: they may be of others.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Held`] where a process has it alone, [`LockError::Io`] when it cannot be locked.
+    pub fn share(folder: &Path) -> Result<Self, LockError> {
+        let path = folder.join(FILE);
+        let io = |source| LockError::Io { path: path.clone(), source };
+        std::fs::create_dir_all(folder).map_err(io)?;
+        let mut file = Self::locked(folder, &path, File::try_lock_shared)?;
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(b"processes that share it\n"))
+            .map_err(io)?;
+        Ok(Self { folder: folder.into(), file })
+    }
+
     /// The locked file of a folder.
-    fn locked(folder: &Path, path: &Path) -> Result<File, LockError> {
+    fn locked(
+        folder: &Path,
+        path: &Path,
+        lock: fn(&File) -> Result<(), TryLockError>,
+    ) -> Result<File, LockError> {
         let io = |source| LockError::Io { path: path.into(), source };
         // Not truncated: what it says is of the process that has it.
         let mut options = OpenOptions::new();
         let mut file =
             options.read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
-        match file.try_lock() {
+        match lock(&file) {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
@@ -195,6 +217,20 @@ mod tests {
         // Another folder in its place is not the same one.
         let _other = FolderLock::acquire(&inner).unwrap();
         assert!(matches!(lock.check(), Err(LockError::Moved { .. })));
+    }
+
+    #[test]
+    fn a_shared_folder_is_nobodys_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = FolderLock::share(folder.path()).unwrap();
+        let second = FolderLock::share(folder.path()).unwrap();
+        drop(first);
+        assert!(matches!(FolderLock::acquire(folder.path()), Err(LockError::Held { .. })));
+        second.check().unwrap();
+        drop(second);
+        let alone = FolderLock::acquire(folder.path()).unwrap();
+        assert!(matches!(FolderLock::share(folder.path()), Err(LockError::Held { .. })));
+        drop(alone);
     }
 
     #[test]

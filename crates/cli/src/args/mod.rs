@@ -3,6 +3,7 @@ mod eval;
 #[cfg(feature = "serve")]
 mod serve;
 mod shell;
+mod study;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ pub use eval::EvalArgs;
 #[cfg(feature = "serve")]
 pub use serve::ServeArgs;
 pub use shell::{CompletionsArgs, ManArgs};
+pub use study::{StudyArgs, StudyCommand, StudyFiles, StudyPlanArgs, StudySubmitArgs};
 
 /// Fine-tune frozen transformers with mixtures of LoRA experts.
 #[derive(Debug, Parser)]
@@ -74,7 +76,7 @@ pub enum Command {
     /// A complete experiment with nothing to download: LoRA against LoRAMoE in a small world.
     Demo(DemoArgs),
     /// Compare methods under equal conditions, and write a report.
-    Study(StudyArgs),
+    Study(Box<StudyArgs>),
     /// Measure the cost of training.
     Bench(BenchArgs),
     /// Print the completions of a shell.
@@ -90,7 +92,11 @@ pub enum Command {
   lora-moe train --config run.toml --set adapter.num_experts=8 --set training.max_steps=100
   lora-moe train --config run.toml --dry-run --measure
   lora-moe train --config run.toml --resume
-  lora-moe train --config run.toml --resume checkpoint-500 --set training.learning_rate=1e-5")]
+  lora-moe train --config run.toml --resume checkpoint-500 --set training.learning_rate=1e-5
+  mpirun -n 4 lora-moe train --config run.toml      # built with --features mpi
+
+Several ranks share the forward passes of each step (training.gradient_accumulation_steps), and learn
+what one learns.")]
 pub struct TrainArgs {
     /// The configuration; `lora-moe config` prints one.
     #[arg(long)]
@@ -101,6 +107,9 @@ pub struct TrainArgs {
     /// Continue from the last healthy checkpoint in `training.output_dir`, or from the one named.
     #[arg(long, value_name = "CHECKPOINT", num_args = 0..=1)]
     pub resume: Option<Option<PathBuf>>,
+    /// Under mpirun: after how many seconds of waiting for another rank the run ends.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+    pub rank_timeout: u64,
     /// Say what the run would train, hold and take, and begin nothing. Of the model only config.json
     /// is read, and the tokenizer where there is data.
     #[arg(long, conflicts_with = "resume")]
@@ -480,28 +489,4 @@ pub struct DemoArgs {
     /// Where the pre-trained world is cached (default: the user's cache folder).
     #[arg(long)]
     pub cache: Option<PathBuf>,
-}
-
-/// Arguments of `study`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  lora-moe study --output runs/study                # nine methods, three seeds
-  lora-moe study --print-config > study.toml        # the same, to be changed
-  lora-moe study --config study.toml --output runs/mine
-
-It runs in the demo's world, or with [model] and [data] in its file on a model and data of yours.
-A study that was interrupted goes on when it is run again: each run is kept as soon as it is done.")]
-pub struct StudyArgs {
-    /// The study; without it, the built-in one.
-    #[arg(long)]
-    pub config: Option<PathBuf>,
-    /// Receives every run, the report and its figures.
-    #[arg(long, default_value = "lora-moe-study")]
-    pub output: PathBuf,
-    /// How many runs go on at once; by default one for each processor, on a GPU one.
-    #[arg(long)]
-    pub workers: Option<usize>,
-    /// Print the built-in study instead.
-    #[arg(long)]
-    pub print_config: bool,
 }

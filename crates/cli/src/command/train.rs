@@ -7,40 +7,49 @@ use lora_moe::evaluation::Evaluation;
 use lora_moe::finetune::run::{PreparedRun, RunConfig, TaskEvaluation};
 use lora_moe::finetune::train::{
     Measurement, NonFinite, NonFinitePolicy, Progress, Resume, RoutingCollapse, StepReport,
-    TrainObserver, Trainer,
+    TrainObserver, TrainSummary, Trainer,
 };
 use lora_moe::moe_adapter::trainable_parameters;
+use lora_moe::ranks::{Ranks, agree};
 
 use crate::args::TrainArgs;
 use crate::interrupt::Interrupt;
+use crate::launch::Launch;
 use crate::progress::bar;
 
 /// Runs `lora-moe train`.
-pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt) -> Result<()> {
+pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launch) -> Result<()> {
     if args.dry_run {
         return super::dry_run::run(args, device);
     }
-    let device = parse_device(device)?;
+    let ranks = launch.ranks();
+    let device = parse_device(&launch.device(device))?;
     let config = RunConfig::from_file(&args.config, &args.set)?;
+    if ranks.size() > 1 {
+        let properties = [
+            ("the version of lora-moe", env!("CARGO_PKG_VERSION").to_owned()),
+            ("the configuration", format!("{config:?}")),
+            ("`--resume`", format!("{:?}", args.resume)),
+        ];
+        agree(ranks, &properties)?;
+    }
     let resume = match &args.resume {
         None => Resume::No,
         Some(None) => Resume::LastHealthy,
         Some(Some(checkpoint)) => Resume::From(checkpoint.clone()),
     };
-    let decomposing = bar(0, "decomposing weights");
+    let decomposing = match ranks.is_first() {
+        true => bar(0, "decomposing weights"),
+        false => ProgressBar::hidden(),
+    };
     let run = PreparedRun::new(&config, &device, &resume, &|done, total| {
         decomposing.set_length(total as u64);
         decomposing.set_position(done as u64);
     })?;
     decomposing.finish_and_clear();
-    let trainable = trainable_parameters(&run.model);
-    eprintln!("data: {}", run.train_report);
-    eprintln!(
-        "{} samples to train on, {} to validate on; {trainable} trainable parameters on {} linears",
-        run.train.len(),
-        run.validation.len(),
-        run.adapted
-    );
+    if ranks.is_first() {
+        describe(&run, ranks);
+    }
     let evaluations: Vec<TaskEvaluation<'_>> = config
         .evaluation
         .iter()
@@ -54,13 +63,18 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt) -> Result<()> 
         &run.validation,
         &config.output_dir,
     )?
-    .with_base_model(config.model.path.display().to_string());
+    .with_base_model(config.model.path.display().to_string())
+    .with_ranks(ranks);
     for evaluation in evaluations {
         trainer = trainer.with_evaluation(Box::new(evaluation));
     }
+    interrupt.listen()?;
+    if !ranks.is_first() {
+        trainer.run(&resume, &mut Follower { interrupt })?;
+        return Ok(());
+    }
     let threshold = config.training.routing_collapse_threshold;
     let mut observer = Bar { bar: None, threshold, interrupt };
-    interrupt.listen()?;
     let (_, summary) = trainer.run(&resume, &mut observer)?;
     if let Some(bar) = observer.bar.take() {
         bar.finish();
@@ -68,6 +82,29 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt) -> Result<()> 
     if !config.model.new_tokens.is_empty() {
         run.tokenizer.save(&config.output_dir)?;
     }
+    report(&summary, ranks, &config.output_dir);
+    Ok(())
+}
+
+/// Says what is trained on what.
+fn describe(run: &PreparedRun, ranks: &dyn Ranks) {
+    let trainable = trainable_parameters(&run.model);
+    eprintln!("data: {}", run.train_report);
+    let over = match ranks.size() {
+        1 => String::new(),
+        size => format!(", over {size} ranks"),
+    };
+    eprintln!(
+        "{} samples to train on, {} to validate on; {trainable} trainable parameters on {} \
+         linears{over}",
+        run.train.len(),
+        run.validation.len(),
+        run.adapted
+    );
+}
+
+/// Says what came of a run.
+fn report(summary: &TrainSummary, ranks: &dyn Ranks, output_dir: &Path) {
     if let Some(evaluation) = &summary.evaluation {
         eprintln!(
             "validation loss {:.4} (perplexity {:.2}) over {} targets",
@@ -79,13 +116,31 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt) -> Result<()> 
     if summary.stopped_early {
         eprintln!("stopped early: `training.early_stopping_patience` evaluations brought no gain");
     }
+    if ranks.size() > 1 {
+        eprintln!(
+            "{:.1} of {:.1} s in sums over {} ranks, waiting for others included",
+            summary.sum_seconds,
+            summary.seconds,
+            ranks.size()
+        );
+    }
     eprintln!(
         "{} steps, {:.0} tokens/s; the adapter is in {}",
         summary.steps,
         summary.tokens_per_s,
-        config.output_dir.display()
+        output_dir.display()
     );
-    Ok(())
+}
+
+/// Watches on a rank other than the first, which says everything.
+struct Follower<'a> {
+    interrupt: &'a Interrupt,
+}
+
+impl TrainObserver for Follower<'_> {
+    fn interrupts(&mut self) -> bool {
+        self.interrupt.asked()
+    }
 }
 
 /// Draws the run; where standard error is no terminal, only evaluations and checkpoints show.

@@ -1,6 +1,6 @@
 use std::ops::Add;
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Tensor, TensorData};
 use router::{RoutingTape, Site};
 
 /// The routing weight of each expert of each projection, summed over tokens, still on the device:
@@ -41,6 +41,21 @@ impl ExpertUse {
             sums.push(weights.sum_dim(0).reshape([experts]));
         }
         (!sums.is_empty()).then(|| Self { sites, sums: Tensor::cat(sums, 0) })
+    }
+
+    /// The same with other sums, one for each expert of each projection in turn: `change` receives
+    /// those of this process and may add those of others.
+    ///
+    /// # Errors
+    ///
+    /// That of `change`.
+    pub fn with_sums<E>(self, change: impl FnOnce(&mut [f32]) -> Result<(), E>) -> Result<Self, E> {
+        let device = self.sums.device();
+        let mut sums: Vec<f32> = self.sums.into_data().iter::<f32>().collect();
+        change(&mut sums)?;
+        let shape = [sums.len()];
+        let sums = Tensor::from_data(TensorData::new(sums, shape), &device);
+        Ok(Self { sites: self.sites, sums })
     }
 
     /// Reads the largest share of each projection.

@@ -84,6 +84,9 @@ pub enum TrainError {
         /// What is wrong with it.
         message: String,
     },
+    /// Ranks that cannot go on together.
+    #[error(transparent)]
+    Ranks(#[from] ranks::RanksError),
     /// Another process uses the folder.
     #[error(transparent)]
     Lock(#[from] moe_adapter::LockError),

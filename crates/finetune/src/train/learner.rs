@@ -1,15 +1,24 @@
 use std::path::Path;
+use std::time::Instant;
 
 use balance_loss::BalanceLoss;
-use burn::optim::{AdamWConfig, GradientsAccumulator};
+use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams};
+use burn::tensor::Tensor;
 use model_zoo::CausalLm;
 use moe_adapter::{AdapterConfig, lora_b_ids};
+use ranks::{PairwiseSum, Ranks};
 use router::RoutingTape;
 use tensor_files::TensorTable;
 
 use super::backward::Objective;
+use super::gradient_sum::plus;
 use super::optimizer::AdapterOptimizer;
-use super::{NonFinite, Recompute, TrainError, TrainingConfig, clip_grad_norm, split_gradients};
+use super::rank_sum::Found;
+use super::running_state::{running_state, with_running_state};
+use super::together::numbers;
+use super::{
+    NonFinite, Recompute, Share, TrainError, TrainingConfig, clip_grad_norm, split_gradients,
+};
 use data::DeviceBatch;
 use evaluation::Head;
 
@@ -85,6 +94,7 @@ pub struct Learner<M> {
     balance: Option<Box<dyn BalanceLoss>>,
     config: LearnerConfig,
     steps: usize,
+    sum_seconds: f64,
 }
 
 impl<M: CausalLm> Learner<M> {
@@ -97,7 +107,7 @@ impl<M: CausalLm> Learner<M> {
             .with_weight_decay(config.weight_decay as f32)
             .build();
         let optimizer = AdapterOptimizer::new(adamw);
-        Self { model: model.train(), optimizer, balance, config, steps: 0 }
+        Self { model: model.train(), optimizer, balance, config, steps: 0, sum_seconds: 0.0 }
     }
 
     /// The model as it is, on its autodiff device.
@@ -112,6 +122,11 @@ impl<M: CausalLm> Learner<M> {
     /// How many steps were made.
     pub fn steps(&self) -> usize {
         self.steps
+    }
+
+    /// The time that its steps spent in sums over ranks, waiting for others included.
+    pub fn sum_seconds(&self) -> f64 {
+        self.sum_seconds
     }
 
     pub(super) fn optimizer(&self) -> &AdapterOptimizer {
@@ -157,54 +172,70 @@ impl<M: CausalLm> Learner<M> {
         batches: &[DeviceBatch],
         learning_rate: f64,
     ) -> Result<StepReport, TrainError> {
-        self.step_watched(batches, learning_rate, None)
+        self.step_share(&Share::whole(batches), learning_rate, None)
     }
 
-    /// As [`step`](Self::step), and shows `watch` the recorded tape of each forward pass, as for
-    /// analytics. What it makes of a tape should stay on the device: reading waits for the device.
+    /// As [`step`](Self::step) over several ranks, of which each makes its share of the passes: all
+    /// have the same model afterwards, and report the same. Shows `watch` the recorded tape of each
+    /// forward pass, as for analytics. What it makes of a tape should stay on the device: reading
+    /// waits for the device.
+    ///
+    /// What ranks do together are sums in pairs ([`PairwiseSum`]): where each has equally many passes,
+    /// a power of two, the numbers do not depend on how many ranks there are. Running state of
+    /// routers moves once a step, from where it was before by the mean of the moves of all passes.
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step).
-    pub fn step_watched(
+    /// As [`step`](Self::step), and when ranks cannot go on together.
+    pub fn step_share(
         &mut self,
-        batches: &[DeviceBatch],
+        share: &Share<'_>,
         learning_rate: f64,
         mut watch: Option<&mut dyn FnMut(&RoutingTape)>,
     ) -> Result<StepReport, TrainError> {
+        let Share { ranks, batches, first, passes, targets, tokens } = *share;
         // Routers with running state move it in the forward pass.
         let before = self.model.clone();
-        // With a seed for each step, a resumed run draws the same numbers. Backends without a
-        // dropout of ours draw from the device's generator.
+        let stateful = passes > 1 && running_state(&before).is_some();
+        // With a seed for each step, a resumed run draws the same numbers.
         let step_seed = self.config.seed.wrapping_add(self.steps as u64);
-        self.model.device().seed(step_seed);
-        let targets: usize = batches.iter().map(|batch| batch.targets.len()).sum();
-        let scale = 1.0 / targets.max(1) as f64;
-
         let objective = Objective {
-            balance: self.balance.as_deref().map(|balance| (balance, 1.0 / batches.len() as f64)),
+            balance: self.balance.as_deref().map(|balance| (balance, 1.0 / passes.max(1) as f64)),
             head: self.config.head,
-            scale,
+            scale: 1.0 / targets.max(1) as f64,
             recompute: self.config.recompute,
             record: watch.is_some(),
         };
-        let mut accumulator = GradientsAccumulator::new();
-        let mut loss = 0.0;
-        let mut balance_loss = None;
-        for (micro, batch) in batches.iter().enumerate() {
-            let seed = step_seed.rotate_left(32) ^ micro as u64;
-            let pass = objective.differentiate(&self.model, batch, seed, &mut accumulator)?;
+        let mut gradients = PairwiseSum::default();
+        let mut states = PairwiseSum::default();
+        let mut losses = Vec::with_capacity(batches.len());
+        for (at, batch) in batches.iter().enumerate() {
+            let seed = step_seed.rotate_left(32) ^ (first + at) as u64;
+            // Backends without a dropout of ours draw from the device's generator.
+            self.model.device().seed(seed);
+            let own = stateful.then(|| before.clone());
+            let model = own.as_ref().unwrap_or(&self.model);
+            let mut accumulator = GradientsAccumulator::new();
+            let pass = objective.differentiate(model, batch, seed, &mut accumulator)?;
+            gradients.add(accumulator.grads(), |one, other| plus(&self.model, one, other));
+            if let (true, Some(state)) = (stateful, running_state(model)) {
+                states.add(state, Tensor::add);
+            }
             if let Some(watch) = &mut watch {
                 watch(&pass.tape);
             }
-            loss += pass.loss;
-            if let Some(value) = pass.balance_loss {
-                *balance_loss.get_or_insert(0.0) += value;
-            }
+            losses.push((pass.loss, pass.balance_loss));
         }
-        let tokens = batches.iter().map(|batch| batch.token_count).sum();
+        let (loss, balance_loss) = summed(ranks, &losses)?;
         let total = loss + balance_loss.unwrap_or(0.0);
-        let mut grads = accumulator.grads();
+        let gradients = gradients.total(|one, other| plus(&self.model, one, other));
+        let found = Found {
+            gradients: gradients.unwrap_or_else(GradientsParams::new),
+            state: states.total(Tensor::add),
+        };
+        let started = Instant::now();
+        let Found { gradients: mut grads, state } = found.summed(&self.model, ranks)?;
+        self.sum_seconds += started.elapsed().as_secs_f64();
         let grad_norm = clip_grad_norm(&self.model, &mut grads, self.config.max_grad_norm);
         if !(total.is_finite() && grad_norm.is_finite()) {
             let what = NonFinite::find(total, &self.model, &grads);
@@ -215,6 +246,9 @@ impl<M: CausalLm> Learner<M> {
                 remedy: TrainError::LOWER_RATE.into(),
             });
         }
+        if let Some(state) = state {
+            self.model = with_running_state(self.model.clone(), state / passes as f64);
+        }
         if let Some(ratio) = self.config.loraplus_lr_ratio {
             let fast = split_gradients(&self.model, &mut grads, &lora_b_ids(&self.model));
             self.model = self.optimizer.step(ratio * learning_rate, self.model.clone(), fast);
@@ -223,4 +257,25 @@ impl<M: CausalLm> Learner<M> {
         self.steps += 1;
         Ok(StepReport { loss, balance_loss, grad_norm, tokens })
     }
+}
+
+/// The losses and balance losses of all passes of all ranks, added up in their order.
+fn summed(ranks: &dyn Ranks, own: &[(f64, Option<f64>)]) -> Result<(f64, Option<f64>), TrainError> {
+    let bytes: Vec<u8> = own
+        .iter()
+        .flat_map(|(loss, balance)| {
+            [loss.to_bits(), u64::from(balance.is_some()), balance.unwrap_or_default().to_bits()]
+        })
+        .flat_map(u64::to_le_bytes)
+        .collect();
+    let (mut loss, mut balance_loss) = (0.0, None);
+    for bytes in ranks.gather(&bytes)? {
+        for pass in numbers(&bytes).as_chunks::<3>().0 {
+            loss += f64::from_bits(pass[0]);
+            if pass[1] == 1 {
+                *balance_loss.get_or_insert(0.0) += f64::from_bits(pass[2]);
+            }
+        }
+    }
+    Ok((loss, balance_loss))
 }

@@ -1,3 +1,6 @@
+mod over_ranks;
+
+use std::ops::Add;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -6,7 +9,9 @@ use moe_adapter::{
     ADAPTER_CONFIG_FILE, AdaptedProjection, AdapterConfig, FolderLock, load_adapter,
     load_adapter_state, save_adapter,
 };
+use ranks::{Alone, PairwiseSum, Ranks, share_of};
 use router::RoutingTape;
+use serde_json::Value;
 
 use super::checkpoint::{
     checkpoint_folder, load_checkpoint, remove_later, remove_unfinished, rotate_checkpoints,
@@ -14,14 +19,15 @@ use super::checkpoint::{
 };
 use super::learner::Snapshot;
 use super::lines::{add_routing, evaluation_line, measurement_line, non_finite_line, step_line};
+use super::together::measured_by_first;
 use super::{
     CheckpointHealth, CollapseMonitor, EVAL_LOSS, Learner, LearnerConfig, Measurement, MetricsLog,
-    NonFinite, NonFinitePolicy, PeriodicEvaluation, Progress, Resume, TrainError, TrainObserver,
-    TrainerState, TrainingConfig, broken_checkpoint, latest_checkpoint,
+    NonFinite, NonFinitePolicy, PeriodicEvaluation, Progress, Resume, Share, TrainError,
+    TrainObserver, TrainerState, TrainingConfig, broken_checkpoint, latest_checkpoint,
 };
 use data::{BatchPlan, Collator, Sample};
+use evaluation::Evaluation;
 use evaluation::routing::ExpertUse;
-use evaluation::{Evaluation, evaluate};
 
 const METRICS_FILE: &str = "metrics.jsonl";
 
@@ -42,6 +48,8 @@ pub struct TrainSummary {
     pub tokens_per_s: f64,
     /// The wall-clock time of this process's part of the run.
     pub seconds: f64,
+    /// The time of that spent in sums over ranks, waiting for others included.
+    pub sum_seconds: f64,
 }
 
 /// Trains the adapters of a model on samples, into a folder.
@@ -56,6 +64,7 @@ pub struct Trainer<'a, M> {
     output_dir: &'a Path,
     base_model: Option<String>,
     evaluations: Vec<Box<dyn PeriodicEvaluation<M> + 'a>>,
+    ranks: &'a dyn Ranks,
 }
 
 impl<'a, M> Trainer<'a, M>
@@ -101,6 +110,7 @@ where
             output_dir,
             base_model: None,
             evaluations: Vec::new(),
+            ranks: &Alone,
         })
     }
 
@@ -116,6 +126,15 @@ where
         self
     }
 
+    /// Trains together with other ranks, each of which has a trainer of the same model, settings and
+    /// samples, and folder: rank 0 writes to it, all read from it. The passes of a step are shared
+    /// out; only rank 0 makes the evaluations of [`with_evaluation`](Self::with_evaluation), which
+    /// all need to have.
+    pub fn with_ranks(mut self, ranks: &'a dyn Ranks) -> Self {
+        self.ranks = ranks;
+        self
+    }
+
     /// Trains, from the start or from a checkpoint, and returns the model off its autodiff device.
     ///
     /// A run that was resumed goes through the same numbers as one that was not interrupted.
@@ -123,16 +142,21 @@ where
     ///
     /// # Errors
     ///
-    /// [`TrainError`] naming the file, key or step at fault. What was saved before stays.
+    /// [`TrainError`] naming the file, key or step at fault, and when ranks cannot go on together.
+    /// What was saved before stays.
     pub fn run(
         mut self,
         resume: &Resume,
         observer: &mut dyn TrainObserver,
     ) -> Result<(M, TrainSummary), TrainError> {
         let config = self.training;
+        let ranks = self.ranks;
         self.check_best_metric()?;
-        let lock = FolderLock::acquire(self.output_dir)?;
-        remove_unfinished(self.output_dir)?;
+        self.check_ranks()?;
+        let lock = match ranks.is_first() {
+            true => Some(FolderLock::acquire(self.output_dir)?),
+            false => None,
+        };
         let lengths: Vec<_> = self.train.iter().map(Sample::len).collect();
         let plan = BatchPlan::new(
             &lengths,
@@ -144,29 +168,34 @@ where
         let mut state = TrainerState::new(config.clone());
         state.total_steps = config.total_steps(plan.batches_per_epoch());
         let metrics_path = self.output_dir.join(METRICS_FILE);
-        match self.saved_run(resume, &metrics_path)? {
-            Some(folder) => {
-                let total_steps = state.total_steps;
-                state = self.load(resume, &folder)?;
-                if state.total_steps != total_steps {
-                    return Err(TrainError::State {
-                        path: folder,
-                        message: format!(
-                            "the run to resume has {} steps, but with this data it would have \
-                             {total_steps}; the training data must be the same",
-                            state.total_steps
-                        ),
-                    });
-                }
-                let removed = remove_later(self.output_dir, state.step)?;
-                observer.on_resume(state.step, &folder, removed);
+        let saved = self.saved_run(resume, &metrics_path)?;
+        if let Some(folder) = &saved {
+            let total_steps = state.total_steps;
+            state = self.load(resume, folder)?;
+            if state.total_steps != total_steps {
+                return Err(TrainError::State {
+                    path: folder.clone(),
+                    message: format!(
+                        "the run to resume has {} steps, but with this data it would have \
+                         {total_steps}; the training data must be the same",
+                        state.total_steps
+                    ),
+                });
             }
-            None if metrics_path.exists() => {
+        }
+        // Nothing is removed before all have read.
+        self.agree(&state)?;
+        let mut metrics = None;
+        if ranks.is_first() {
+            remove_unfinished(self.output_dir)?;
+            if let Some(folder) = &saved {
+                let removed = remove_later(self.output_dir, state.step)?;
+                observer.on_resume(state.step, folder, removed);
+            } else if metrics_path.exists() {
                 std::fs::remove_file(&metrics_path).map_err(TrainError::io(&metrics_path))?;
             }
-            None => {}
+            metrics = Some(MetricsLog::open(&metrics_path, state.step)?);
         }
-        let mut metrics = MetricsLog::open(&metrics_path, state.step)?;
         let probe = self.probe(&plan);
         if state.step == 0 {
             state.first_loss = Some(self.loss(&probe)?).filter(|loss| loss.is_finite());
@@ -189,28 +218,44 @@ where
         let mut stopped_early = state.out_of_patience(config);
         while state.step < state.total_steps && !stopped_early {
             let accumulation = config.gradient_accumulation_steps;
-            let mut batches = Vec::with_capacity(accumulation);
+            let own = share_of(accumulation, ranks.rank(), ranks.size());
+            let mut batches = Vec::with_capacity(own.len());
+            let (mut all_targets, mut all_tokens) = (0, 0);
             for micro in 0..accumulation {
                 let (epoch, index) = plan.locate((state.step * accumulation + micro) as u64);
                 if order.0 != epoch {
                     order = (epoch, plan.batches(epoch));
                 }
-                let batch = collator.collate_indices(self.train, &order.1[index])?;
-                batches.push(batch.to_device(&device));
+                let samples = &order.1[index];
+                for sample in samples.iter().filter_map(|at| self.train.get(*at)) {
+                    all_targets += sample.target_count();
+                    all_tokens += sample.len();
+                }
+                if own.contains(&micro) {
+                    let batch = collator.collate_indices(self.train, samples)?;
+                    batches.push(batch.to_device(&device));
+                }
             }
+            let share = Share {
+                ranks,
+                batches: &batches,
+                first: own.start,
+                passes: accumulation,
+                targets: all_targets,
+                tokens: all_tokens,
+            };
             let learning_rate = schedule.at(state.step);
             let end = state.step + 1 == state.total_steps;
             let logged = end || (state.step + 1).is_multiple_of(config.logging_steps);
-            let mut used: Option<ExpertUse> = None;
+            let mut used = PairwiseSum::default();
             let mut watch = |tape: &RoutingTape| {
-                used = match (used.take(), ExpertUse::of(tape)) {
-                    (Some(used), Some(more)) => Some(used + more),
-                    (used, more) => used.or(more),
-                };
+                if let Some(of_pass) = ExpertUse::of(tape) {
+                    used.add(of_pass, ExpertUse::add);
+                }
             };
             let watch: Option<&mut dyn FnMut(&RoutingTape)> =
                 if logged && monitor.is_some() { Some(&mut watch) } else { None };
-            let stepped = self.learner.step_watched(&batches, learning_rate, watch);
+            let stepped = self.learner.step_share(&share, learning_rate, watch);
             state.step += 1;
             let made = stepped.is_ok();
             match stepped {
@@ -228,7 +273,9 @@ where
                     observer.on_step(&progress, &report);
                     if logged {
                         let mut line = step_line(&progress, &report);
+                        let used = used.total(ExpertUse::add);
                         if let (Some(monitor), Some(used)) = (&mut monitor, used) {
+                            let used = used.with_sums(|sums| ranks.sum(sums))?;
                             let shares = used.largest_shares();
                             let collapsed = monitor.observe(&shares);
                             add_routing(&mut line, &shares, &collapsed);
@@ -236,12 +283,13 @@ where
                                 observer.on_routing_collapse(state.step, &collapsed);
                             }
                         }
-                        metrics.write(&line)?;
+                        write(&mut metrics, &line)?;
                     }
                 }
                 Err(TrainError::Diverged { what, .. }) => {
                     self.pass_over(&mut state, &what, healthy.as_ref())?;
-                    metrics.write(&non_finite_line(state.step, &what, config.non_finite))?;
+                    let line = non_finite_line(state.step, &what, config.non_finite);
+                    write(&mut metrics, &line)?;
                     observer.on_non_finite(state.step, &what, config.non_finite);
                 }
                 Err(other) => return Err(other),
@@ -253,35 +301,45 @@ where
             let best_now = state.observe(&measured, config);
             stopped_early = !end && state.out_of_patience(config);
             let end = end || stopped_early;
-            let interrupted = !end && observer.interrupts();
+            let interrupted = self.interrupted(observer)? && !end;
             let save = due(state.step, config.save_steps) || (best_now && config.save_steps > 0);
             if end || save || interrupted {
-                lock.check()?;
                 let health = CheckpointHealth::new(self.loss(&probe)?, state.first_loss);
                 state.checked(health, made);
-                let folder = self.save(&state)?;
-                observer.on_checkpoint(state.step, &folder);
+                if let Some(lock) = &lock {
+                    lock.check()?;
+                    let folder = self.save(&state)?;
+                    observer.on_checkpoint(state.step, &folder);
+                    rotate_checkpoints(self.output_dir, config.save_total_limit, &state)?;
+                }
                 match health.healthy {
                     true if rolls_back => healthy = Some(self.learner.snapshot()),
                     true => {}
                     false => observer.on_unhealthy(state.step, health.loss),
                 }
-                rotate_checkpoints(self.output_dir, config.save_total_limit, &state)?;
                 if interrupted {
-                    return Err(TrainError::Interrupted { step: state.step, path: folder });
+                    // Whoever ends first may end all.
+                    ranks.barrier()?;
+                    let path = checkpoint_folder(self.output_dir, state.step);
+                    return Err(TrainError::Interrupted { step: state.step, path });
                 }
             }
         }
+        let sum_seconds = self.learner.sum_seconds();
         let mut model = self.learner.model().valid();
+        ranks.barrier()?;
         if let (true, Some((step, _))) = (config.load_best_model_at_end, state.best)
             && step != state.step
         {
             load_best(&mut model, self.output_dir, step)?;
         }
-        save_adapter(&model, self.adapter, self.base_model.as_deref(), self.output_dir)?;
+        if ranks.is_first() {
+            save_adapter(&model, self.adapter, self.base_model.as_deref(), self.output_dir)?;
+        }
         if evaluation.is_none() && !self.validation.is_empty() {
             evaluation = Some(self.validate(&model)?);
         }
+        ranks.barrier()?;
         let seconds = started.elapsed().as_secs_f64();
         let summary = TrainSummary {
             steps: state.step,
@@ -291,6 +349,7 @@ where
             stopped_early,
             tokens_per_s: tokens as f64 / seconds,
             seconds,
+            sum_seconds,
         };
         Ok((model, summary))
     }
@@ -325,12 +384,6 @@ where
         let order = plan.batches(0);
         let indices = order.iter().take(passes).flatten();
         indices.filter_map(|at| self.train.get(*at).cloned()).collect()
-    }
-
-    /// The loss on samples, without dropout.
-    fn loss(&self, samples: &[Sample]) -> Result<f64, TrainError> {
-        let batch_size = self.training.per_device_train_batch_size;
-        Ok(evaluate(&self.learner.model().valid(), samples, batch_size)?.loss)
     }
 
     /// Passes over a step whose loss or gradient is not finite, where the run is to and has not
@@ -399,7 +452,7 @@ where
         &mut self,
         step: usize,
         now: impl Fn(usize) -> bool,
-        metrics: &mut MetricsLog,
+        metrics: &mut Option<MetricsLog>,
         observer: &mut dyn TrainObserver,
     ) -> Result<(Option<Evaluation>, Vec<Measurement>), TrainError> {
         let validate = !self.validation.is_empty() && now(self.training.eval_steps);
@@ -411,7 +464,7 @@ where
         let mut validation = None;
         if validate {
             let result = self.validate(&model)?;
-            metrics.write(&evaluation_line(step, &result))?;
+            write(metrics, &evaluation_line(step, &result))?;
             observer.on_evaluation(step, &result);
             let (name, value) = (EVAL_LOSS.to_owned(), result.loss);
             measured.push(Measurement { name, value, higher_is_better: false });
@@ -419,17 +472,17 @@ where
         }
         for evaluation in &mut self.evaluations {
             if now(evaluation.every()) {
-                let found = evaluation.measure(&model, step)?;
-                metrics.write(&measurement_line(step, &found))?;
+                let found = match self.ranks.is_first() {
+                    true => evaluation.measure(&model, step)?,
+                    false => Vec::new(),
+                };
+                let found = measured_by_first(self.ranks, found)?;
+                write(metrics, &measurement_line(step, &found))?;
                 observer.on_measurements(step, &found);
                 measured.extend(found);
             }
         }
         Ok((validation, measured))
-    }
-
-    fn validate(&self, model: &M) -> Result<Evaluation, TrainError> {
-        Ok(evaluate(model, self.validation, self.training.per_device_eval_batch_size)?)
     }
 
     fn save(&self, state: &TrainerState) -> Result<PathBuf, TrainError> {
@@ -453,6 +506,11 @@ where
     let (_, state) = load_adapter(&folder)?;
     load_adapter_state(model, state, &folder.display().to_string())?;
     Ok(())
+}
+
+/// Writes a line of metrics where this rank does.
+fn write(metrics: &mut Option<MetricsLog>, line: &Value) -> Result<(), TrainError> {
+    metrics.as_mut().map_or(Ok(()), |metrics| metrics.write(line))
 }
 
 fn due(step: usize, every: usize) -> bool {

@@ -12,12 +12,30 @@ const LEARNED: [&str; 3] = ["learn", "of the tasks", "in tasks learned"];
 pub fn study_headline(results: &StudyResults, summary: &StudySummary) -> Vec<String> {
     let view = View { results, summary };
     let mut sentences = vec![finding(view)];
+    sentences.extend(missing(results));
     sentences.extend(compared(view, Metric::Tasks, LEARNED).map(|text| format!("{text}.")));
     sentences.extend(equal_learning(view));
     sentences.extend(front(view));
     sentences.extend(diverged(view));
     sentences.extend(untuned(view));
     sentences
+}
+
+/// What a report of a part of a study lacks.
+fn missing(results: &StudyResults) -> Option<String> {
+    /// How many are named.
+    const NAMED: usize = 12;
+    let missing = &results.missing;
+    if missing.is_empty() {
+        return None;
+    }
+    let mut names: Vec<_> = missing.iter().take(NAMED).cloned().collect();
+    if missing.len() > NAMED {
+        names.push(format!("{} more", missing.len() - NAMED));
+    }
+    let are = if missing.len() == 1 { "run is" } else { "runs are" };
+    let names = list(names.into_iter());
+    Some(format!("Not all is measured yet; {} {are} missing: {names}.", missing.len()))
 }
 
 fn finding(view: View<'_>) -> String {

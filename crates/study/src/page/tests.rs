@@ -240,6 +240,19 @@ fn headline_says_when_there_is_nothing_to_compare_with() {
 }
 
 #[test]
+fn what_is_missing_is_said_right_after_the_finding() {
+    let mut results = synthetic();
+    let run = results.runs.pop().unwrap();
+    results.missing = vec![format!("runs/{}-seed{}-{}", run.method, run.seed, run.samples)];
+    let said = &sentences(&results)[1];
+    assert!(said.contains("1 run is missing: runs/") && said.contains(&run.method), "{said}");
+    assert!(study_html(&results).unwrap().contains("1 run is missing"));
+    results.missing = (0..20).map(|at| format!("runs/{at}")).collect();
+    assert!(sentences(&results)[1].contains("20 runs are missing"));
+    assert!(sentences(&results)[1].contains("8 more"), "{}", sentences(&results)[1]);
+}
+
+#[test]
 fn a_folder_that_cannot_be_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("taken");

@@ -1,0 +1,155 @@
+//! What ranks do together besides steps: agree on their work, and evaluate.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, Tensor};
+use data::Sample;
+use evaluation::{Evaluation, batch_losses};
+use model_zoo::CausalLm;
+use ranks::{Ranks, agree};
+use sha2::{Digest, Sha256};
+
+use super::{Measurement, TrainError};
+
+/// A hash of samples, for comparison between ranks.
+fn samples_hash(samples: &[Sample]) -> String {
+    let mut hash = Sha256::new();
+    for Sample { input_ids, target_mask, task_type } in samples {
+        hash.update((input_ids.len() as u64).to_le_bytes());
+        input_ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
+        target_mask.iter().for_each(|target| hash.update([u8::from(*target)]));
+        hash.update(task_type.map_or(u64::MAX, u64::from).to_le_bytes());
+    }
+    shown(samples.len(), "samples", hash)
+}
+
+/// A hash of what of a model on an autodiff device is trained, or moves as it is trained.
+fn trained_hash<M: Module>(model: &M) -> String {
+    struct Hash {
+        hash: Sha256,
+        count: usize,
+    }
+    impl ModuleVisitor for Hash {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            if param.is_require_grad() || !value.is_autodiff() {
+                let data = value.cast(DType::F32).into_data();
+                data.iter::<f32>().for_each(|value| self.hash.update(value.to_le_bytes()));
+                self.count += 1;
+            }
+        }
+    }
+    let mut hash = Hash { hash: Sha256::new(), count: 0 };
+    model.visit(&mut hash);
+    shown(hash.count, "tensors", hash.hash)
+}
+
+/// How large the weights are in sum: enough to tell models apart, and cheap where they lie.
+fn weights<M: Module>(model: &M) -> String {
+    struct Sizes(Vec<Tensor<1>>);
+    impl ModuleVisitor for Sizes {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            let value = if value.is_autodiff() { value.inner() } else { value };
+            self.0.push(value.cast(DType::F32).abs().mean());
+        }
+    }
+    let mut sizes = Sizes(Vec::new());
+    model.visit(&mut sizes);
+    let count = sizes.0.len();
+    if count == 0 {
+        return "no tensors".to_owned();
+    }
+    let sums = Tensor::cat(sizes.0, 0).into_data();
+    // Not to the last bit, which may differ between machines.
+    let texts: Vec<String> = sums.iter::<f32>().map(|size| format!("{size:.2e}")).collect();
+    let mut hash = Sha256::new();
+    texts.iter().for_each(|text| hash.update(text));
+    shown(count, "tensors", hash)
+}
+
+fn shown(count: usize, what: &str, hash: Sha256) -> String {
+    let bytes = hash.finalize();
+    let hex: String = bytes.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("{count} {what} with hash {hex}")
+}
+
+/// Refuses ranks that have other settings, data or models, before anything is trained.
+pub(super) fn agree_on<M: CausalLm>(
+    ranks: &dyn Ranks,
+    settings: Vec<(&str, String)>,
+    samples: [&[Sample]; 2],
+    model: &M,
+) -> Result<(), TrainError> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    let mut properties = vec![("the version of lora-moe", env!("CARGO_PKG_VERSION").to_owned())];
+    properties.extend(settings);
+    properties.push(("the training data", samples_hash(samples[0])));
+    properties.push(("the validation data", samples_hash(samples[1])));
+    properties.push(("the weights of the model", weights(model)));
+    properties.push(("the start of the adapter", trained_hash(model)));
+    Ok(agree(ranks, &properties)?)
+}
+
+/// [`evaluation::evaluate`] with the batches shared by ranks; all find the same numbers.
+pub(super) fn evaluate_over<M: CausalLm>(
+    ranks: &dyn Ranks,
+    model: &M,
+    samples: &[Sample],
+    batch_size: usize,
+) -> Result<Evaluation, TrainError> {
+    let (rank, size) = (ranks.rank(), ranks.size());
+    let own = batch_losses(model, samples, batch_size, |batch| batch % size == rank)?;
+    let bytes: Vec<u8> = own
+        .iter()
+        .flat_map(|(sum, targets)| [sum.to_bits(), *targets as u64])
+        .flat_map(u64::to_le_bytes)
+        .collect();
+    let all: Vec<Vec<u64>> = ranks.gather(&bytes)?.iter().map(|bytes| numbers(bytes)).collect();
+    let (mut sum, mut targets) = (0.0, 0);
+    // In the order of the batches, as one rank adds them up.
+    for batch in 0..all.iter().map(|of| of.len() / 2).sum() {
+        let at = 2 * (batch / size);
+        if let Some([loss, count]) = all[batch % size].get(at..at + 2) {
+            sum += f64::from_bits(*loss);
+            targets += *count as usize;
+        }
+    }
+    Ok(Evaluation { loss: sum / targets.max(1) as f64, targets })
+}
+
+/// The numbers in bytes, eight each.
+pub(super) fn numbers(bytes: &[u8]) -> Vec<u64> {
+    bytes.as_chunks::<8>().0.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect()
+}
+
+/// What rank 0 has measured, on every rank.
+pub(super) fn measured_by_first(
+    ranks: &dyn Ranks,
+    measured: Vec<Measurement>,
+) -> Result<Vec<Measurement>, TrainError> {
+    if ranks.size() == 1 {
+        return Ok(measured);
+    }
+    let mut bytes = Vec::new();
+    for Measurement { name, value, higher_is_better } in &measured {
+        let head = [name.len() as u64, value.to_bits(), u64::from(*higher_is_better)];
+        bytes.extend(head.into_iter().flat_map(u64::to_le_bytes));
+        bytes.extend(name.as_bytes());
+    }
+    ranks.broadcast(&mut bytes)?;
+    let mut rest = bytes.as_slice();
+    let mut found = Vec::new();
+    while let Some((head, after)) = rest.split_first_chunk::<24>() {
+        let head = numbers(head);
+        let (name, after) = after.split_at((head[0] as usize).min(after.len()));
+        found.push(Measurement {
+            name: String::from_utf8_lossy(name).into_owned(),
+            value: f64::from_bits(head[1]),
+            higher_is_better: head[2] == 1,
+        });
+        rest = after;
+    }
+    Ok(found)
+}

@@ -1,0 +1,76 @@
+/// Adds things up in pairs, in the order in which they come: neighbours, then neighbouring sums, and
+/// so on. What has no neighbour at the end is added to what came before it.
+///
+/// Where the things are themselves such sums of equally many each, a power of two, the result is that
+/// of adding up all of these in pairs, bit for bit. So 4 passes of one rank, 2 each of two ranks and
+/// one each of four give one and the same sum.
+#[derive(Debug)]
+pub struct PairwiseSum<T> {
+    /// Sums of `2^level` things each, the levels falling.
+    parts: Vec<(u32, T)>,
+}
+
+impl<T> Default for PairwiseSum<T> {
+    fn default() -> Self {
+        Self { parts: Vec::new() }
+    }
+}
+
+impl<T> PairwiseSum<T> {
+    /// Adds the next thing.
+    pub fn add(&mut self, mut value: T, plus: impl Fn(T, T) -> T) {
+        let mut level = 0;
+        while let Some((_, part)) = self.parts.pop_if(|(of, _)| *of == level) {
+            value = plus(part, value);
+            level += 1;
+        }
+        self.parts.push((level, value));
+    }
+
+    /// The sum of all; `None` where nothing was added.
+    pub fn total(self, plus: impl Fn(T, T) -> T) -> Option<T> {
+        self.parts.into_iter().map(|(_, part)| part).rev().reduce(|later, part| plus(part, later))
+    }
+}
+
+/// Adds rows of equal length as a [`PairwiseSum`] does.
+pub fn sum_pairwise(rows: impl IntoIterator<Item = Vec<f32>>) -> Vec<f32> {
+    fn plus(mut row: Vec<f32>, other: Vec<f32>) -> Vec<f32> {
+        row.iter_mut().zip(other).for_each(|(value, more)| *value += more);
+        row
+    }
+    let mut sum = PairwiseSum::default();
+    rows.into_iter().for_each(|row| sum.add(row, plus));
+    sum.total(plus).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_sums_have_the_bits_of_the_sum() {
+        let row = |at: u32| vec![(1.0 + at as f32).sqrt() * 10f32.powi(at as i32 % 5), 0.1];
+        let rows: Vec<_> = (0..8).map(row).collect();
+        let whole = sum_pairwise(rows.clone());
+        for each in [2, 4] {
+            let parts = rows.chunks(each).map(|part| sum_pairwise(part.to_vec()));
+            assert_eq!(sum_pairwise(parts), whole);
+        }
+        let in_order = rows.iter().fold(0.0, |sum, row| sum + row[0]);
+        assert!((in_order - whole[0]).abs() / whole[0] < 1e-6);
+    }
+
+    #[test]
+    fn neighbours_are_added_first() {
+        let sum = |count: u32| {
+            let plus = |a: String, b: String| format!("({a}{b})");
+            let mut sum = PairwiseSum::default();
+            (0..count).for_each(|at| sum.add(at.to_string(), plus));
+            sum.total(plus)
+        };
+        assert_eq!(sum(0), None);
+        assert_eq!(sum(4).as_deref(), Some("((01)(23))"));
+        assert_eq!(sum(7).as_deref(), Some("(((01)(23))((45)6))"));
+    }
+}
