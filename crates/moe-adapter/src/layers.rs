@@ -39,7 +39,8 @@ impl AdapterLayers {
     /// the base model.
     ///
     /// What a start took out of the weights is kept as its factors, and not as weights; but for
-    /// experts that are no additions (DoRA), and for blocks that are routed as one.
+    /// experts that are no additions (DoRA), for blocks that are routed as one, and over quantised
+    /// linears.
     pub fn of<M>(model: &M) -> Self
     where
         M: Adaptable<Projection = AdaptedLinear>,
@@ -57,7 +58,9 @@ impl AdapterLayers {
         let mut linears = BTreeMap::new();
         model.visit_projections(&mut |_, site, projection| {
             let Some(adapter) = projection.adapter().cloned() else { return };
-            let adds = matches!(adapter.experts, AnyBank::Lora(_)) && !in_block(&site);
+            // What a quantised linear holds is the rest of a start only nearly.
+            let exact = matches!(projection.linear(), BaseLinear::Dense(_));
+            let adds = exact && matches!(adapter.experts, AnyBank::Lora(_)) && !in_block(&site);
             let base = match &adapter.start {
                 None => LayerBase::Shared,
                 Some(start) if adds => {
