@@ -84,6 +84,15 @@ impl Place {
             text.replace("LlamaForCausalLM", "MambaForCausalLM").replace("\"llama\"", "\"mamba\""),
         )
         .unwrap();
+        copy(model, &self.path("tied"));
+        let path = self.path("tied").join("config.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let tied = "\"tie_word_embeddings\": true";
+        std::fs::write(&path, text.replace("\"tie_word_embeddings\": false", tied)).unwrap();
+        copy(model, &self.path("mixtral"));
+        let golden =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../model-zoo/tests/golden/mixtral");
+        copy(&golden, &self.path("mixtral"));
         copy(&self.path("lora"), &self.path("no-adapter-weights"));
         std::fs::remove_file(self.path("no-adapter-weights/adapter_model.safetensors")).unwrap();
         copy(&self.path("lora"), &self.path("typed-adapter"));

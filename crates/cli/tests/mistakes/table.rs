@@ -213,7 +213,17 @@ pub const MISTAKES: &[Mistake] = &[
     (
         "modules to save that the model does not have",
         "train --config DIR/fresh.toml --set adapter.modules_to_save=[\"head\"]",
-        "`modules_to_save` [\"head\"] matches no module of the model; it has model.embed_tokens",
+        "`modules_to_save` [\"head\"] matches no module of the model; it has lm_head, model.embed_tokens",
+    ),
+    (
+        "the head of a model that has none of its own",
+        "train --config DIR/fresh.toml --set model.path=DIR/tied --set adapter.modules_to_save=[\"lm_head\"]",
+        "`modules_to_save` names `lm_head`, which is tied",
+    ),
+    (
+        "a mixture on the experts of a mixture",
+        "train --config DIR/fresh.toml --set model.path=DIR/mixtral --set adapter.target_modules=all-linear",
+        "is in an expert of the base model",
     ),
     (
         "a negative learning rate",
