@@ -2,12 +2,14 @@ use burn::tensor::Tensor;
 use quantization::QuantizedMatrix;
 
 /// The right factor of a linear map, `[in_features, out_features]`.
+// Passed on once or twice for each product; a pointer would be one more allocation.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone)]
 pub enum Weight {
     /// Floats; f32, or a constant in a half type.
     Dense(Tensor<2>),
     /// A constant of 8 or 4 bits an element.
-    Quantized(Box<QuantizedMatrix>),
+    Quantized(QuantizedMatrix),
 }
 
 impl Weight {
@@ -36,6 +38,6 @@ impl From<Tensor<2>> for Weight {
 
 impl From<&QuantizedMatrix> for Weight {
     fn from(matrix: &QuantizedMatrix) -> Self {
-        Self::Quantized(Box::new(matrix.clone()))
+        Self::Quantized(matrix.clone())
     }
 }

@@ -6,6 +6,8 @@ use quantization::QuantizedMatrix;
 
 /// A frozen linear of the base model, `y = x W + b`, with `W` `[in_features, out_features]` in floats
 /// or quantised.
+// A model has some hundred of them, and modules cannot be behind pointers.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum BaseLinear {
     /// Burn's linear.

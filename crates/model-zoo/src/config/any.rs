@@ -10,6 +10,8 @@ use crate::{ClipVisionConfig, RobertaConfig, VitConfig};
 /// A `config.json` of any model that this crate can build.
 ///
 /// `model_type` decides which.
+// There is one of it at a time.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum AnyModelConfig {

@@ -11,6 +11,8 @@ const GATE_UP: &str = "mlp.gate_up_proj";
 const PATHS: FeedForwardPaths = FeedForwardPaths::LLAMA;
 
 /// The feed-forward block of a layer, `W_d (act(W_g x) * W_u x)`, or a mixture of such blocks.
+// There is one of it in a layer.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum FeedForward<P: Projection> {
     /// One linear each for gate and up projection.
