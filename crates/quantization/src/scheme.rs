@@ -4,6 +4,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::codes::NESTED_BLOCK;
 use crate::tables::{FP4, NF4};
 
 /// How the elements of a frozen matrix are held.
@@ -31,6 +32,18 @@ impl Quantization {
             Self::Fp4 => "fp4",
             Self::Nf4 => "nf4",
             Self::Nf4Double => "nf4_double",
+        }
+    }
+
+    /// The memory of a matrix `[in_features, out_features]`, in bytes, without the tables that all
+    /// share.
+    pub fn bytes(self, [in_features, out_features]: [usize; 2]) -> usize {
+        let elements = in_features * out_features;
+        let blocks = elements.div_ceil(self.block_size(in_features));
+        match self {
+            Self::Int8 => elements + 4 * blocks,
+            Self::Fp4 | Self::Nf4 => elements.div_ceil(2) + 4 * blocks,
+            Self::Nf4Double => elements.div_ceil(2) + blocks + 4 * blocks.div_ceil(NESTED_BLOCK),
         }
     }
 

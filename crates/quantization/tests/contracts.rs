@@ -92,3 +92,13 @@ fn parts_that_do_not_fit_are_named() {
         assert!(error.contains(name), "{error}");
     }
 }
+
+#[test]
+fn the_memory_of_a_matrix_follows_from_its_dimensions() {
+    for quantization in Quantization::ALL {
+        for dims in [[128, 96], [33, 7], [64, 300]] {
+            let matrix = QuantizedMatrix::quantize(random(dims), quantization);
+            assert_eq!(matrix.bytes(), quantization.bytes(dims), "{quantization} {dims:?}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use data::EncodeReport;
-use model_zoo::{Decoder, DecoderConfig, ModelError, Quantization, WeightDType, resolve_model};
+use model_zoo::{Decoder, DecoderConfig, ModelError, WeightDType, resolve_model};
 use moe_adapter::{Adaptable, AdapterSize, Projection};
 use serde::Serialize;
 
@@ -171,14 +171,8 @@ fn weight_bytes(model: &Decoder, config: &ModelConfig) -> f64 {
     let mut bytes = element * sizes.matrices as f64 + 4.0 * sizes.vectors as f64;
     if let Some(quantization) = config.quantization {
         model.visit_projections(&mut |_, _, projection| {
-            let [inputs, outputs] = projection.linear().dims();
-            let count = (inputs * outputs) as f64;
-            let held = match quantization {
-                Quantization::Int8 => count + 4.0 * outputs as f64,
-                Quantization::Fp4 | Quantization::Nf4 => count * 4.5 / 8.0,
-                Quantization::Nf4Double => count * (4.0 + 8.0 / 64.0 + 32.0 / (64.0 * 256.0)) / 8.0,
-            };
-            bytes += held - element * count;
+            let dims = projection.linear().dims();
+            bytes += quantization.bytes(dims) as f64 - element * (dims[0] * dims[1]) as f64;
         });
     }
     bytes
