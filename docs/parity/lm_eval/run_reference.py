@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
 """Runs the LM evaluation harness's `hf` model (float32, CPU) over cases and keeps results and samples.
 
-    run_reference.py --model FOLDER --include-path TASKS --output FOLDER --cases cases.json [--only NAME,...] [--peft ADAPTER]
+    run_reference.py --model FOLDER --include-path TASKS --output FOLDER --cases cases.json [--only NAME,...] [--peft ADAPTER] [--defaults]
+
+Two choices make it exact, and --defaults leaves them out: the harness's `softmax_dtype=float64` (PyTorch's log-softmax in f32 is off by 1.5e-5 a
+token over a vocabulary of 49 thousand, and it adds in the same type), and the folder's tokenizer.json as it is (transformers 5 makes a tokenizer of
+the class GPT2Tokenizer anew from vocabulary and merges, and loses how text is split).
 
 A case of cases.json is an object: `name`, `tasks` (list), and any of `limit`, `num_fewshot`, `apply_chat_template`, `fewshot_as_multiturn`,
 `system_instruction`, `gen_kwargs`, `bootstrap_iters`, `models` (names of model folders that it is for). OUTPUT/CASE/ receives results.json, one
@@ -30,6 +34,7 @@ sys.path += [os.path.join(TASKS, name) for name in ("winogrande", "wikitext")]
 from lm_eval.evaluator import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from transformers import PreTrainedTokenizerFast
 
 
 def plain(value):
@@ -56,7 +61,8 @@ def command_lines(case, options):
     if case.get("gen_kwargs"):
         shared += ["--gen_kwargs", ",".join(f"{k}={v}" for k, v in case["gen_kwargs"].items())]
     path = ["--include_path", options.include_path]
-    model = f"pretrained={options.model},dtype=float32" + (f",peft={options.peft}" if options.peft else "")
+    exact = "" if options.defaults else ",softmax_dtype=float64"
+    model = f"pretrained={options.model},dtype=float32{exact}" + (f",peft={options.peft}" if options.peft else "")
     theirs = ["lm_eval", "run", "--model", "hf", "--model_args", model, "--device", "cpu", *path, *shared, "--log_samples", "--output_path", "OUT"]
     ours = ["lora-moe", "eval", "--model", options.model, *(["--adapter", options.peft] if options.peft else []),
             *(part.replace("_", "-") if part.startswith("--") else part for part in path + shared), "--output", "OUT"]
@@ -73,6 +79,7 @@ def main():
     parser.add_argument("--only", help="names of cases, comma separated")
     parser.add_argument("--batch-size", default="1")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--defaults", action="store_true", help="log-softmax in f32, and the tokenizer as transformers makes it")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with open(options.cases, encoding="utf-8") as file:
@@ -81,6 +88,8 @@ def main():
     wanted = set(options.only.split(",")) if options.only else None
     cases = [c for c in cases if (not wanted or c["name"] in wanted) and folder in c.get("models", [folder])]
     arguments = {"peft": options.peft} if options.peft else {}
+    if not options.defaults:
+        arguments.update(softmax_dtype="float64", tokenizer=PreTrainedTokenizerFast.from_pretrained(options.model))
     model = HFLM(pretrained=options.model, dtype="float32", device="cpu", batch_size=options.batch_size, **arguments)
     tasks = TaskManager(include_path=options.include_path)
     failed = []
