@@ -1,4 +1,7 @@
+use burn::backend::Dispatch;
 use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use crate::ops::{ActivationOps, kernels};
 
 /// Cosines and sines of rotary position embeddings, for heads of size `d`.
 ///
@@ -29,23 +32,16 @@ impl RotaryTables {
 /// `y = x * cos + (x R) * sin`. The gradient is `g * cos + (g * sin) R^T`, in the layout of `x`;
 /// nothing but the tables is kept for it. Source: Su et al., arXiv 2104.09864, equation 34.
 pub fn rope_heads(x: Tensor<4>, tables: &RotaryTables) -> Tensor<4> {
-    #[cfg(feature = "flex")]
-    {
-        use crate::flex::{FusedOps, applies};
-        let [b, s, _, d] = x.dims();
-        let table = tables.cos.dims();
-        let fits =
-            (table == [s, d] || table == [b * s, d]) && tables.sin.dims() == table && d % 2 == 0;
-        let x = x.into_dispatch();
-        let cos = tables.cos.clone().into_dispatch();
-        let sin = tables.sin.clone().into_dispatch();
-        if fits && applies(&[&x, &cos, &sin]) {
-            return Tensor::from_dispatch(burn::backend::Dispatch::rope_heads(x, cos, sin));
-        }
-        rope_heads_composed(Tensor::from_dispatch(x), tables)
+    let [b, s, _, d] = x.dims();
+    let table = tables.cos.dims();
+    let fits = (table == [s, d] || table == [b * s, d]) && tables.sin.dims() == table && d % 2 == 0;
+    let x = x.into_dispatch();
+    let cos = tables.cos.clone().into_dispatch();
+    let sin = tables.sin.clone().into_dispatch();
+    if fits && kernels(&[&x, &cos, &sin]).is_some() {
+        return Tensor::from_dispatch(Dispatch::rope_heads(x, cos, sin));
     }
-    #[cfg(not(feature = "flex"))]
-    rope_heads_composed(x, tables)
+    rope_heads_composed(Tensor::from_dispatch(x), tables)
 }
 
 /// [`rope_heads`] composed of Burn's operations.
