@@ -38,7 +38,7 @@ mod flex;
 #[cfg(feature = "flex")]
 mod kernel;
 
-pub use adamw::{AdamWStep, adamw_step};
+pub use adamw::{AdamWStep, adamw_step, add_squares};
 pub use attention::{attention, attention_composed};
 pub use attention_mask::{AttentionMask, Causal, HIDDEN};
 pub use cross_entropy::{cross_entropy, cross_entropy_composed};

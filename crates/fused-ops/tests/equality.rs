@@ -6,10 +6,10 @@ use burn::optim::{AdamWConfig, Optimizer};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use fused_ops::{
-    AdamWStep, RotaryTables, adamw_step, count_launches, cross_entropy, cross_entropy_composed,
-    dropout, gate_experts, gate_experts_composed, matmul, rms_norm, rms_norm_composed, rope_heads,
-    rope_heads_composed, scale_up, scale_up_composed, silu_mul, silu_mul_composed, softmax_masked,
-    softmax_masked_composed, softmax_rows,
+    AdamWStep, RotaryTables, adamw_step, add_squares, count_launches, cross_entropy,
+    cross_entropy_composed, dropout, gate_experts, gate_experts_composed, matmul, rms_norm,
+    rms_norm_composed, rope_heads, rope_heads_composed, scale_up, scale_up_composed, silu_mul,
+    silu_mul_composed, softmax_masked, softmax_masked_composed, softmax_rows,
 };
 
 /// That which `LORA_MOE_DEVICE` names, by default `flex`.
@@ -369,6 +369,7 @@ fn a_step_of_adamw_is_burns() {
             beta2: 0.999,
             epsilon: 1e-5,
             weight_decay: 0.01,
+            grad_scale: 1.0,
             time,
         };
         let Some([parameter, first, second]) =
@@ -380,6 +381,17 @@ fn a_step_of_adamw_is_burns() {
         (found, moments) = (parameter, [first, second]);
     }
     close("parameter", &floats(found), &floats(expected), 2e-6);
+}
+
+#[test]
+fn squares_are_added_up() {
+    let device = device().inner();
+    let values: Tensor<2> = random([70, 333]).inner();
+    let expected: f32 = values.clone().powi_scalar(2).sum().into_scalar();
+    let other = Tensor::<1>::ones([5], &device);
+    let found = add_squares(Some(add_squares(None, values)), other).sum().into_scalar::<f32>();
+    let expected = expected + 5.0;
+    assert!((found - expected).abs() <= 1e-5 * expected, "{found}, expected {expected}");
 }
 
 #[test]

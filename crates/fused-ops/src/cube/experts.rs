@@ -3,6 +3,7 @@ use burn::tensor::Shape;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::{CubeCount, CubeDim};
 
 use super::launch::{beside, each, like};
 use super::product::product;
@@ -80,6 +81,23 @@ impl DeviceOps for CubeBackend {
         scaled(b, None, scaling, dims, false)
     }
 
+    fn add_squares(sums: CubeTensor, values: CubeTensor) -> CubeTensor {
+        const UNITS: usize = 256;
+        let (sums, values) = (into_contiguous(sums), into_contiguous(values));
+        let out = like(&sums);
+        if !is_empty(&out) {
+            let most = out.client.properties().hardware.max_cube_dim.0 as usize;
+            let units = UNITS.min(most);
+            let count = CubeCount::Static(out.shape().num_elements() as u32, 1, 1);
+            let client = out.client.clone();
+            let [sums, values] = [sums, values].map(CubeTensor::into_tensor_arg);
+            let result = out.clone().into_tensor_arg();
+            let dim = CubeDim::new_1d(units as u32);
+            kernel::add_squares::launch(&client, count, dim, sums, values, result, units);
+        }
+        out
+    }
+
     fn adamw_step(
         parameter: CubeTensor,
         grad: CubeTensor,
@@ -114,6 +132,7 @@ impl DeviceOps for CubeBackend {
                 correction(step.beta1) as f32,
                 correction(step.beta2) as f32,
                 step.epsilon as f32,
+                step.grad_scale as f32,
             );
         }
         let [parameter, first, second] = results;

@@ -37,6 +37,9 @@ pub(crate) trait DeviceOps: Backend {
     /// See [`scale_up`](crate::scale_up), with one factor for all.
     fn scale_up(b: FloatTensor<Self>, scaling: f64) -> FloatTensor<Self>;
 
+    /// See [`add_squares`](crate::add_squares). Not differentiable.
+    fn add_squares(sums: FloatTensor<Self>, values: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// See [`adamw_step`](crate::adamw_step): the parameter and its moments. Not differentiable.
     fn adamw_step(
         parameter: FloatTensor<Self>,
@@ -184,6 +187,10 @@ impl<B: DeviceGradients, C: CheckpointStrategy> DeviceOps for Autodiff<B, C> {
 
     fn scale_up(b: FloatTensor<Self>, scaling: f64) -> FloatTensor<Self> {
         scaled::<B, C>(b, None, scaling, |b| B::scale_up(b, scaling))
+    }
+
+    fn add_squares(sums: FloatTensor<Self>, values: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::from_inner(B::add_squares(sums.into_primitive(), values.into_primitive()))
     }
 
     fn adamw_step(

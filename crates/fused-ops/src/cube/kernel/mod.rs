@@ -13,6 +13,6 @@ pub(super) use activation::{silu_mul, silu_mul_backward};
 pub(super) use dropout::dropped;
 pub(super) use experts::{gate, gate_backward, scaled_up};
 pub(super) use norm::{rms_norm, rms_norm_backward, rms_norm_weight_terms};
-pub(super) use optimizer::adamw;
+pub(super) use optimizer::{adamw, add_squares};
 pub(super) use rope::{rope_heads, rope_heads_backward};
 pub(super) use rows::{exp_less, log_sum_exp, softmax, softmax_backward, softmax_masked};
