@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use router::{RoutingRecord, RoutingTape};
 use serde::{Deserialize, Serialize};
@@ -152,6 +154,14 @@ impl BalanceLoss for LocalizedBalancing {
         let (batch, seq) = (context.batch_size, context.seq_len);
         let task_types = context.task_types.as_ref().ok_or(BalanceLossError::MissingTaskTypes)?;
         let mask = self.config.padding.mask(context);
+        // The same for all layers of as many experts, and a transfer to the device.
+        let mut importances: BTreeMap<usize, Tensor<2>> = BTreeMap::new();
+        for record in tape.records() {
+            let experts = record.routing.num_experts();
+            if !importances.contains_key(&experts) {
+                importances.insert(experts, self.importance(record, task_types)?);
+            }
+        }
 
         self.config.aggregation.over(
             tape.records(),
@@ -162,7 +172,11 @@ impl BalanceLoss for LocalizedBalancing {
                     weights = weights * mask.clone();
                 }
                 let used = weights.sum_dim(1).reshape([batch, experts]);
-                Ok(used * self.importance(record, task_types)?)
+                let importance = match importances.get(&experts) {
+                    Some(importance) => importance.clone(),
+                    None => self.importance(record, task_types)?,
+                };
+                Ok(used * importance)
             },
             |pooled| self.spread(pooled.sum) * self.config.blc_weight,
         )

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use lora_moe::fused_ops::{Precision, set_precision};
 
 use args::{Cli, Command};
 use interrupt::Interrupt;
@@ -32,11 +33,27 @@ fn report_panics() {
     }));
 }
 
+/// The precision of the process; a CPU has one alone.
+fn choose_precision(precision: Precision, device: &str) -> Result<(), String> {
+    if device.starts_with("flex") && precision != Precision::F32 {
+        return Err(format!(
+            "precision: {precision} is for GPUs, and {device} multiplies in f32; leave --precision out, or \
+             choose a GPU with --device"
+        ));
+    }
+    set_precision(precision);
+    Ok(())
+}
+
 fn main() -> ExitCode {
     allocator::tune();
     report_panics();
     let cli = Cli::parse();
     let device = cli.device.as_str();
+    if let Err(error) = choose_precision(cli.precision, device) {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
     let interrupt = Interrupt::default();
     let mut launch = Launch::Alone;
     let result = match &cli.command {

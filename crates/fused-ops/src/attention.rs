@@ -31,7 +31,7 @@ pub fn attention(
 ) -> Tensor<4> {
     #[cfg(feature = "flex")]
     {
-        use crate::flex::{AttentionKind, FusedOps, applies};
+        use crate::flex::{AttentionKind, HostOps, applies};
         use burn::backend::Dispatch;
         if let Some((causal, padding)) = mask.parts()
             && q.dims()[2] > FEW_QUERIES

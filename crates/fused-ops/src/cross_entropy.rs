@@ -1,5 +1,8 @@
+use burn::backend::Dispatch;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor};
+
+use crate::ops::{ActivationOps, kernels};
 
 /// The cross-entropy of targets under logits, `ln(sum_v exp(z_v)) - z_target`, `[T]`, and the gradient
 /// of its sum with respect to the logits, `softmax(z) - onehot(target)`, `[T, V]`.
@@ -12,25 +15,18 @@ use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 /// - `logits`: `[T, V]`
 /// - `targets`: `[T]`
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> (Tensor<1>, Tensor<2>) {
-    #[cfg(feature = "flex")]
-    {
-        use crate::flex::{FusedOps, applies};
-        use burn::backend::Dispatch;
-        let [rows, _] = logits.dims();
-        let logits = logits.into_dispatch();
-        if applies(&[&logits]) {
-            let logits = Tensor::<2>::from_dispatch(logits);
-            let targets = targets.reshape([rows, 1]);
-            let of_target = logits.clone().gather(1, targets.clone()).reshape([rows]);
-            let sums = Dispatch::log_sum_exp(logits.clone().into_dispatch());
-            let losses = Tensor::<1>::from_dispatch(sums.clone()) - of_target;
-            let softmax = Dispatch::exp_less(logits.into_dispatch(), sums);
-            return (losses, less_one(Tensor::from_dispatch(softmax), targets));
-        }
-        cross_entropy_composed(Tensor::from_dispatch(logits), targets)
+    let [rows, _] = logits.dims();
+    let logits = logits.into_dispatch();
+    if kernels(&[&logits]).is_some() {
+        let logits = Tensor::<2>::from_dispatch(logits);
+        let targets = targets.reshape([rows, 1]);
+        let of_target = logits.clone().gather(1, targets.clone()).reshape([rows]);
+        let sums = Dispatch::log_sum_exp(logits.clone().into_dispatch());
+        let losses = Tensor::<1>::from_dispatch(sums.clone()) - of_target;
+        let softmax = Dispatch::exp_less(logits.into_dispatch(), sums);
+        return (losses, less_one(Tensor::from_dispatch(softmax), targets));
     }
-    #[cfg(not(feature = "flex"))]
-    cross_entropy_composed(logits, targets)
+    cross_entropy_composed(Tensor::from_dispatch(logits), targets)
 }
 
 /// [`cross_entropy`] composed of Burn's operations.

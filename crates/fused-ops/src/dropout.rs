@@ -1,21 +1,17 @@
+use burn::backend::Dispatch;
 use burn::tensor::{Distribution, Tensor};
+
+use crate::ops::{ActivationOps, kernels};
 
 /// Zeroes each entry of `x` with probability `p`, `0 <= p < 1`, and scales the others by
 /// `1 / (1 - p)`; the seed decides which, as in [`dropout_linear`]. The mask is not kept for the
 /// gradient, which is the dropout of the result's.
 pub fn dropout(x: Tensor<2>, p: f64, seed: u64) -> Tensor<2> {
-    #[cfg(feature = "flex")]
-    {
-        use crate::flex::{FusedOps, applies};
-        use burn::backend::Dispatch;
-        let x = x.into_dispatch();
-        if applies(&[&x]) {
-            return Tensor::from_dispatch(Dispatch::dropped(x, p, seed));
-        }
-        dropout_composed(Tensor::from_dispatch(x), p, seed)
+    let x = x.into_dispatch();
+    if kernels(&[&x]).is_some() {
+        return Tensor::from_dispatch(Dispatch::dropped(x, p, seed));
     }
-    #[cfg(not(feature = "flex"))]
-    dropout_composed(x, p, seed)
+    dropout_composed(Tensor::from_dispatch(x), p, seed)
 }
 
 /// [`dropout`] composed of Burn's operations; see [`dropout_linear_composed`].
@@ -37,17 +33,21 @@ pub fn dropout_composed(x: Tensor<2>, p: f64, seed: u64) -> Tensor<2> {
 pub fn dropout_linear(x: Tensor<2>, weight: Tensor<2>, p: f64, seed: u64) -> Tensor<2> {
     #[cfg(feature = "flex")]
     {
-        use crate::flex::{FusedOps, applies, multiplies};
-        use burn::backend::Dispatch;
+        use crate::flex::{HostOps, applies, multiplies};
         let constant = crate::linear::constant_half(&x, &weight);
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
         if constant && applies(&[&x]) && multiplies(&weight) {
             return Tensor::from_dispatch(Dispatch::dropout_linear(x, weight, p, seed));
         }
-        dropout_linear_composed(Tensor::from_dispatch(x), Tensor::from_dispatch(weight), p, seed)
+        dropout_and_product(Tensor::from_dispatch(x), Tensor::from_dispatch(weight), p, seed)
     }
     #[cfg(not(feature = "flex"))]
-    dropout_linear_composed(x, weight, p, seed)
+    dropout_and_product(x, weight, p, seed)
+}
+
+fn dropout_and_product(x: Tensor<2>, weight: Tensor<2>, p: f64, seed: u64) -> Tensor<2> {
+    let weight = weight.cast(x.dtype());
+    dropout(x, p, seed).matmul(weight.transpose())
 }
 
 /// [`dropout_linear`] composed of Burn's operations.

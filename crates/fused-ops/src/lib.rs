@@ -7,45 +7,61 @@
 //!
 //! # Where the kernels run
 //!
-//! On the Flex backend (CPUs), for f32 tensors, when the feature `flex` is on. Whether they apply
-//! is decided for each call from the tensors themselves; everything else (other backends, other
-//! element types, a build without the feature) takes the composed formula, whose values and
-//! gradients are equal up to rounding. So no combination of features and devices fails.
+//! For f32 tensors: on the Flex backend (CPUs) with the feature `flex`, and on every backend of CubeCL
+//! (CUDA, ROCm, Vulkan, Metal, WebGPU) with the feature `cube`. There norms, rotary embeddings,
+//! softmax, gated activation, dropout, the experts' weights and AdamW are one launch each, and
+//! products are in f32, or in the [`Precision`] that was chosen for frozen weights; products of few
+//! rows, attention by blocks and routed experts are kernels of CPUs alone.
+//!
+//! Whether they apply is decided for each call from the tensors themselves; everything else (other
+//! element types, a build without the feature, Burn's `fusion`) takes the composed formula, whose
+//! values and gradients are equal up to rounding. So no combination of features and devices fails.
 
+mod adamw;
 mod attention;
 mod attention_mask;
 mod cross_entropy;
 mod dequantize;
 mod dropout;
+mod experts;
+mod launches;
 mod linear;
 mod matmul;
 mod norm;
+mod ops;
+mod precision;
 mod rope;
 mod routed;
 mod silu;
 mod softmax;
 mod weight;
 
+#[cfg(device_kernels)]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "flex")]
 mod kernel;
 
+pub use adamw::{AdamWStep, adamw_step, add_squares};
 pub use attention::{attention, attention_composed};
 pub use attention_mask::{AttentionMask, Causal, HIDDEN};
 pub use cross_entropy::{cross_entropy, cross_entropy_composed};
 pub use dequantize::dequantize;
 pub use dropout::{dropout, dropout_composed, dropout_linear, dropout_linear_composed};
+pub use experts::{gate_experts, gate_experts_composed, scale_up, scale_up_composed};
+pub use launches::count_launches;
 pub use linear::{linear, linear_add, linear_add_composed, linear_composed};
-pub use matmul::matmul_few_rows;
+pub use matmul::{matmul, matmul_few_rows};
 pub use norm::{rms_norm, rms_norm_composed};
+pub use precision::{Precision, UnknownPrecision, precision, set_precision};
 pub use rope::{RotaryTables, rope_heads, rope_heads_composed};
 pub use routed::{linear_routed, linear_routed_composed};
 pub use silu::{silu_mul, silu_mul_composed};
-pub use softmax::{softmax_masked, softmax_masked_composed};
+pub use softmax::{softmax_masked, softmax_masked_composed, softmax_rows};
 pub use weight::Weight;
 
-/// Whether the operations run as kernels for tensors of this backend and element type.
+/// Whether the operations run as the kernels for CPUs, for tensors of this backend and element type.
 pub fn runs_kernels<const D: usize>(tensor: &burn::tensor::Tensor<D>) -> bool {
     #[cfg(feature = "flex")]
     return flex::applies(&[&tensor.clone().into_dispatch()]);

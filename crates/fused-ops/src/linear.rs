@@ -2,9 +2,9 @@ use burn::tensor::Tensor;
 use burn::tensor::module;
 use quantization::QuantizedMatrix;
 
-use crate::Weight;
 #[cfg(feature = "flex")]
 use crate::runs_kernels;
+use crate::{Precision, Weight, matmul, precision};
 
 /// A linear map of the last axis, `y = x W + bias`: `[.., I]`, `[I, O]`, `[O] -> [.., O]`.
 ///
@@ -20,7 +20,8 @@ pub fn linear<const D: usize>(
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
     match weight.into() {
-        Weight::Dense(weight) => linear_dense(x, weight, bias),
+        Weight::Dense(weight) => linear_dense(x, weight, bias, Precision::F32),
+        Weight::Frozen(weight) => linear_dense(x, weight, bias, precision()),
         Weight::Quantized(matrix) => linear_quantized(x, &matrix, bias),
     }
 }
@@ -29,10 +30,21 @@ fn linear_dense<const D: usize>(
     x: Tensor<D>,
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
+    precision: Precision,
 ) -> Tensor<D> {
+    #[cfg(device_kernels)]
+    if fits(&x, weight.dims(), bias.as_ref())
+        && let Some(y) = product_on_device(&x, &weight, precision)
+    {
+        return match bias {
+            None => y,
+            Some(bias) => y + bias.unsqueeze(),
+        };
+    }
+    let _ = precision;
     #[cfg(feature = "flex")]
     {
-        use crate::flex::{FusedOps, applies, multiplies};
+        use crate::flex::{HostOps, applies, multiplies};
         use burn::backend::Dispatch;
         let fits = fits(&x, weight.dims(), bias.as_ref()) && constant_half(&x, &weight);
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
@@ -53,6 +65,35 @@ fn linear_dense<const D: usize>(
     linear_composed(x, weight, bias)
 }
 
+/// `x W`, where that is for the kernels of GPUs. A half type is that of a constant.
+#[cfg(device_kernels)]
+fn product_on_device<const D: usize>(
+    x: &Tensor<D>,
+    weight: &Tensor<2>,
+    precision: Precision,
+) -> Option<Tensor<D>> {
+    use crate::ops::{DeviceOps, Kernels, kernels, place};
+    use burn::tensor::DType;
+    let [inputs, outputs] = weight.dims();
+    let mut dims = x.dims();
+    let rows = dims[..D - 1].iter().product::<usize>();
+    let x = x.clone().reshape([rows, inputs]).into_dispatch();
+    // bfloat16 as it is, where it is multiplied so.
+    let as_held = weight.dtype() == DType::BF16 && precision == Precision::Bf16;
+    let weight = match as_held {
+        true => weight.clone(),
+        false => weight.clone().cast(DType::F32),
+    };
+    let weight = weight.into_dispatch();
+    if kernels(&[&x]) != Some(Kernels::Device) || place(&weight.kind) != Some(Kernels::Device) {
+        return None;
+    }
+    dims[D - 1] = outputs;
+    let y: Tensor<2> =
+        Tensor::from_dispatch(burn::backend::Dispatch::device_product(x, weight, precision));
+    Some(y.reshape(dims))
+}
+
 fn linear_quantized<const D: usize>(
     x: Tensor<D>,
     matrix: &QuantizedMatrix,
@@ -63,7 +104,7 @@ fn linear_quantized<const D: usize>(
         && runs_kernels(&x)
         && let Some(constant) = crate::flex::Constant::of(matrix)
     {
-        use crate::flex::FusedOps;
+        use crate::flex::HostOps;
         use burn::backend::Dispatch;
         let y = Dispatch::constant_product(x.into_dispatch(), constant, false);
         let y: Tensor<D> = Tensor::from_dispatch(y);
@@ -99,7 +140,8 @@ pub fn linear_add(
     b: Tensor<2>,
 ) -> Tensor<2> {
     match weight.into() {
-        Weight::Dense(weight) => linear_add_dense(x, weight, bias, h, b),
+        Weight::Dense(weight) => linear_add_dense(x, weight, bias, h, b, Precision::F32),
+        Weight::Frozen(weight) => linear_add_dense(x, weight, bias, h, b, precision()),
         Weight::Quantized(matrix) => product_onto(linear_quantized(x, &matrix, bias), h, b),
     }
 }
@@ -110,10 +152,16 @@ fn linear_add_dense(
     bias: Option<Tensor<1>>,
     h: Tensor<2>,
     b: Tensor<2>,
+    precision: Precision,
 ) -> Tensor<2> {
+    #[cfg(device_kernels)]
+    if crate::ops::kernels(&[&x.clone().into_dispatch()]) == Some(crate::ops::Kernels::Device) {
+        return linear_dense(x, weight, bias, precision) + matmul(h, b);
+    }
+    let _ = precision;
     #[cfg(feature = "flex")]
     {
-        use crate::flex::{FusedOps, applies, multiplies};
+        use crate::flex::{HostOps, applies, multiplies};
         use burn::backend::Dispatch;
         let fits = fits(&x, weight.dims(), None)
             && fits(&h, b.dims(), None)
@@ -139,7 +187,7 @@ fn linear_add_dense(
 fn product_onto(y: Tensor<2>, h: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
     {
-        use crate::flex::{FusedOps, applies};
+        use crate::flex::{HostOps, applies};
         use burn::backend::Dispatch;
         let fits = fits(&h, b.dims(), None) && y.dims() == [h.dims()[0], b.dims()[1]];
         let [y, h, b] = [y, h, b].map(Tensor::into_dispatch);
@@ -147,11 +195,11 @@ fn product_onto(y: Tensor<2>, h: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
             return Tensor::from_dispatch(Dispatch::product_onto(y, h, b));
         }
         let [y, h, b] = [y, h, b].map(Tensor::from_dispatch);
-        y + h.matmul(b)
+        y + matmul(h, b)
     }
     #[cfg(not(feature = "flex"))]
     {
-        y + h.matmul(b)
+        y + matmul(h, b)
     }
 }
 
@@ -173,7 +221,7 @@ pub(crate) fn constant_half<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -
 }
 
 /// Whether the shapes are those of a linear map of rows.
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "flex", device_kernels))]
 fn fits<const D: usize>(
     x: &Tensor<D>,
     [inputs, outputs]: [usize; 2],

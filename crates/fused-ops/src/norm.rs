@@ -1,4 +1,7 @@
+use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
+
+use crate::ops::{ActivationOps, kernels};
 
 /// Root-mean-square normalisation of the last axis, `y = x * r * weight` with
 /// `r = 1 / sqrt(mean(x^2) + eps)`.
@@ -9,18 +12,12 @@ use burn::tensor::{DType, Tensor};
 /// where it is tracked, the sum of `g * x * r` over the rows. The inputs are kept for them.
 /// Source: Zhang and Sennrich, arXiv 1910.07467, equation 4.
 pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
-    #[cfg(feature = "flex")]
-    {
-        use crate::flex::{FusedOps, applies};
-        let fits = x.dims()[D - 1] == weight.dims()[0];
-        let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
-        if fits && applies(&[&x, &weight]) {
-            return Tensor::from_dispatch(burn::backend::Dispatch::rms_norm(x, weight, eps));
-        }
-        rms_norm_composed(Tensor::from_dispatch(x), Tensor::from_dispatch(weight), eps)
+    let fits = x.dims()[D - 1] == weight.dims()[0];
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    if fits && kernels(&[&x, &weight]).is_some() {
+        return Tensor::from_dispatch(Dispatch::rms_norm(x, weight, eps));
     }
-    #[cfg(not(feature = "flex"))]
-    rms_norm_composed(x, weight, eps)
+    rms_norm_composed(Tensor::from_dispatch(x), Tensor::from_dispatch(weight), eps)
 }
 
 /// [`rms_norm`] composed of Burn's operations.

@@ -20,7 +20,7 @@ pub fn linear_routed(
 ) -> Tensor<2> {
     #[cfg(feature = "flex")]
     {
-        use crate::flex::{FusedOps, applies};
+        use crate::flex::{HostOps, applies};
         use burn::backend::Dispatch;
         let fits = fits(&y, &x, &a, &up, &weights, &selected);
         let (y, x) = (y.into_dispatch(), x.into_dispatch());

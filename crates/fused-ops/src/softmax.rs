@@ -1,5 +1,8 @@
+use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
+
+use crate::ops::{ActivationOps, Kernels, kernels};
 
 /// Attention weights, `softmax(scores + mask)` along the last axis.
 ///
@@ -11,32 +14,25 @@ use burn::tensor::activation::softmax;
 /// kernels may skip it. Scores must be far smaller than that. A hidden row gets the softmax of its
 /// sums, which is uniform for one hiding value.
 pub fn softmax_masked(scores: Tensor<4>, mask: Option<Tensor<4>>) -> Tensor<4> {
-    #[cfg(feature = "flex")]
-    {
-        use crate::flex::{FusedOps, applies};
-        use burn::backend::Dispatch;
-        let dims = scores.dims();
-        let fits = mask.as_ref().is_none_or(|mask| {
-            let mask = mask.dims();
-            mask[3] == dims[3] && (0..3).all(|i| mask[i] == 1 || mask[i] == dims[i])
+    let dims = scores.dims();
+    let fits = mask.as_ref().is_none_or(|mask| {
+        let mask = mask.dims();
+        mask[3] == dims[3] && (0..3).all(|i| mask[i] == 1 || mask[i] == dims[i])
+    });
+    let scores = scores.into_dispatch();
+    let mask = mask.map(Tensor::into_dispatch);
+    let supported = match &mask {
+        Some(mask) => kernels(&[&scores, mask]),
+        None => kernels(&[&scores]),
+    };
+    if fits && supported.is_some() {
+        return Tensor::from_dispatch(match mask {
+            Some(mask) => Dispatch::softmax_masked(scores, mask),
+            None => Dispatch::softmax_unmasked(scores),
         });
-        let scores = scores.into_dispatch();
-        let mask = mask.map(Tensor::into_dispatch);
-        let supported = match &mask {
-            Some(mask) => applies(&[&scores, mask]),
-            None => applies(&[&scores]),
-        };
-        if fits && supported {
-            return Tensor::from_dispatch(match mask {
-                Some(mask) => Dispatch::softmax_masked(scores, mask),
-                None => Dispatch::softmax_unmasked(scores),
-            });
-        }
-        let mask = mask.map(Tensor::from_dispatch);
-        softmax_masked_composed(Tensor::from_dispatch(scores), mask)
     }
-    #[cfg(not(feature = "flex"))]
-    softmax_masked_composed(scores, mask)
+    let mask = mask.map(Tensor::from_dispatch);
+    softmax_masked_composed(Tensor::from_dispatch(scores), mask)
 }
 
 /// [`softmax_masked`] composed of Burn's operations.
@@ -45,4 +41,16 @@ pub fn softmax_masked_composed(scores: Tensor<4>, mask: Option<Tensor<4>>) -> Te
         Some(mask) => softmax(scores + mask.detach(), 3),
         None => softmax(scores, 3),
     }
+}
+
+/// The softmax of each row, `[R, N]`: for routers, whose rows are short. On CPUs it is Burn's, to the
+/// bit.
+pub fn softmax_rows(logits: Tensor<2>) -> Tensor<2> {
+    let [rows, width] = logits.dims();
+    let logits = logits.into_dispatch();
+    if kernels(&[&logits]) == Some(Kernels::Device) {
+        let logits = Tensor::<2>::from_dispatch(logits).reshape([1, 1, rows, width]);
+        return softmax_masked(logits, None).reshape([rows, width]);
+    }
+    softmax(Tensor::from_dispatch(logits), 1)
 }

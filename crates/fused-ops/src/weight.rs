@@ -8,6 +8,9 @@ use quantization::QuantizedMatrix;
 pub enum Weight {
     /// Floats; f32, or a constant in a half type.
     Dense(Tensor<2>),
+    /// The same of a frozen base model, which GPUs may multiply in another
+    /// [`Precision`](crate::Precision).
+    Frozen(Tensor<2>),
     /// A constant of 8 or 4 bits an element.
     Quantized(QuantizedMatrix),
 }
@@ -16,7 +19,7 @@ impl Weight {
     /// `[in_features, out_features]`.
     pub fn dims(&self) -> [usize; 2] {
         match self {
-            Self::Dense(weight) => weight.dims(),
+            Self::Dense(weight) | Self::Frozen(weight) => weight.dims(),
             Self::Quantized(matrix) => matrix.dims(),
         }
     }
@@ -24,7 +27,7 @@ impl Weight {
     /// The matrix as floats; a quantised one in f32.
     pub fn dense(self) -> Tensor<2> {
         match self {
-            Self::Dense(weight) => weight,
+            Self::Dense(weight) | Self::Frozen(weight) => weight,
             Self::Quantized(matrix) => crate::dequantize(&matrix),
         }
     }

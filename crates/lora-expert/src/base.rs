@@ -59,7 +59,13 @@ impl BaseLinear {
     /// `W` as a factor of products, however it is held.
     pub fn factor(&self) -> Weight {
         match self {
-            Self::Dense(linear) => linear.weight.val().into(),
+            Self::Dense(linear) => {
+                let weight = linear.weight.val();
+                match weight.is_require_grad() {
+                    true => Weight::Dense(weight),
+                    false => Weight::Frozen(weight),
+                }
+            }
             Self::Quantized(linear) => (&linear.matrix).into(),
         }
     }

@@ -1,11 +1,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor};
-use fused_ops::{Weight, dropout, dropout_linear, linear};
+use fused_ops::{Weight, dropout, dropout_linear, linear, matmul, scale_up};
 use router::Routing;
 
-use crate::factors::{
-    check_factors, check_numbers, down, expert_scaling, gate, merged_factors, up,
-};
+use crate::factors::{check_factors, check_numbers, down, expert_scaling, gate, merged_factors};
 use crate::{BaseLinear, ExpertBank, ExpertError, ExpertSlots, Factors, LinearUpdate};
 
 /// Configuration of a [`DoraBank`].
@@ -122,12 +120,14 @@ impl Stack {
         let [a, up] = [&self.a, &self.up].map(|x| x.clone().detach().cast(DType::F32));
         let [experts, rank, in_features] = a.dims();
         let weight = match weight {
-            Weight::Dense(weight) => weight.detach().cast(DType::F32).into(),
+            Weight::Dense(weight) | Weight::Frozen(weight) => {
+                weight.detach().cast(DType::F32).into()
+            }
             quantized => quantized,
         };
         let crossed = linear(a.clone().reshape([experts * rank, in_features]), weight, None);
-        let gram = a.clone().matmul(a.swap_dims(1, 2));
-        let along = crossed.reshape(up.dims()) * 2.0 + gram.matmul(up.clone());
+        let gram = matmul(a.clone(), a.swap_dims(1, 2));
+        let along = crossed.reshape(up.dims()) * 2.0 + matmul(gram, up.clone());
         let added = (up * along).sum_dim(1).squeeze_dim::<2>(1);
         // Rounding may leave a direction of length 0 below it.
         (added + squares.detach()).clamp_min(1e-30).sqrt()
@@ -152,7 +152,7 @@ impl DoraBank {
     fn stack(&self) -> Stack {
         let [experts, out_features, rank] = self.lora_b.dims();
         let factors = self.expert_scaling.as_ref().map(|factors| factors.val());
-        let up = up(self.lora_b.val(), self.scaling, factors);
+        let up = scale_up(self.lora_b.val(), self.scaling, factors);
         Stack {
             a: self.lora_a.val(),
             up: up.reshape([experts, rank, out_features]),
@@ -163,7 +163,7 @@ impl DoraBank {
     /// The parameters of one expert.
     fn one(&self, expert: usize) -> Stack {
         let factors = self.expert_scaling.as_ref().map(|f| f.val().narrow(0, expert, 1));
-        let up = up(self.lora_b.val().narrow(0, expert, 1), self.scaling, factors);
+        let up = scale_up(self.lora_b.val().narrow(0, expert, 1), self.scaling, factors);
         Stack {
             a: self.lora_a.val().narrow(0, expert, 1),
             up: up.unsqueeze(),
@@ -180,7 +180,7 @@ impl DoraBank {
         let gains = gains - 1.0;
         let gain = match weights {
             None => gains.sum_dim(0),
-            Some(weights) => weights.cast(gains.dtype()).matmul(gains),
+            Some(weights) => matmul(weights.cast(gains.dtype()), gains),
         };
         Gained { gain, up: up.reshape([experts * rank, out_features]) }
     }
@@ -201,7 +201,9 @@ impl DoraBank {
         let product = match active {
             None => product,
             Some((p, seed)) => match base.factor() {
-                Weight::Dense(weight) => dropout_linear(x.clone(), weight.transpose(), p, seed),
+                Weight::Dense(weight) | Weight::Frozen(weight) => {
+                    dropout_linear(x.clone(), weight.transpose(), p, seed)
+                }
                 quantized => linear(dropout(x.clone(), p, seed), quantized, None),
             },
         };

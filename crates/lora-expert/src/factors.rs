@@ -1,6 +1,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use fused_ops::{dropout_linear, linear};
+use fused_ops::{dropout_linear, gate_experts, linear};
 
 use crate::ExpertError;
 
@@ -126,29 +126,19 @@ pub(crate) fn gate(
     match weights {
         None if width == experts * rank => hidden,
         None => hidden.repeat_dim(1, experts),
+        Some(weights) if width == experts * rank => {
+            let dtype = hidden.dtype();
+            gate_experts(hidden, weights.cast(dtype), rank)
+        }
         Some(weights) => {
             let weights = weights.cast(hidden.dtype()).reshape([tokens, experts, 1]);
-            let gated = hidden.reshape([tokens, width / rank, rank]) * weights;
+            let gated = hidden.reshape([tokens, 1, rank]) * weights;
             gated.reshape([tokens, experts * rank])
         }
     }
 }
 
-/// `s_e B_e^T`, `[N r, O]`: the scaling is applied to the smallest of the operands.
-pub(crate) fn up(b: Tensor<3>, scaling: f64, expert_scaling: Option<Tensor<1>>) -> Tensor<2> {
-    let [experts, out_features, rank] = b.dims();
-    let shape = [experts * rank, out_features];
-    let b = b.swap_dims(1, 2);
-    match expert_scaling {
-        None => b.reshape(shape) * scaling,
-        Some(factors) => {
-            let factors = (factors * scaling).cast(b.dtype()).reshape([experts, 1]);
-            (b.reshape([experts, rank * out_features]) * factors).reshape(shape)
-        }
-    }
-}
-
-/// The factors of `sum_e weights_e s_e B_e A_e`, `A` `[R, I]` and `B` `[O, R]`, from [`up`];
+/// The factors of `sum_e weights_e s_e B_e A_e`, `A` `[R, I]` and `B` `[O, R]`, from [`scale_up`](fused_ops::scale_up);
 /// `weights` is `[1, N]`, all 1 where absent.
 pub(crate) fn merged_factors(
     a: Tensor<3>,

@@ -1,5 +1,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
+use fused_ops::matmul;
 use router::Routing;
 
 use crate::{BaseLinear, ExpertBank, ExpertError, ExpertSlots, LinearUpdate};
@@ -58,7 +59,7 @@ impl Ia3Bank {
             None => vectors.sum_dim(0),
             Some(weights) => {
                 let trained = self.slots.trained(weights.clone());
-                trained.cast(vectors.dtype()).matmul(vectors)
+                matmul(trained.cast(vectors.dtype()), vectors)
             }
         }
     }

@@ -1,11 +1,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use fused_ops::{dropout, linear, linear_add, linear_routed, runs_kernels};
+use fused_ops::{dropout, linear, linear_add, linear_routed, runs_kernels, scale_up};
 use router::Routing;
 
-use crate::factors::{
-    check_factors, check_numbers, down, expert_scaling, gate, merged_factors, up,
-};
+use crate::factors::{check_factors, check_numbers, down, expert_scaling, gate, merged_factors};
 use crate::merging::MergingMasks;
 use crate::{
     BaseLinear, DropoutMask, DynamicMergingConfig, Execution, ExpertBank, ExpertError, ExpertSlots,
@@ -296,7 +294,7 @@ impl ExpertBank for LoraBank {
         let bias = base.bias();
         let [a, b] = self.factors(training_seed);
         let [experts, out_features, rank] = b.dims();
-        let up = up(b, self.scaling, self.factors_of_scaling());
+        let up = scale_up(b, self.scaling, self.factors_of_scaling());
         let weights = routing.map(|routing| self.slots.trained(routing.weights.clone()));
         let active = self.dropout(training_seed);
         let y = match (self.sparse(&x, routing), weights) {
@@ -337,7 +335,7 @@ impl ExpertBank for LoraBank {
         });
         let hidden = down(x, a.narrow(0, of_a, 1), dropout, false);
         let factors = self.factors_of_scaling().map(|factors| factors.narrow(0, e, 1));
-        let up = up(b.narrow(0, e, 1), self.scaling, factors);
+        let up = scale_up(b.narrow(0, e, 1), self.scaling, factors);
         base_output + linear(hidden, up, None)
     }
 
@@ -351,7 +349,7 @@ impl ExpertBank for LoraBank {
     ) -> Tensor<2> {
         let [a, b] = self.factors(training_seed);
         let [experts, _, rank] = b.dims();
-        let up = up(b, self.scaling, self.factors_of_scaling());
+        let up = scale_up(b, self.scaling, self.factors_of_scaling());
         let weights = self.slots.trained(routing.weights.clone());
         let active = self.dropout(training_seed);
         let hidden = down(x.clone(), a, active, self.dropout_per_expert);
@@ -368,7 +366,7 @@ impl ExpertBank for LoraBank {
         let weights = weights.map(|weights| weights.unsqueeze::<2>());
         let [a, b] = self.factors(None);
         let experts = b.dims()[0];
-        let up = up(b, self.scaling, self.factors_of_scaling());
+        let up = scale_up(b, self.scaling, self.factors_of_scaling());
         let trained = weights.clone().map(|weights| self.slots.trained(weights));
         Some(LinearUpdate {
             scale: None,

@@ -1,6 +1,7 @@
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{DType, Tensor};
+use fused_ops::matmul;
 
 use crate::BaseLinear;
 
@@ -56,7 +57,7 @@ impl LinearUpdate {
         let mut sum = weight;
         if let Some((a, b)) = &self.factors {
             let [a, b] = [a, b].map(|factor| factor.clone().cast(DType::F32).transpose());
-            sum = sum + a.matmul(b * sign);
+            sum = sum + matmul(a, b * sign);
         }
         if self.identity != 0.0 {
             let eye = Tensor::<2>::eye(sum.dims()[0], &sum.device()).cast(DType::F32);

@@ -74,6 +74,7 @@ pub use data;
 pub use eval_tasks;
 pub use evaluation;
 pub use finetune;
+pub use fused_ops;
 pub use lora_expert;
 pub use model_zoo;
 pub use moe_adapter;

@@ -1,5 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
+use fused_ops::matmul;
 use lora_expert::ExpertBank;
 use router::{Router, Routing, RoutingTape, Site};
 
@@ -170,7 +171,7 @@ fn parts(routing: &Routing) -> Vec<Part> {
             let selected: Tensor<2> = selection.clone().float().cast(DType::F32);
             // How many experts were selected up to each one, by a product with a triangle of ones.
             let triangle: Tensor<2> = Tensor::ones([experts, experts], &device).triu(0);
-            let position = selected.clone().matmul(triangle);
+            let position = matmul(selected.clone(), triangle);
             let slots = (1..=k).map(|slot| {
                 let chosen = selected.clone() * position.clone().equal_elem(slot as f64).float();
                 let weight = (routing.weights.clone() * chosen.clone()).sum_dim(1);

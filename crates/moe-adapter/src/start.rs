@@ -1,5 +1,6 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Int, Tensor, TensorData};
+use fused_ops::matmul;
 
 /// What a start took out of the frozen weight, kept so that an adapter can be put on the base
 /// model again without repeating the start.
@@ -61,7 +62,7 @@ impl StartFactors {
     fn added(&self, weight: Tensor<2>, sign: f64) -> Tensor<2> {
         let (a, b) = self.stacked();
         let dtype = weight.dtype();
-        let product = a.transpose().matmul(b.transpose());
+        let product = matmul(a.transpose(), b.transpose());
         (weight.cast(DType::F32) + product * sign).cast(dtype)
     }
 }

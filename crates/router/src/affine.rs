@@ -1,5 +1,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor};
+use fused_ops::matmul;
 use rand::Rng;
 
 use crate::random;
@@ -52,7 +53,7 @@ pub(crate) fn affine(
     weight: &Param<Tensor<2>>,
     bias: Option<&Param<Tensor<1>>>,
 ) -> Tensor<2> {
-    let y = x.matmul(weight.val().cast(DType::F32).transpose());
+    let y = matmul(x, weight.val().cast(DType::F32).transpose());
     match bias {
         Some(bias) => y + bias.val().cast(DType::F32).unsqueeze_dim(0),
         None => y,

@@ -1,5 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use fused_ops::matmul;
 use rand::Rng;
 
 use crate::{Buffer, random, select};
@@ -44,15 +45,15 @@ impl Clusters {
         let centres = self.centres.value();
         let norms: Tensor<2> = centres.clone().powi_scalar(2).sum_dim(1).transpose();
         // The square of a point's norm is the same for all centres.
-        let closeness = points.without_autodiff().matmul(centres.transpose()) * 2.0 - norms;
+        let closeness = matmul(points.without_autodiff(), centres.transpose()) * 2.0 - norms;
         select::top_k(closeness, 1).float()
     }
 
     /// `|x - c| / sigma` of each channel at the nearest centre, `[R, I]`.
     pub fn deviations(&self, points: Tensor<2>, nearest: Tensor<2>) -> Tensor<2> {
         let variance = self.variance.value().clamp_min(Self::SMALLEST_VARIANCE);
-        let scale = nearest.clone().matmul(variance.sqrt().recip());
-        let centre = nearest.matmul(self.centres.value());
+        let scale = matmul(nearest.clone(), variance.sqrt().recip());
+        let centre = matmul(nearest, self.centres.value());
         (points - centre).abs() * scale
     }
 
@@ -72,13 +73,13 @@ impl Clusters {
         let padding = real.clone().equal_scalar(0.0).expand(points.dims());
         let points = points.mask_fill(padding, 0.0);
 
-        let deviations = points.clone() - nearest.clone().matmul(centres.clone());
+        let deviations = points.clone() - matmul(nearest.clone(), centres.clone());
         let members = (nearest * real).transpose();
         let count = members.clone().sum_dim(1);
         let rate = count.clone().greater_elem(0.0).float() * (1.0 - self.momentum);
         let count = count.clamp_min(1.0);
-        let mean = members.clone().matmul(points) / count.clone();
-        let square = members.matmul(deviations.powi_scalar(2)) / count;
+        let mean = matmul(members.clone(), points) / count.clone();
+        let square = matmul(members, deviations.powi_scalar(2)) / count;
         self.centres.set(centres.clone() + (mean - centres) * rate.clone());
         self.variance.set(variance.clone() + (square - variance) * rate);
     }

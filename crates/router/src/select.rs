@@ -5,8 +5,8 @@
 //! memory: little for the numbers of experts in use (up to 64 or so). Of experts with equal scores
 //! the first is ahead. The masks are decided without gradients.
 
-use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Int, Tensor};
+use fused_ops::softmax_rows;
 
 /// Whether an expert is ahead of another one: `[T, E, E]`, true at `[t, e, j]` where `j` has a
 /// larger score than `e`, or an equal one and a smaller index.
@@ -128,5 +128,5 @@ pub fn renormalise(weights: Tensor<2>) -> Tensor<2> {
 
 /// The softmax over the experts where `mask`, 0 elsewhere.
 pub fn masked_softmax(logits: Tensor<2>, mask: Tensor<2, Bool>) -> Tensor<2> {
-    softmax(logits.mask_fill(mask.bool_not(), -1e30), 1)
+    softmax_rows(logits.mask_fill(mask.bool_not(), -1e30))
 }

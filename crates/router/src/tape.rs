@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use burn::tensor::{DType, Tensor};
+use fused_ops::matmul;
 
 use crate::{BatchContext, Routing, stable_hash};
 
@@ -153,7 +154,7 @@ impl RoutingTape {
             let mask: Tensor<2> = mask.clone().float().cast(DType::F32);
             x = x * mask.reshape([batch * seq, 1]);
         }
-        let moment = x.clone().transpose().matmul(x);
+        let moment = matmul(x.clone().transpose(), x);
         let sum = match moments.remove(&site) {
             Some(sum) => sum + moment,
             None => moment,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use lora_moe::adapter_formats::AdapterFormat;
+use lora_moe::fused_ops::Precision;
 use lora_moe::model_zoo::{HubError, LoadOptions, Quantization, WeightDType, resolve_model};
 
 pub use bench::{BenchArgs, BenchCommand, BenchGenerateArgs, BenchModelArgs, BenchTrainArgs};
@@ -38,6 +39,12 @@ pub struct Cli {
     /// Each has to be compiled in by the feature of its name; by default only flex is.
     #[arg(long, global = true, env = "LORA_MOE_DEVICE", default_value = "flex")]
     pub device: String,
+    /// How a GPU multiplies activations with frozen weights: f32, tf32 or bf16, with sums in f32.
+    ///
+    /// All other products, softmax, norms, losses and the optimiser are in f32 whatever is chosen, and
+    /// so is everything on a CPU.
+    #[arg(long, global = true, env = "LORA_MOE_PRECISION", default_value = "f32")]
+    pub precision: Precision,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

@@ -91,6 +91,11 @@ pub const MISTAKES: &[Mistake] = &[
         "there is no backend \"gpu\"; there are: flex",
     ),
     (
+        "a precision of GPUs on a CPU",
+        "train --config DIR/fresh.toml --precision bf16",
+        "precision: bf16 is for GPUs, and flex multiplies in f32; leave --precision out",
+    ),
+    (
         "a dtype that does not exist",
         "generate --prompt copy --model DIR/model --dtype float64",
         "`float64` is not an element type; allowed: float32",

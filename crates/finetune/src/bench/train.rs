@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use balance_loss::BalanceLoss;
+use fused_ops::count_launches;
 use model_zoo::CausalLm;
 use moe_adapter::{
     Adaptable, AdaptedLinear, AdapterConfig, AdapterError, attach, trainable_parameters,
@@ -43,6 +45,13 @@ pub struct TrainBenchResult {
     pub trainable: usize,
     /// The loss of the last step, as a sign of life.
     pub loss: f64,
+    /// The kernels that the last step gave to a GPU, the optimiser's included; absent where none are
+    /// counted, as on a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_launches: Option<usize>,
+    /// The same by the kernels' names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub kernels: BTreeMap<String, usize>,
 }
 
 /// Times training steps of an adapter on a model: every token is a target, half of the samples are
@@ -72,6 +81,7 @@ where
     let mut rng = ChaCha8Rng::seed_from_u64(bench.seed);
     let mut times = Vec::with_capacity(bench.steps);
     let mut loss = f64::NAN;
+    let mut kernels = BTreeMap::new();
     for step in 0..bench.warmup + bench.steps {
         let samples: Vec<Sample> = (0..bench.batch_size)
             .map(|row| Sample {
@@ -83,7 +93,9 @@ where
         let refs: Vec<_> = samples.iter().collect();
         let batch = Collator::new(0).collate(&refs)?.to_device(&device);
         let started = Instant::now();
-        loss = learner.step(&[batch], 1e-4)?.loss;
+        let (step_result, launches) = count_launches(|| learner.step(&[batch], 1e-4));
+        loss = step_result?.loss;
+        kernels = launches.unwrap_or_default();
         // Asynchronous devices are waited for, so that a step is timed whole.
         device.sync().map_err(|error| TrainError::value("device", error, "able to compute"))?;
         if step >= bench.warmup {
@@ -98,5 +110,7 @@ where
         peak_rss_mb: peak_rss_mb(),
         trainable,
         loss,
+        kernel_launches: (!kernels.is_empty()).then(|| kernels.values().sum()),
+        kernels,
     })
 }

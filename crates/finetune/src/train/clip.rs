@@ -1,6 +1,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
+use fused_ops::add_squares;
 
 /// Scales the gradients of all parameters together so that their norm is at most `max_norm`, and
 /// returns the norm that they had. A `max_norm` of 0 only measures; gradients whose norm is not
@@ -13,7 +14,7 @@ pub fn clip_grad_norm<M: Module>(model: &M, grads: &mut GradientsParams, max_nor
     let Some(sum) = squares.sum else {
         return 0.0;
     };
-    let norm = f64::from(sum.into_scalar::<f32>()).sqrt();
+    let norm = f64::from(sum.sum().into_scalar::<f32>()).sqrt();
     if max_norm > 0.0 && norm > max_norm && norm.is_finite() {
         model.visit(&mut Scale { grads, factor: max_norm / (norm + 1e-6) });
     }
@@ -28,12 +29,8 @@ struct Squares<'a> {
 impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(grad) = self.grads.get::<D>(param.id) {
-            let square = grad.cast(DType::F32).powi_scalar(2).sum();
             // Summed on the device, so that the norm costs one transfer.
-            self.sum = Some(match self.sum.take() {
-                Some(sum) => sum + square,
-                None => square,
-            });
+            self.sum = Some(add_squares(self.sum.take(), grad));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 use balance_loss::BalanceLoss;
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
+use fused_ops::AdamWStep;
 use model_zoo::CausalLm;
 use moe_adapter::{AdapterConfig, lora_b_ids};
 use ranks::{PairwiseSum, Ranks};
@@ -106,7 +107,15 @@ impl<M: CausalLm> Learner<M> {
             .with_epsilon(config.adam_epsilon as f32)
             .with_weight_decay(config.weight_decay as f32)
             .build();
-        let optimizer = AdapterOptimizer::new(adamw);
+        let optimizer = AdapterOptimizer::new(adamw).with_numbers(AdamWStep {
+            learning_rate: 0.0,
+            beta1: config.adam_beta1,
+            beta2: config.adam_beta2,
+            epsilon: config.adam_epsilon,
+            weight_decay: config.weight_decay,
+            grad_scale: 1.0,
+            time: 0,
+        });
         Self { model: model.train(), optimizer, balance, config, steps: 0, sum_seconds: 0.0 }
     }
 

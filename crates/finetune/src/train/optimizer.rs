@@ -4,6 +4,7 @@ use std::path::Path;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::{AdamW, AdamWState, AdaptiveMomentumState, DynState, GradientsParams, Optimizer};
 use burn::tensor::{DType, Tensor, TensorData};
+use fused_ops::{AdamWStep, adamw_step};
 use moe_adapter::{parameter_names, to_data, to_stored};
 use tensor_files::TensorTable;
 
@@ -17,6 +18,8 @@ use super::TrainError;
 #[derive(Clone)]
 pub(super) struct AdapterOptimizer {
     adamw: AdamW,
+    /// The numbers of `adamw`, for devices that have a kernel for a step.
+    numbers: Option<AdamWStep>,
     states: HashMap<ParamId, DynState>,
 }
 
@@ -27,7 +30,33 @@ const MOMENT_2: &str = "exp_avg_sq";
 
 impl AdapterOptimizer {
     pub(super) fn new(adamw: AdamW) -> Self {
-        Self { adamw, states: HashMap::new() }
+        Self { adamw, numbers: None, states: HashMap::new() }
+    }
+
+    /// With the numbers of the same AdamW, so that a step is one kernel where a device has it.
+    pub(super) fn with_numbers(self, numbers: AdamWStep) -> Self {
+        Self { numbers: Some(numbers), ..self }
+    }
+
+    /// A step as one kernel; `None` where it is Burn's to make.
+    fn fused<const D: usize>(
+        &self,
+        learning_rate: f64,
+        tensor: &Tensor<D>,
+        grad: &Tensor<D>,
+        state: Option<&AdamWState<D>>,
+    ) -> Option<(Tensor<D>, AdamWState<D>)> {
+        let numbers = self.numbers?;
+        let zeros = || [tensor.zeros_like(), tensor.zeros_like()];
+        let (before, [first, second]) = match state.map(|state| &state.momentum) {
+            Some(known) => (known.time, [known.moment_1.clone(), known.moment_2.clone()]),
+            None => (0, zeros()),
+        };
+        let step = AdamWStep { learning_rate, time: before + 1, ..numbers };
+        let [tensor, moment_1, moment_2] = adamw_step(tensor, grad, [&first, &second], step)?;
+        let time = before + 1;
+        let momentum = AdaptiveMomentumState { time, moment_1, moment_2, max_moment_2: None };
+        Some((tensor, AdamWState { momentum }))
     }
 
     /// The model after a step of the parameters that have gradients.
@@ -48,14 +77,19 @@ impl AdapterOptimizer {
                 let Some(grad) = self.grads.remove::<D>(id) else {
                     return param;
                 };
-                let AdapterOptimizer { adamw, states } = &mut *self.optimizer;
-                let state = states.remove(&id).map(DynState::downcast::<AdamWState<D>>);
+                let Step { optimizer, learning_rate, .. } = self;
+                let state = optimizer.states.remove(&id);
+                let state = state.map(DynState::downcast::<AdamWState<D>>);
                 param.map(|tensor| {
                     let trained = tensor.is_require_grad();
-                    let (tensor, state) =
-                        adamw.step(self.learning_rate, tensor.inner(), grad, state);
+                    let tensor = tensor.inner();
+                    let fused = optimizer.fused(*learning_rate, &tensor, &grad, state.as_ref());
+                    let (tensor, state) = match fused {
+                        Some((tensor, state)) => (tensor, Some(state)),
+                        None => optimizer.adamw.step(*learning_rate, tensor, grad, state),
+                    };
                     if let Some(state) = state {
-                        states.insert(id, DynState::create(state, D));
+                        optimizer.states.insert(id, DynState::create(state, D));
                     }
                     Tensor::from_inner(tensor).set_require_grad(trained)
                 })

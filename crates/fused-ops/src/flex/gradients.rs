@@ -1,85 +1,20 @@
+use burn::backend::Autodiff;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, AutodiffBackend};
 
 use super::product::rows;
-use super::{Attended, AttentionKind, Constant, FusedGradients, FusedOps};
-
-#[derive(Debug)]
-struct SiluMul;
-
-impl<B: FusedGradients> Backward<B, 2> for SiluMul {
-    type State = [NodeId; 2];
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 2>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let grad = grads.consume::<B>(&ops.node);
-        let [gate, up] = ops.state.map(|node| checkpointer.retrieve_node_output(node));
-        let results = B::silu_mul_backward(gate, up, grad);
-        for (parent, grad) in ops.parents.into_iter().zip(results) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, grad);
-            }
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Softmax;
-
-impl<B: FusedGradients> Backward<B, 1> for Softmax {
-    type State = FloatTensor<B>;
-
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = grads.consume::<B>(&ops.node);
-        let [parent] = ops.parents;
-        if let Some(parent) = parent {
-            grads.register::<B>(parent.id, B::softmax_backward(ops.state, grad));
-        }
-    }
-}
-
-#[derive(Debug)]
-struct RmsNorm;
-
-impl<B: FusedGradients> Backward<B, 2> for RmsNorm {
-    type State = ([NodeId; 2], f64);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 2>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let grad = grads.consume::<B>(&ops.node);
-        let (nodes, eps) = ops.state;
-        let [x, weight] = nodes.map(|node| checkpointer.retrieve_node_output(node));
-        let [x_parent, weight_parent] = ops.parents;
-        let (x_grad, weight_grad) =
-            B::rms_norm_backward(x, weight, eps, grad, weight_parent.is_some());
-        if let Some(parent) = x_parent {
-            grads.register::<B>(parent.id, x_grad);
-        }
-        if let (Some(parent), Some(grad)) = (weight_parent, weight_grad) {
-            grads.register::<B>(parent.id, grad);
-        }
-    }
-}
+use super::{Attended, AttentionKind, Constant, HostGradients, HostOps};
 
 /// A sum of products and a bias. Its parents are the factors in pairs, then the bias where there is
 /// one; a factor is kept where the other one of its pair is tracked.
 #[derive(Debug)]
 struct SumOfProducts;
 
-impl<B: FusedGradients, const N: usize> Backward<B, N> for SumOfProducts {
+impl<B: HostGradients, const N: usize> Backward<B, N> for SumOfProducts {
     type State = Vec<[Option<NodeId>; 2]>;
 
     fn backward(
@@ -112,7 +47,7 @@ impl<B: FusedGradients, const N: usize> Backward<B, N> for SumOfProducts {
 #[derive(Debug)]
 struct ConstantProduct;
 
-impl<B: FusedGradients> Backward<B, 1> for ConstantProduct {
+impl<B: HostGradients> Backward<B, 1> for ConstantProduct {
     type State = (Constant, bool);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -129,7 +64,7 @@ impl<B: FusedGradients> Backward<B, 1> for ConstantProduct {
 #[derive(Debug)]
 struct ProductOnto;
 
-impl<B: FusedGradients> Backward<B, 3> for ProductOnto {
+impl<B: HostGradients> Backward<B, 3> for ProductOnto {
     type State = [Option<NodeId>; 2];
 
     fn backward(
@@ -157,7 +92,7 @@ impl<B: FusedGradients> Backward<B, 3> for ProductOnto {
 #[derive(Debug)]
 struct DropoutLinear;
 
-impl<B: FusedGradients> Backward<B, 2> for DropoutLinear {
+impl<B: HostGradients> Backward<B, 2> for DropoutLinear {
     type State = ([NodeId; 2], f64, u64);
 
     fn backward(
@@ -171,29 +106,13 @@ impl<B: FusedGradients> Backward<B, 2> for DropoutLinear {
         let [x, weight] = nodes.map(|node| checkpointer.retrieve_node_output(node));
         let [x_parent, weight_parent] = ops.parents;
         if let Some(parent) = weight_parent {
-            let dropped = B::dropout(x, p, seed);
+            let dropped = B::dropped(x, p, seed);
             let weight_grad = B::product(B::float_transpose(grad.clone()), dropped);
             grads.register::<B>(parent.id, weight_grad);
         }
         if let Some(parent) = x_parent {
-            let x_grad = B::dropout(B::product(grad, weight), p, seed);
+            let x_grad = B::dropped(B::product(grad, weight), p, seed);
             grads.register::<B>(parent.id, x_grad);
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Dropped;
-
-impl<B: FusedGradients> Backward<B, 1> for Dropped {
-    type State = (f64, u64);
-
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = grads.consume::<B>(&ops.node);
-        let (p, seed) = ops.state;
-        let [parent] = ops.parents;
-        if let Some(parent) = parent {
-            grads.register::<B>(parent.id, B::dropout(grad, p, seed));
         }
     }
 }
@@ -202,7 +121,7 @@ impl<B: FusedGradients> Backward<B, 1> for Dropped {
 #[derive(Debug)]
 struct LinearRouted;
 
-impl<B: FusedGradients> Backward<B, 5> for LinearRouted {
+impl<B: HostGradients> Backward<B, 5> for LinearRouted {
     type State = ([NodeId; 4], FloatTensor<B>);
 
     fn backward(
@@ -234,22 +153,6 @@ impl<B: FusedGradients> Backward<B, 5> for LinearRouted {
     }
 }
 
-#[derive(Debug)]
-struct RopeHeads;
-
-impl<B: FusedGradients> Backward<B, 1> for RopeHeads {
-    type State = [FloatTensor<B>; 2];
-
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = grads.consume::<B>(&ops.node);
-        let [cos, sin] = ops.state;
-        let [parent] = ops.parents;
-        if let Some(parent) = parent {
-            grads.register::<B>(parent.id, B::rope_heads_backward(cos, sin, grad));
-        }
-    }
-}
-
 /// Its parents are queries, keys and values.
 #[derive(Debug)]
 struct Attention;
@@ -264,7 +167,7 @@ struct AttentionState<T> {
     kind: AttentionKind,
 }
 
-impl<B: FusedGradients> Backward<B, 3> for Attention {
+impl<B: HostGradients> Backward<B, 3> for Attention {
     type State = AttentionState<FloatTensor<B>>;
 
     fn backward(
@@ -286,39 +189,7 @@ impl<B: FusedGradients> Backward<B, 3> for Attention {
     }
 }
 
-impl<B: FusedGradients, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
-    fn silu_mul(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-        match SiluMul.prepare::<C>([gate.node(), up.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(mut prep) => {
-                let state = [prep.checkpoint(&gate), prep.checkpoint(&up)];
-                prep.finish(state, B::silu_mul(gate.into_primitive(), up.into_primitive()))
-            }
-            OpsKind::UnTracked(prep) => {
-                prep.finish(B::silu_mul(gate.into_primitive(), up.into_primitive()))
-            }
-        }
-    }
-
-    fn softmax_masked(scores: FloatTensor<Self>, mask: FloatTensor<Self>) -> FloatTensor<Self> {
-        softmax::<B, C>(scores, |scores| B::softmax_masked(scores, mask.into_primitive()))
-    }
-
-    fn softmax_unmasked(scores: FloatTensor<Self>) -> FloatTensor<Self> {
-        softmax::<B, C>(scores, B::softmax_unmasked)
-    }
-
-    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
-        match RmsNorm.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(mut prep) => {
-                let state = ([prep.checkpoint(&x), prep.checkpoint(&weight)], eps);
-                prep.finish(state, B::rms_norm(x.into_primitive(), weight.into_primitive(), eps))
-            }
-            OpsKind::UnTracked(prep) => {
-                prep.finish(B::rms_norm(x.into_primitive(), weight.into_primitive(), eps))
-            }
-        }
-    }
-
+impl<B: HostGradients, C: CheckpointStrategy> HostOps for Autodiff<B, C> {
     fn few_rows_product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::float_matmul(a, b)
     }
@@ -403,15 +274,6 @@ impl<B: FusedGradients, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
         }
     }
 
-    fn dropped(x: FloatTensor<Self>, p: f64, seed: u64) -> FloatTensor<Self> {
-        let prepared = Dropped.prepare::<C>([x.node()]).compute_bound().stateful();
-        let y = B::dropped(x.into_primitive(), p, seed);
-        match prepared {
-            OpsKind::Tracked(prep) => prep.finish((p, seed), y),
-            OpsKind::UnTracked(prep) => prep.finish(y),
-        }
-    }
-
     fn linear_routed(
         y: FloatTensor<Self>,
         x: FloatTensor<Self>,
@@ -435,28 +297,6 @@ impl<B: FusedGradients, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
         }
     }
 
-    fn rope_heads(
-        x: FloatTensor<Self>,
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let prepared = RopeHeads.prepare::<C>([x.node()]).compute_bound().stateful();
-        let (cos, sin) = (cos.into_primitive(), sin.into_primitive());
-        let y = B::rope_heads(x.into_primitive(), cos.clone(), sin.clone());
-        match prepared {
-            OpsKind::Tracked(prep) => prep.finish([cos, sin], y),
-            OpsKind::UnTracked(prep) => prep.finish(y),
-        }
-    }
-
-    fn log_sum_exp(logits: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::from_inner(B::log_sum_exp(logits.into_primitive()))
-    }
-
-    fn exp_less(logits: FloatTensor<Self>, less: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::from_inner(B::exp_less(logits.into_primitive(), less.into_primitive()))
-    }
-
     fn attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -477,7 +317,7 @@ impl<B: FusedGradients, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
     }
 }
 
-fn attention<B: FusedGradients, C: CheckpointStrategy>(
+fn attention<B: HostGradients, C: CheckpointStrategy>(
     inputs: [FloatTensor<Autodiff<B, C>>; 3],
     padding: Option<FloatTensor<B>>,
     kind: AttentionKind,
@@ -496,7 +336,7 @@ fn attention<B: FusedGradients, C: CheckpointStrategy>(
 }
 
 /// The result `y` of [`SumOfProducts`] on its parents.
-fn sum_of_products<B: FusedGradients, C: CheckpointStrategy, const N: usize>(
+fn sum_of_products<B: HostGradients, C: CheckpointStrategy, const N: usize>(
     parents: [&FloatTensor<Autodiff<B, C>>; N],
     y: FloatTensor<B>,
 ) -> FloatTensor<Autodiff<B, C>> {
@@ -513,18 +353,6 @@ fn sum_of_products<B: FusedGradients, C: CheckpointStrategy, const N: usize>(
                 .collect();
             prep.finish(state, y)
         }
-        OpsKind::UnTracked(prep) => prep.finish(y),
-    }
-}
-
-fn softmax<B: FusedGradients, C: CheckpointStrategy>(
-    scores: FloatTensor<Autodiff<B, C>>,
-    forward: impl FnOnce(FloatTensor<B>) -> FloatTensor<B>,
-) -> FloatTensor<Autodiff<B, C>> {
-    let prepared = Softmax.prepare::<C>([scores.node()]).compute_bound().stateful();
-    let y = forward(scores.into_primitive());
-    match prepared {
-        OpsKind::Tracked(prep) => prep.finish(y.clone(), y),
         OpsKind::UnTracked(prep) => prep.finish(y),
     }
 }

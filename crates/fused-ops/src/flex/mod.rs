@@ -1,5 +1,6 @@
 //! The kernels as operations of Burn: for the Flex backend, and for its autodiff.
 
+mod activations;
 mod attention;
 mod batched;
 mod buffer;
@@ -13,29 +14,17 @@ mod product;
 mod routed;
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{
-    Backend, DispatchTensor, DispatchTensorKind, TensorMetadata, backend_extension,
-};
+use burn::backend::{DispatchTensor, TensorMetadata, backend_extension};
 use burn::tensor::DType;
+
+use crate::ops::{ActivationGradients, ActivationOps, Kernels, kernels, place};
 
 pub(crate) use attention::{Attended, AttentionKind};
 pub(crate) use constant::Constant;
 
-/// The operations. Only called for what [`applies`] allows.
+/// The operations that have kernels on CPUs alone. Only called for what [`applies`] allows.
 #[backend_extension(Autodiff, Flex)]
-pub(crate) trait FusedOps: Backend {
-    /// See [`silu_mul`](crate::silu_mul).
-    fn silu_mul(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    /// See [`softmax_masked`](crate::softmax_masked).
-    fn softmax_masked(scores: FloatTensor<Self>, mask: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    /// [`softmax_masked`](Self::softmax_masked) without a mask.
-    fn softmax_unmasked(scores: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    /// See [`rms_norm`](crate::rms_norm).
-    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
-
+pub(crate) trait HostOps: ActivationOps {
     /// See [`matmul_few_rows`](crate::matmul_few_rows).
     fn few_rows_product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
 
@@ -80,9 +69,6 @@ pub(crate) trait FusedOps: Backend {
         seed: u64,
     ) -> FloatTensor<Self>;
 
-    /// See [`dropout`](crate::dropout).
-    fn dropped(x: FloatTensor<Self>, p: f64, seed: u64) -> FloatTensor<Self>;
-
     /// See [`linear_routed`](crate::linear_routed).
     fn linear_routed(
         y: FloatTensor<Self>,
@@ -92,21 +78,6 @@ pub(crate) trait FusedOps: Backend {
         weights: FloatTensor<Self>,
         selected: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
-
-    /// See [`rope_heads`](crate::rope_heads).
-    fn rope_heads(
-        x: FloatTensor<Self>,
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
-    ) -> FloatTensor<Self>;
-
-    /// See [`cross_entropy`](crate::cross_entropy): the logarithms of the sums of exponentials of
-    /// rows, `[T, V]` to `[T]`. Not differentiable.
-    fn log_sum_exp(logits: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    /// The exponentials of rows less a number for each, `[T, V]` and `[T]` to `[T, V]`. Not
-    /// differentiable.
-    fn exp_less(logits: FloatTensor<Self>, less: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// See [`attention`](crate::attention).
     fn attention(
@@ -127,29 +98,7 @@ pub(crate) trait FusedOps: Backend {
 }
 
 /// Their backward passes, on the backend below autodiff.
-pub(crate) trait FusedGradients: FusedOps {
-    /// The gradients of the gate and of `up`.
-    fn silu_mul_backward(
-        gate: FloatTensor<Self>,
-        up: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> [FloatTensor<Self>; 2];
-
-    /// The gradient of the scores, from the weights `y`.
-    fn softmax_backward(y: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    /// The gradient of `x`, and on demand that of the weight.
-    fn rms_norm_backward(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        eps: f64,
-        grad: FloatTensor<Self>,
-        weight_too: bool,
-    ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>);
-
-    /// `x` with its mask, as it entered the linear map.
-    fn dropout(x: FloatTensor<Self>, p: f64, seed: u64) -> FloatTensor<Self>;
-
+pub(crate) trait HostGradients: HostOps + ActivationGradients {
     /// The gradients of `a`, `up` and the weights, and on demand that of `x`. `inputs` are `x`, `a`,
     /// `up`, the weights and the selection.
     fn linear_routed_backward(
@@ -157,13 +106,6 @@ pub(crate) trait FusedGradients: FusedOps {
         grad: FloatTensor<Self>,
         x_too: bool,
     ) -> ([FloatTensor<Self>; 3], Option<FloatTensor<Self>>);
-
-    /// The gradient of `x`.
-    fn rope_heads_backward(
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> FloatTensor<Self>;
 
     /// The result of an attention and the logarithms of its sums of exponentials, `[B, S, H]`.
     fn attention_forward(
@@ -181,40 +123,12 @@ pub(crate) trait FusedGradients: FusedOps {
 
 /// Whether all tensors are f32 on Flex, tracked or not.
 pub(crate) fn applies(tensors: &[&DispatchTensor]) -> bool {
-    tensors.iter().all(|tensor| tensor.kind.dtype() == DType::F32 && on_flex(tensor))
+    kernels(tensors) == Some(Kernels::Host)
 }
 
 /// Whether a matrix is held on Flex in a type whose products with f32 are computed here; halves only
 /// where they are constants.
 pub(crate) fn multiplies(weight: &DispatchTensor) -> bool {
-    match weight.kind.dtype() {
-        DType::F32 => applies(&[weight]),
-        DType::BF16 | DType::F16 => on_flex(weight),
-        _ => false,
-    }
-}
-
-fn on_flex(tensor: &DispatchTensor) -> bool {
-    match &tensor.kind {
-        DispatchTensorKind::Flex(_) => true,
-        DispatchTensorKind::Autodiff(inner) => matches!(**inner, DispatchTensorKind::Flex(_)),
-        #[allow(unreachable_patterns)]
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::tensor::{Device, Tensor};
-
-    #[test]
-    fn the_kernels_take_f32_on_flex() {
-        let plain = Tensor::<2>::ones([2, 3], &Device::flex());
-        let tracked = plain.clone().autodiff().require_grad();
-        let half = plain.clone().cast(DType::F16).into_dispatch();
-        let [plain, tracked] = [plain, tracked].map(Tensor::into_dispatch);
-        assert!(applies(&[&plain, &tracked]));
-        assert!(!applies(&[&plain, &half]));
-    }
+    let widened = matches!(weight.kind.dtype(), DType::F32 | DType::BF16 | DType::F16);
+    widened && place(&weight.kind) == Some(Kernels::Host)
 }

@@ -12,7 +12,7 @@ mod softmax;
 pub(crate) use attention::{
     exp_less, online_softmax, row_dots, scale_rows, score_gradients, soft_cap,
 };
-pub(crate) use dropout::{Mask as DropoutMask, dropout, dropout_in_place};
+pub(crate) use dropout::{dropout, dropout_in_place};
 pub(crate) use few_rows::{
     COLUMNS, few_rows_by_bf16_columns, few_rows_by_bf16_rows, few_rows_by_columns, few_rows_by_row,
     few_rows_by_rows, widen_bf16,

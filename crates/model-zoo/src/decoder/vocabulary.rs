@@ -1,6 +1,7 @@
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{DType, Tensor};
+use fused_ops::matmul;
 use moe_adapter::{AdapterState, Projection};
 
 use super::Decoder;
@@ -101,5 +102,5 @@ fn new_rows(rows: Tensor<2>, count: usize, random: &mut RandomParameters<'_>) ->
     let centred = rows - mean.clone();
     let scale = (SPREAD / old as f64).sqrt();
     let normal = random.matrix(count, old).val().detach();
-    mean + normal.matmul(centred) * scale
+    mean + matmul(normal, centred) * scale
 }

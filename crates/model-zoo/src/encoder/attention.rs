@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
-use fused_ops::{AttentionMask, attention, softmax_masked};
+use fused_ops::{AttentionMask, attention, matmul, softmax_masked};
 use moe_adapter::Projection;
 use router::{RoutingTape, Site};
 
@@ -69,10 +69,10 @@ impl<P: Projection> SelfAttention<P> {
         let y = if dropout_rate > 0.0 && tape.context().training_seed.is_some() {
             let dtype = q.dtype();
             let bias = mask.bias(s, s, &q.device());
-            let weights = softmax_masked(q.matmul(k.transpose()).cast(DType::F32), bias);
+            let weights = softmax_masked(matmul(q, k.transpose()).cast(DType::F32), bias);
             let site = Site::new(layer, "attention.weights");
             let weights = dropout(weights, dropout_rate, site, tape).cast(dtype);
-            weights.matmul(v).swap_dims(1, 2)
+            matmul(weights, v).swap_dims(1, 2)
         } else {
             attention(q, k, v, mask, None)
         };

@@ -41,7 +41,7 @@ impl WeightWriter {
         let weight = linear.factor();
         let [inputs, outputs] = weight.dims();
         let dtype = match &weight {
-            Weight::Dense(weight) => weight.dtype(),
+            Weight::Dense(weight) | Weight::Frozen(weight) => weight.dtype(),
             Weight::Quantized(_) => dtype,
         };
         let shape = vec![outputs, inputs];

@@ -1,6 +1,7 @@
 use burn::module::Module;
-use burn::tensor::activation::{sigmoid, softmax};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
+use fused_ops::softmax_rows;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +68,7 @@ pub type AdamoleRouter = GatedRouter<Adamole>;
 
 impl Strategy for Adamole {
     fn decide(&self, logits: Tensor<2>, read: Read, _context: &BatchContext) -> Routing {
-        let probabilities = softmax(logits.clone(), 1);
+        let probabilities = softmax_rows(logits.clone());
         let threshold = sigmoid(self.threshold.forward(read.rows.clone())) * self.max_threshold;
         let above = probabilities.clone() - read.spread(threshold);
         let selected = above.clone().without_autodiff().greater_equal_elem(0.0);

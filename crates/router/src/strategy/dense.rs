@@ -1,6 +1,6 @@
 use burn::module::Module;
-use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
+use fused_ops::softmax_rows;
 use rand::Rng;
 
 use crate::{
@@ -74,7 +74,7 @@ pub type DenseRouter = GatedRouter<Dense>;
 
 impl Strategy for Dense {
     fn decide(&self, logits: Tensor<2>, _read: Read, _context: &BatchContext) -> Routing {
-        let probabilities = softmax(logits.clone(), 1);
+        let probabilities = softmax_rows(logits.clone());
         Routing::dense(logits, probabilities.clone(), probabilities)
     }
 }

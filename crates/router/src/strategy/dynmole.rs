@@ -1,6 +1,6 @@
 use burn::module::Module;
-use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
+use fused_ops::softmax_rows;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -153,7 +153,7 @@ pub type DynmoleRouter = GatedRouter<Dynmole>;
 
 impl Strategy for Dynmole {
     fn decide(&self, logits: Tensor<2>, _read: Read, _context: &BatchContext) -> Routing {
-        let probabilities = softmax(logits.clone(), 1);
+        let probabilities = softmax_rows(logits.clone());
         let entropy = self.entropy.of(probabilities.clone(), self.epsilon);
         let unsure = entropy.clone().without_autodiff().greater_elem(self.entropy_threshold);
         let selected = select::top_p(

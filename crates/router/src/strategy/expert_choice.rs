@@ -1,6 +1,6 @@
 use burn::module::Module;
-use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
+use fused_ops::softmax_rows;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +71,7 @@ impl Strategy for ExpertChoice {
 
     fn decide(&self, logits: Tensor<2>, _read: Read, context: &BatchContext) -> Routing {
         let [tokens, experts] = logits.dims();
-        let probabilities = softmax(logits.clone(), 1);
+        let probabilities = softmax_rows(logits.clone());
         let real = context.real_tokens(&logits.device()).reshape([tokens, 1]);
         let all = real.clone().sum_dim(0);
         let capacity = capacity(real.clone(), self.capacity_factor, experts).min_pair(all);

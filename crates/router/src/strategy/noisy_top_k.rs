@@ -1,6 +1,7 @@
 use burn::module::Module;
-use burn::tensor::activation::{softmax, softplus};
+use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Tensor};
+use fused_ops::softmax_rows;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +77,7 @@ impl Strategy for NoisyTopK {
             extras.noise = Some(RouterNoise { logits, std: read.spread(std) });
             logits = noisy;
         }
-        let probabilities = softmax(logits.clone(), 1);
+        let probabilities = softmax_rows(logits.clone());
         let selected = select::top_k(logits.clone(), self.k);
         let weights = select::renormalise(select::keep(probabilities.clone(), selected.clone()));
         Routing::dense(logits, probabilities, weights)

@@ -1,6 +1,7 @@
 use burn::module::Module;
-use burn::tensor::activation::{log_sigmoid, softmax};
+use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Device, Tensor};
+use fused_ops::softmax_rows;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +88,7 @@ impl Strategy for Sigmoid {
         // Quotients of scores are a softmax of their logarithms, which stays exact where all
         // scores vanish.
         let log_scores = log_sigmoid(logits.clone());
-        let probabilities = softmax(log_scores.clone(), 1);
+        let probabilities = softmax_rows(log_scores.clone());
         let scores = log_scores.clone().exp();
         let bias = self.bias.value();
         let biased = scores.clone().without_autodiff() + bias.clone().unsqueeze_dim(0);

@@ -1,6 +1,6 @@
 use burn::module::Module;
-use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor};
+use fused_ops::softmax_rows;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -238,7 +238,7 @@ impl Strategy for SlidingCluster {
         }
 
         let logits = logits + self.shift(distance.clone()) * self.signs(experts, &device);
-        let probabilities = softmax(logits.clone(), 1);
+        let probabilities = softmax_rows(logits.clone());
         let selected = select::top_k(logits.clone(), self.k);
         let weights = select::renormalise(select::keep(probabilities.clone(), selected.clone()));
         let extras = RoutingExtras {

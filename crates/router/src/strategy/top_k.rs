@@ -1,6 +1,6 @@
 use burn::module::Module;
-use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
+use fused_ops::softmax_rows;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +72,7 @@ pub type TopKRouter = GatedRouter<TopK>;
 
 impl Strategy for TopK {
     fn decide(&self, logits: Tensor<2>, _read: Read, _context: &BatchContext) -> Routing {
-        let probabilities = softmax(logits.clone(), 1);
+        let probabilities = softmax_rows(logits.clone());
         let selected = select::top_k(logits.clone(), self.k);
         let kept = select::keep(probabilities.clone(), selected.clone());
         let weights = if self.straight_through {

@@ -1,6 +1,6 @@
 use burn::module::Module;
-use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
+use fused_ops::softmax_rows;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -82,7 +82,7 @@ pub type TopPRouter = GatedRouter<TopP>;
 
 impl Strategy for TopP {
     fn decide(&self, logits: Tensor<2>, _read: Read, _context: &BatchContext) -> Routing {
-        let probabilities = softmax(logits.clone(), 1);
+        let probabilities = softmax_rows(logits.clone());
         let crossing =
             if self.inclusive { select::Crossing::Kept } else { select::Crossing::Dropped };
         let selected = select::top_p(probabilities.clone(), self.p, crossing, self.min_experts);

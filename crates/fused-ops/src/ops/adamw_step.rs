@@ -1,0 +1,18 @@
+/// The numbers of a step of AdamW.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamWStep {
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// The decay of the first moment.
+    pub beta1: f64,
+    /// The decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// The decoupled weight decay.
+    pub weight_decay: f64,
+    /// What the gradient is multiplied by first, as by clipping.
+    pub grad_scale: f64,
+    /// The steps so far, this one included.
+    pub time: usize,
+}
