@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use router::{RoutingRecord, RoutingTape};
@@ -158,8 +159,8 @@ impl BalanceLoss for LocalizedBalancing {
         let mut importances: BTreeMap<usize, Tensor<2>> = BTreeMap::new();
         for record in tape.records() {
             let experts = record.routing.num_experts();
-            if !importances.contains_key(&experts) {
-                importances.insert(experts, self.importance(record, task_types)?);
+            if let Entry::Vacant(vacant) = importances.entry(experts) {
+                vacant.insert(self.importance(record, task_types)?);
             }
         }
 

@@ -322,9 +322,9 @@ fn products_are_burns() {
         let composed = |[a]: [Tensor<2>; 1]| a.matmul(plain.clone());
         let large = (k as f32).sqrt();
         let weight = random([m, n]);
-        let a = random([m, k]);
-        let found = run(&[a.clone()], &weight, fused);
-        let expected = run(&[a], &weight, composed);
+        let inputs = [random([m, k])];
+        let found = run(&inputs, &weight, fused);
+        let expected = run(&inputs, &weight, composed);
         for (found, expected) in found.iter().zip(&expected) {
             close("product", found, expected, 4e-6 * large * (n as f32).sqrt());
         }
