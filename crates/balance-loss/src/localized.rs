@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -156,13 +157,15 @@ impl BalanceLoss for LocalizedBalancing {
         let task_types = context.task_types.as_ref().ok_or(BalanceLossError::MissingTaskTypes)?;
         let mask = self.config.padding.mask(context);
         // The same for all layers of as many experts, and a transfer to the device.
-        let mut importances: BTreeMap<usize, Tensor<2>> = BTreeMap::new();
-        for record in tape.records() {
-            let experts = record.routing.num_experts();
-            if let Entry::Vacant(vacant) = importances.entry(experts) {
-                vacant.insert(self.importance(record, task_types)?);
-            }
-        }
+        let importances = RefCell::new(BTreeMap::<usize, Tensor<2>>::new());
+        let importance = |record: &RoutingRecord| {
+            Ok(match importances.borrow_mut().entry(record.routing.num_experts()) {
+                Entry::Occupied(known) => known.get().clone(),
+                Entry::Vacant(vacant) => {
+                    vacant.insert(self.importance(record, task_types)?).clone()
+                }
+            })
+        };
 
         self.config.aggregation.over(
             tape.records(),
@@ -173,11 +176,7 @@ impl BalanceLoss for LocalizedBalancing {
                     weights = weights * mask.clone();
                 }
                 let used = weights.sum_dim(1).reshape([batch, experts]);
-                let importance = match importances.get(&experts) {
-                    Some(importance) => importance.clone(),
-                    None => self.importance(record, task_types)?,
-                };
-                Ok(used * importance)
+                Ok(used * importance(record)?)
             },
             |pooled| self.spread(pooled.sum) * self.config.blc_weight,
         )

@@ -1,6 +1,7 @@
 use burn::backend::Dispatch;
 use burn::tensor::{Distribution, Tensor};
 
+use crate::matmul;
 use crate::ops::{ActivationOps, kernels};
 
 /// Zeroes each entry of `x` with probability `p`, `0 <= p < 1`, and scales the others by
@@ -47,7 +48,7 @@ pub fn dropout_linear(x: Tensor<2>, weight: Tensor<2>, p: f64, seed: u64) -> Ten
 
 fn dropout_and_product(x: Tensor<2>, weight: Tensor<2>, p: f64, seed: u64) -> Tensor<2> {
     let weight = weight.cast(x.dtype());
-    dropout(x, p, seed).matmul(weight.transpose())
+    matmul(dropout(x, p, seed), weight.transpose())
 }
 
 /// [`dropout_linear`] composed of Burn's operations.

@@ -1,5 +1,8 @@
 use std::collections::BTreeMap;
 
+/// Whether launches are counted in this build: with the feature `cube`.
+pub const COUNTS_LAUNCHES: bool = cfg!(feature = "cube");
+
 /// Runs something and counts the kernels that it gives to GPUs, by their names; of the whole process,
 /// on any backend of CubeCL. `None` without the feature `cube`, which alone sees them.
 pub fn count_launches<T>(run: impl FnOnce() -> T) -> (T, Option<BTreeMap<String, usize>>) {

@@ -50,7 +50,7 @@ pub use cross_entropy::{cross_entropy, cross_entropy_composed};
 pub use dequantize::dequantize;
 pub use dropout::{dropout, dropout_composed, dropout_linear, dropout_linear_composed};
 pub use experts::{gate_experts, gate_experts_composed, scale_up, scale_up_composed};
-pub use launches::count_launches;
+pub use launches::{COUNTS_LAUNCHES, count_launches};
 pub use linear::{linear, linear_add, linear_add_composed, linear_composed};
 pub use matmul::{matmul, matmul_few_rows};
 pub use norm::{rms_norm, rms_norm_composed};

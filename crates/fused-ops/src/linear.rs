@@ -74,6 +74,11 @@ fn product_on_device<const D: usize>(
 ) -> Option<Tensor<D>> {
     use crate::ops::{DeviceOps, Kernels, kernels, place};
     use burn::tensor::DType;
+    let on_device = kernels(&[&x.clone().into_dispatch()]) == Some(Kernels::Device)
+        && place(&weight.clone().into_dispatch().kind) == Some(Kernels::Device);
+    if !on_device {
+        return None;
+    }
     let [inputs, outputs] = weight.dims();
     let mut dims = x.dims();
     let rows = dims[..D - 1].iter().product::<usize>();
@@ -84,14 +89,9 @@ fn product_on_device<const D: usize>(
         true => weight.clone(),
         false => weight.clone().cast(DType::F32),
     };
-    let weight = weight.into_dispatch();
-    if kernels(&[&x]) != Some(Kernels::Device) || place(&weight.kind) != Some(Kernels::Device) {
-        return None;
-    }
+    let y = burn::backend::Dispatch::device_product(x, weight.into_dispatch(), precision);
     dims[D - 1] = outputs;
-    let y: Tensor<2> =
-        Tensor::from_dispatch(burn::backend::Dispatch::device_product(x, weight, precision));
-    Some(y.reshape(dims))
+    Some(Tensor::<2>::from_dispatch(y).reshape(dims))
 }
 
 fn linear_quantized<const D: usize>(
@@ -113,7 +113,7 @@ fn linear_quantized<const D: usize>(
             Some(bias) => y + bias.unsqueeze(),
         };
     }
-    linear_composed(x, matrix.dequantize_composed(), bias)
+    linear_dense(x, matrix.dequantize_composed(), bias, precision())
 }
 
 /// [`linear`] as Burn has it, which widens the whole matrix.

@@ -1,8 +1,9 @@
 use burn::tensor::Tensor;
 
-/// The product of matrices, `[.., M, K]` and `[.., K, N]`, in f32 on every device.
+/// The product of matrices, `[.., M, K]` and `[.., K, N]`, in f32 on every device for tensors of f32.
 ///
-/// Burn's own product rounds its factors to TF32 wherever a GPU has that.
+/// Burn's own product rounds its factors to TF32 wherever a GPU has that. It is taken for other types,
+/// and where the axes before the last two are not equal.
 pub fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     #[cfg(device_kernels)]
     {

@@ -1,5 +1,7 @@
 use burn::tensor::Tensor;
 
+use crate::matmul;
+
 /// The rows of low-rank experts added to `y`, each expert's for the rows that selected it:
 /// `y[t] + sum_e selected[t, e] weights[t, e] x[t] A_e^T U_e`.
 ///
@@ -54,11 +56,11 @@ pub fn linear_routed_composed(
 ) -> Tensor<2> {
     let ([tokens, _], [experts, rank, inputs]) = (x.dims(), a.dims());
     let outputs = up.dims()[2];
-    let hidden = x.matmul(a.reshape([experts * rank, inputs]).transpose());
+    let hidden = matmul(x, a.reshape([experts * rank, inputs]).transpose());
     let weights = (weights * selected.detach()).reshape([tokens, experts, 1]);
     let gated = hidden.reshape([tokens, experts, rank]) * weights;
     let up = up.reshape([experts * rank, outputs]);
-    y + gated.reshape([tokens, experts * rank]).matmul(up)
+    y + matmul(gated.reshape([tokens, experts * rank]), up)
 }
 
 /// Whether the shapes are those of [`linear_routed`].

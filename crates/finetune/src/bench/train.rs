@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use balance_loss::BalanceLoss;
-use fused_ops::count_launches;
+use fused_ops::{COUNTS_LAUNCHES, count_launches};
 use model_zoo::CausalLm;
 use moe_adapter::{
     Adaptable, AdaptedLinear, AdapterConfig, AdapterError, attach, trainable_parameters,
@@ -45,8 +45,8 @@ pub struct TrainBenchResult {
     pub trainable: usize,
     /// The loss of the last step, as a sign of life.
     pub loss: f64,
-    /// The kernels that the last step gave to a GPU, the optimiser's included; absent where none are
-    /// counted, as on a CPU.
+    /// The kernels that one more step, which is not timed, gave to a GPU, the optimiser's included;
+    /// absent where none are counted, as on a CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_launches: Option<usize>,
     /// The same by the kernels' names.
@@ -82,7 +82,7 @@ where
     let mut times = Vec::with_capacity(bench.steps);
     let mut loss = f64::NAN;
     let mut kernels = BTreeMap::new();
-    for step in 0..bench.warmup + bench.steps {
+    for step in 0..bench.warmup + bench.steps + usize::from(COUNTS_LAUNCHES) {
         let samples: Vec<Sample> = (0..bench.batch_size)
             .map(|row| Sample {
                 input_ids: (0..bench.seq_len).map(|_| rng.random_range(0..vocabulary)).collect(),
@@ -93,12 +93,18 @@ where
         let refs: Vec<_> = samples.iter().collect();
         let batch = Collator::new(0).collate(&refs)?.to_device(&device);
         let started = Instant::now();
-        let (step_result, launches) = count_launches(|| learner.step(&[batch], 1e-4));
-        loss = step_result?.loss;
-        kernels = launches.unwrap_or_default();
+        loss = match step < bench.warmup + bench.steps {
+            true => learner.step(&[batch], 1e-4)?.loss,
+            // Counting takes time, so that it has a step of its own.
+            false => {
+                let (report, launches) = count_launches(|| learner.step(&[batch], 1e-4));
+                kernels = launches.unwrap_or_default();
+                report?.loss
+            }
+        };
         // Asynchronous devices are waited for, so that a step is timed whole.
         device.sync().map_err(|error| TrainError::value("device", error, "able to compute"))?;
-        if step >= bench.warmup {
+        if (bench.warmup..bench.warmup + bench.steps).contains(&step) {
             times.push(started.elapsed().as_secs_f64());
         }
     }

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use balance_loss::BalanceLoss;
-use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams};
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use fused_ops::AdamWStep;
 use model_zoo::CausalLm;
@@ -101,19 +101,12 @@ pub struct Learner<M> {
 impl<M: CausalLm> Learner<M> {
     /// A learner for what is trainable in `model`, which is moved onto an autodiff device.
     pub fn new(model: M, balance: Option<Box<dyn BalanceLoss>>, config: LearnerConfig) -> Self {
-        let adamw = AdamWConfig::new()
-            .with_beta_1(config.adam_beta1 as f32)
-            .with_beta_2(config.adam_beta2 as f32)
-            .with_epsilon(config.adam_epsilon as f32)
-            .with_weight_decay(config.weight_decay as f32)
-            .build();
-        let optimizer = AdapterOptimizer::new(adamw).with_numbers(AdamWStep {
+        let optimizer = AdapterOptimizer::new(AdamWStep {
             learning_rate: 0.0,
             beta1: config.adam_beta1,
             beta2: config.adam_beta2,
             epsilon: config.adam_epsilon,
             weight_decay: config.weight_decay,
-            grad_scale: 1.0,
             time: 0,
         });
         Self { model: model.train(), optimizer, balance, config, steps: 0, sum_seconds: 0.0 }

@@ -2,7 +2,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::optim::{AdamW, AdamWState, AdaptiveMomentumState, DynState, GradientsParams, Optimizer};
+use burn::optim::{
+    AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, DynState, GradientsParams, Optimizer,
+};
 use burn::tensor::{DType, Tensor, TensorData};
 use fused_ops::{AdamWStep, adamw_step};
 use moe_adapter::{parameter_names, to_data, to_stored};
@@ -19,7 +21,7 @@ use super::TrainError;
 pub(super) struct AdapterOptimizer {
     adamw: AdamW,
     /// The numbers of `adamw`, for devices that have a kernel for a step.
-    numbers: Option<AdamWStep>,
+    numbers: AdamWStep,
     states: HashMap<ParamId, DynState>,
 }
 
@@ -29,13 +31,15 @@ const MOMENT_1: &str = "exp_avg";
 const MOMENT_2: &str = "exp_avg_sq";
 
 impl AdapterOptimizer {
-    pub(super) fn new(adamw: AdamW) -> Self {
-        Self { adamw, numbers: None, states: HashMap::new() }
-    }
-
-    /// With the numbers of the same AdamW, so that a step is one kernel where a device has it.
-    pub(super) fn with_numbers(self, numbers: AdamWStep) -> Self {
-        Self { numbers: Some(numbers), ..self }
+    /// AdamW of these numbers, of which a step has its own learning rate and time.
+    pub(super) fn new(numbers: AdamWStep) -> Self {
+        let adamw = AdamWConfig::new()
+            .with_beta_1(numbers.beta1 as f32)
+            .with_beta_2(numbers.beta2 as f32)
+            .with_epsilon(numbers.epsilon as f32)
+            .with_weight_decay(numbers.weight_decay as f32)
+            .build();
+        Self { adamw, numbers, states: HashMap::new() }
     }
 
     /// A step as one kernel; `None` where it is Burn's to make.
@@ -46,15 +50,11 @@ impl AdapterOptimizer {
         grad: &Tensor<D>,
         state: Option<&AdamWState<D>>,
     ) -> Option<(Tensor<D>, AdamWState<D>)> {
-        let numbers = self.numbers?;
-        let zeros = || [tensor.zeros_like(), tensor.zeros_like()];
-        let (before, [first, second]) = match state.map(|state| &state.momentum) {
-            Some(known) => (known.time, [known.moment_1.clone(), known.moment_2.clone()]),
-            None => (0, zeros()),
-        };
-        let step = AdamWStep { learning_rate, time: before + 1, ..numbers };
-        let [tensor, moment_1, moment_2] = adamw_step(tensor, grad, [&first, &second], step)?;
-        let time = before + 1;
+        let known = state.map(|state| &state.momentum);
+        let time = known.map_or(0, |known| known.time) + 1;
+        let moments = known.map(|known| [&known.moment_1, &known.moment_2]);
+        let step = AdamWStep { learning_rate, time, ..self.numbers };
+        let [tensor, moment_1, moment_2] = adamw_step(tensor, grad, moments, step)?;
         let momentum = AdaptiveMomentumState { time, moment_1, moment_2, max_moment_2: None };
         Some((tensor, AdamWState { momentum }))
     }
@@ -227,7 +227,6 @@ impl ModuleVisitor for Write {
 mod tests {
     use super::*;
     use burn::nn::{Linear, LinearConfig};
-    use burn::optim::AdamWConfig;
     use burn::tensor::Device;
 
     fn stepped(optimizer: &mut AdapterOptimizer, model: Linear) -> Linear {
@@ -238,7 +237,14 @@ mod tests {
     }
 
     fn optimizer() -> AdapterOptimizer {
-        AdapterOptimizer::new(AdamWConfig::new().build())
+        AdapterOptimizer::new(AdamWStep {
+            learning_rate: 0.0,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-5,
+            weight_decay: 1e-4,
+            time: 0,
+        })
     }
 
     #[test]

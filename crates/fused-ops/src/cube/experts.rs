@@ -132,7 +132,6 @@ impl DeviceOps for CubeBackend {
                 correction(step.beta1) as f32,
                 correction(step.beta2) as f32,
                 step.epsilon as f32,
-                step.grad_scale as f32,
             );
         }
         let [parameter, first, second] = results;

@@ -26,6 +26,41 @@ fn is_empty(tensor: &CubeTensor) -> bool {
     tensor.shape().num_elements() == 0
 }
 
+/// The softmax of scores `[B, H, S, T]`; each axis of the mask but the last may be 1.
+fn softmax(scores: CubeTensor, mask: Option<CubeTensor>) -> CubeTensor {
+    let scores = into_contiguous(scores);
+    let out = like(&scores);
+    if is_empty(&out) {
+        return out;
+    }
+    let shape = scores.shape();
+    let masked = mask.is_some();
+    let mask = mask.map_or_else(|| scores.clone(), into_contiguous);
+    let hidden = mask.shape();
+    let stride = |axis: usize, rows: usize| if hidden[axis] == 1 { 0 } else { rows };
+    let (rows, width) = rows(&scores);
+    let (count, dim, units) = by_row(&out, rows, width);
+    let client = out.client.clone();
+    kernel::softmax::launch(
+        &client,
+        count,
+        dim,
+        scores.into_tensor_arg(),
+        mask.into_tensor_arg(),
+        out.clone().into_tensor_arg(),
+        rows,
+        shape[1],
+        shape[2],
+        stride(0, hidden[1] * hidden[2]),
+        stride(1, hidden[2]),
+        stride(2, 1),
+        masked,
+        width,
+        units,
+    );
+    out
+}
+
 impl ActivationOps for CubeBackend {
     fn silu_mul(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
         let (gate, up) = (into_contiguous(gate), into_contiguous(up));
@@ -40,46 +75,11 @@ impl ActivationOps for CubeBackend {
     }
 
     fn softmax_masked(scores: CubeTensor, mask: CubeTensor) -> CubeTensor {
-        let (scores, mask) = (into_contiguous(scores), into_contiguous(mask));
-        let out = like(&scores);
-        if is_empty(&out) {
-            return out;
-        }
-        let (shape, hidden) = (scores.shape(), mask.shape());
-        let stride = |axis: usize, rows: usize| if hidden[axis] == 1 { 0 } else { rows };
-        let (rows, width) = rows(&scores);
-        let (count, dim, units) = by_row(&out, rows, width);
-        let client = out.client.clone();
-        kernel::softmax_masked::launch(
-            &client,
-            count,
-            dim,
-            scores.into_tensor_arg(),
-            mask.into_tensor_arg(),
-            out.clone().into_tensor_arg(),
-            rows,
-            shape[1],
-            shape[2],
-            stride(0, hidden[1] * hidden[2]),
-            stride(1, hidden[2]),
-            stride(2, 1),
-            width,
-            units,
-        );
-        out
+        softmax(scores, Some(mask))
     }
 
     fn softmax_unmasked(scores: CubeTensor) -> CubeTensor {
-        let scores = into_contiguous(scores);
-        let out = like(&scores);
-        if !is_empty(&out) {
-            let (rows, width) = rows(&scores);
-            let (count, dim, units) = by_row(&out, rows, width);
-            let client = out.client.clone();
-            let (scores, result) = (scores.into_tensor_arg(), out.clone().into_tensor_arg());
-            kernel::softmax::launch(&client, count, dim, scores, result, rows, width, units);
-        }
-        out
+        softmax(scores, None)
     }
 
     fn rms_norm(x: CubeTensor, weight: CubeTensor, eps: f64) -> CubeTensor {

@@ -11,8 +11,6 @@ pub struct AdamWStep {
     pub epsilon: f64,
     /// The decoupled weight decay.
     pub weight_decay: f64,
-    /// What the gradient is multiplied by first, as by clipping.
-    pub grad_scale: f64,
     /// The steps so far, this one included.
     pub time: usize,
 }

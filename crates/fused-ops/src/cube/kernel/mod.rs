@@ -18,4 +18,4 @@ pub(super) use experts::{gate, gate_backward, scaled_up};
 pub(super) use norm::{rms_norm, rms_norm_backward, rms_norm_weight_terms};
 pub(super) use optimizer::{adamw, add_squares};
 pub(super) use rope::{rope_heads, rope_heads_backward};
-pub(super) use rows::{exp_less, log_sum_exp, softmax, softmax_backward, softmax_masked};
+pub(super) use rows::{exp_less, log_sum_exp, softmax, softmax_backward};

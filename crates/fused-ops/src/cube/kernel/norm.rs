@@ -2,6 +2,25 @@ use cubecl::prelude::*;
 
 use super::reduce::cube_sum;
 
+/// `1 / sqrt(mean(x^2) + eps)` of the row that starts at `start`, for all units of its cube.
+#[cube]
+fn inverse_rms(
+    x: &Tensor<f32>,
+    start: usize,
+    eps: f32,
+    #[comptime] width: usize,
+    #[comptime] units: usize,
+) -> f32 {
+    let mut squares = 0.0f32;
+    let mut i = UNIT_POS as usize;
+    while i < width {
+        let value = x[start + i];
+        squares += value * value;
+        i += units;
+    }
+    1.0f32 / (cube_sum(squares, units) / (width as f32) + eps).sqrt()
+}
+
 /// A row of `width` by a cube: `out = x * r * weight` with `r = 1 / sqrt(mean(x^2) + eps)`.
 #[cube(launch)]
 pub(in crate::cube) fn rms_norm(
@@ -18,14 +37,7 @@ pub(in crate::cube) fn rms_norm(
         terminate!();
     }
     let (start, unit) = (row * width, UNIT_POS as usize);
-    let mut squares = 0.0f32;
-    let mut i = unit;
-    while i < width {
-        let value = x[start + i];
-        squares += value * value;
-        i += units;
-    }
-    let scale = 1.0f32 / (cube_sum(squares, units) / (width as f32) + eps).sqrt();
+    let scale = inverse_rms(x, start, eps, width, units);
     let mut i = unit;
     while i < width {
         out[start + i] = x[start + i] * scale * weight[i];
@@ -50,16 +62,13 @@ pub(in crate::cube) fn rms_norm_backward(
         terminate!();
     }
     let (start, unit) = (row * width, UNIT_POS as usize);
-    let mut squares = 0.0f32;
+    let scale = inverse_rms(x, start, eps, width, units);
     let mut products = 0.0f32;
     let mut i = unit;
     while i < width {
-        let value = x[start + i];
-        squares += value * value;
-        products += grad[start + i] * weight[i] * value;
+        products += grad[start + i] * weight[i] * x[start + i];
         i += units;
     }
-    let scale = 1.0f32 / (cube_sum(squares, units) / (width as f32) + eps).sqrt();
     let common = scale * scale * scale / (width as f32) * cube_sum(products, units);
     let mut i = unit;
     while i < width {
@@ -84,14 +93,7 @@ pub(in crate::cube) fn rms_norm_weight_terms(
         terminate!();
     }
     let (start, unit) = (row * width, UNIT_POS as usize);
-    let mut squares = 0.0f32;
-    let mut i = unit;
-    while i < width {
-        let value = x[start + i];
-        squares += value * value;
-        i += units;
-    }
-    let scale = 1.0f32 / (cube_sum(squares, units) / (width as f32) + eps).sqrt();
+    let scale = inverse_rms(x, start, eps, width, units);
     let mut i = unit;
     while i < width {
         out[start + i] = grad[start + i] * x[start + i] * scale;

@@ -2,7 +2,7 @@ use cubecl::prelude::*;
 
 use super::reduce::cube_sum;
 
-/// A step of AdamW on one parameter; the moments change in place.
+/// A step of AdamW on one parameter.
 #[cube(launch)]
 pub(in crate::cube) fn adamw(
     parameter: &Tensor<f32>,
@@ -19,13 +19,12 @@ pub(in crate::cube) fn adamw(
     first_correction: f32,
     second_correction: f32,
     epsilon: f32,
-    grad_scale: f32,
 ) {
     let i = ABSOLUTE_POS;
     if i >= new_parameter.len() {
         terminate!();
     }
-    let g = grad[i] * grad_scale;
+    let g = grad[i];
     let m = beta1 * first[i] + (1.0f32 - beta1) * g;
     let v = beta2 * second[i] + (1.0f32 - beta2) * g * g;
     new_first[i] = m;
