@@ -3,7 +3,7 @@ use router::RoutingTape;
 
 use crate::EvaluationError;
 use crate::loss::cross_entropy_value;
-use data::{BatchPlan, Collator, Sample};
+use data::{BatchPlan, Collator, DeviceBatch, Sample};
 
 /// How well a model predicts the targets of samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,41 +31,29 @@ pub fn evaluate<M: CausalLm>(
     samples: &[Sample],
     batch_size: usize,
 ) -> Result<Evaluation, EvaluationError> {
-    let losses = batch_losses(model, samples, batch_size, |_| true)?;
-    let (sum, targets) =
-        losses.iter().fold((0.0, 0), |(sum, targets), (loss, count)| (sum + loss, targets + count));
-    Ok(Evaluation { loss: sum / targets.max(1) as f64, targets })
-}
-
-/// The summed cross-entropy and the number of targets of those batches of [`evaluate`] that are
-/// wanted by their number, in their order.
-///
-/// # Errors
-///
-/// As [`evaluate`].
-pub fn batch_losses<M: CausalLm>(
-    model: &M,
-    samples: &[Sample],
-    batch_size: usize,
-    wanted: impl Fn(usize) -> bool,
-) -> Result<Vec<(f64, usize)>, EvaluationError> {
     let lengths: Vec<_> = samples.iter().map(Sample::len).collect();
     let plan = BatchPlan::ordered(&lengths, batch_size)?;
     let collator = Collator::new(model.pad_token_id().unwrap_or(0));
     let device = model.device();
-    let mut losses = Vec::new();
-    for (_, indices) in plan.batches(0).iter().enumerate().filter(|(batch, _)| wanted(*batch)) {
-        let batch = collator.collate_indices(samples, indices)?.to_device(&device);
-        let mut input = TokenInput::new(batch.input_ids);
-        if let Some(mask) = batch.token_mask {
-            input = input.with_attention_mask(mask);
-        }
-        let mut tape = RoutingTape::new(input.context());
-        let hidden = model.hidden_states(&input, None, &mut tape);
-        let [batch_size, seq_len, width] = hidden.dims();
-        let hidden =
-            hidden.reshape([batch_size * seq_len, width]).select(0, batch.target_positions);
-        losses.push((cross_entropy_value(model, hidden, batch.target_ids), batch.targets.len()));
+    let (mut sum, mut targets) = (0.0, 0);
+    for indices in plan.batches(0) {
+        let batch = collator.collate_indices(samples, &indices)?.to_device(&device);
+        sum += batch_loss(model, &batch);
+        targets += batch.targets.len();
     }
-    Ok(losses)
+    Ok(Evaluation { loss: sum / targets.max(1) as f64, targets })
+}
+
+/// The summed cross-entropy of the targets of a batch, by a model that is not on an autodiff device.
+pub fn batch_loss<M: CausalLm>(model: &M, batch: &DeviceBatch) -> f64 {
+    let mut input = TokenInput::new(batch.input_ids.clone());
+    if let Some(mask) = &batch.token_mask {
+        input = input.with_attention_mask(mask.clone());
+    }
+    let mut tape = RoutingTape::new(input.context());
+    let hidden = model.hidden_states(&input, None, &mut tape);
+    let [batch_size, seq_len, width] = hidden.dims();
+    let hidden =
+        hidden.reshape([batch_size * seq_len, width]).select(0, batch.target_positions.clone());
+    cross_entropy_value(model, hidden, batch.target_ids.clone())
 }

@@ -20,6 +20,6 @@ pub mod run;
 pub mod scoring;
 
 pub use error::EvaluationError;
-pub use evaluate::{Evaluation, batch_losses, evaluate};
+pub use evaluate::{Evaluation, batch_loss, evaluate};
 pub use exact_match::ExactMatch;
 pub use loss::{Head, cross_entropy};

@@ -143,7 +143,7 @@ fn same_on_all(preset_of: Preset) {
         let output = folder.path().join(size.to_string());
         let run = Run { adapter: &adapter, training: &training, train: &train, output: &output };
         let summaries: Vec<_> = run.on(size, &Resume::No).into_iter().map(Result::unwrap).collect();
-        let losses = summaries.iter().map(|of| (of.train_loss, of.evaluation));
+        let losses = summaries.iter().map(|of| (of.train_loss, of.evaluation.clone()));
         assert!(losses.clone().all(|of| of == losses.clone().next().unwrap()), "{preset_of}");
         let found = (lines(&output), weights(&output));
         assert_eq!(found.0.len(), 52);

@@ -3,11 +3,10 @@ use std::path::Path;
 use anyhow::Result;
 use indicatif::ProgressBar;
 use lora_moe::device::parse_device;
-use lora_moe::evaluation::Evaluation;
 use lora_moe::finetune::run::{PreparedRun, RunConfig, TaskEvaluation};
 use lora_moe::finetune::train::{
     Measurement, NonFinite, NonFinitePolicy, Progress, Resume, RoutingCollapse, StepReport,
-    TrainObserver, TrainSummary, Trainer,
+    TrainObserver, TrainSummary, Trainer, Validation,
 };
 use lora_moe::moe_adapter::trainable_parameters;
 use lora_moe::ranks::{Ranks, agree};
@@ -105,13 +104,8 @@ fn describe(run: &PreparedRun, ranks: &dyn Ranks) {
 
 /// Says what came of a run.
 fn report(summary: &TrainSummary, ranks: &dyn Ranks, output_dir: &Path) {
-    if let Some(evaluation) = &summary.evaluation {
-        eprintln!(
-            "validation loss {:.4} (perplexity {:.2}) over {} targets",
-            evaluation.loss,
-            evaluation.perplexity(),
-            evaluation.targets
-        );
+    if let Some(validation) = &summary.evaluation {
+        eprintln!("{} over {} targets", validated(validation), validation.targets);
     }
     if summary.stopped_early {
         eprintln!("stopped early: `training.early_stopping_patience` evaluations brought no gain");
@@ -130,6 +124,17 @@ fn report(summary: &TrainSummary, ranks: &dyn Ranks, output_dir: &Path) {
         summary.tokens_per_s,
         output_dir.display()
     );
+}
+
+/// What was found on validation data.
+fn validated(validation: &Validation) -> String {
+    let measured = validation.measured.iter();
+    let others: Vec<String> = measured
+        .map(|of| format!("{} {:.4}", of.name.trim_start_matches("eval_"), of.value))
+        .collect();
+    let others =
+        if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
+    format!("validation loss {:.4}{others}", validation.loss)
 }
 
 /// Watches on a rank other than the first, which says everything.
@@ -200,8 +205,8 @@ impl TrainObserver for Bar<'_> {
         bar.set_position(progress.step as u64);
     }
 
-    fn on_evaluation(&mut self, step: usize, evaluation: &Evaluation) {
-        self.say(format!("step {step}: validation loss {:.4}", evaluation.loss));
+    fn on_evaluation(&mut self, step: usize, validation: &Validation) {
+        self.say(format!("step {step}: {}", validated(validation)));
     }
 
     fn on_measurements(&mut self, step: usize, measured: &[Measurement]) {

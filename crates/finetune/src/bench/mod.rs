@@ -4,7 +4,7 @@ mod generate;
 mod train;
 
 pub use generate::{GenerateBench, GenerateBenchResult, bench_generate};
-pub use train::{TrainBench, TrainBenchResult, bench_train};
+pub use train::{TrainBench, TrainBenchResult, bench_task, bench_train};
 
 /// Forgets the high-water mark of resident memory, where the system can.
 pub fn reset_peak_rss() {

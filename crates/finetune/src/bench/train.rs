@@ -12,8 +12,10 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::peak_rss_mb;
-use crate::train::{Learner, LearnerConfig, Recompute, TrainError, TrainingConfig};
-use data::{Collator, Sample};
+use crate::train::{
+    CausalTask, Learner, LearnerConfig, Recompute, TrainError, TrainingConfig, TrainingTask,
+};
+use data::Sample;
 
 /// What a training benchmark runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,12 +63,38 @@ pub struct TrainBenchResult {
 ///
 /// [`TrainError`] when the adapter does not fit the model.
 pub fn bench_train<M>(
-    mut model: M,
+    model: M,
     adapter: &AdapterConfig,
     bench: &TrainBench,
 ) -> Result<TrainBenchResult, TrainError>
 where
     M: CausalLm + Adaptable<Projection = AdaptedLinear>,
+{
+    let vocabulary = model.vocab_size() as u32;
+    let sample = |row: usize, rng: &mut ChaCha8Rng| Sample {
+        input_ids: (0..bench.seq_len).map(|_| rng.random_range(0..vocabulary)).collect(),
+        target_mask: (0..bench.seq_len).map(|at| at > 0).collect(),
+        task_type: Some((row % 2) as u32),
+    };
+    bench_task(CausalTask::default(), model, adapter, bench, sample)
+}
+
+/// As [`bench_train`], for another task: `sample` makes the sample of a row of a batch, all of which
+/// are of one size.
+///
+/// # Errors
+///
+/// As [`bench_train`], and when the task does not have a setting.
+pub fn bench_task<M, T>(
+    task: T,
+    mut model: M,
+    adapter: &AdapterConfig,
+    bench: &TrainBench,
+    mut sample: impl FnMut(usize, &mut ChaCha8Rng) -> T::Sample,
+) -> Result<TrainBenchResult, TrainError>
+where
+    M: Adaptable<Projection = AdaptedLinear>,
+    T: TrainingTask<M>,
 {
     attach(&mut model, adapter, bench.seed)?;
     let trainable = trainable_parameters(&model);
@@ -74,34 +102,30 @@ where
         Some(loss) => Some(loss.init().map_err(AdapterError::from)?),
         None => None,
     };
-    let vocabulary = model.vocab_size() as u32;
     let training = TrainingConfig { recompute: bench.recompute, ..TrainingConfig::default() };
-    let mut learner = Learner::new(model, balance, LearnerConfig::new(&training, adapter));
-    let device = learner.model().device();
+    task.check(&training)?;
+    let config = LearnerConfig::new(&training, adapter);
+    let mut learner = Learner::for_task(task, model, balance, config);
+    let device = learner.task().device(learner.model());
     let mut rng = ChaCha8Rng::seed_from_u64(bench.seed);
     let mut times = Vec::with_capacity(bench.steps);
-    let mut loss = f64::NAN;
+    let (mut loss, mut tokens) = (f64::NAN, 0);
     let mut kernels = BTreeMap::new();
+    let rows: Vec<usize> = (0..bench.batch_size).collect();
     for step in 0..bench.warmup + bench.steps + usize::from(COUNTS_LAUNCHES) {
-        let samples: Vec<Sample> = (0..bench.batch_size)
-            .map(|row| Sample {
-                input_ids: (0..bench.seq_len).map(|_| rng.random_range(0..vocabulary)).collect(),
-                target_mask: (0..bench.seq_len).map(|at| at > 0).collect(),
-                task_type: Some((row % 2) as u32),
-            })
-            .collect();
-        let refs: Vec<_> = samples.iter().collect();
-        let batch = Collator::new(0).collate(&refs)?.to_device(&device);
+        let samples: Vec<T::Sample> = rows.iter().map(|row| sample(*row, &mut rng)).collect();
+        let batch = learner.task().batch(learner.model(), &samples, &rows)?;
         let started = Instant::now();
-        loss = match step < bench.warmup + bench.steps {
-            true => learner.step(&[batch], 1e-4)?.loss,
+        let report = match step < bench.warmup + bench.steps {
+            true => learner.step(&[batch], 1e-4)?,
             // Counting takes time, so that it has a step of its own.
             false => {
                 let (report, launches) = count_launches(|| learner.step(&[batch], 1e-4));
                 kernels = launches.unwrap_or_default();
-                report?.loss
+                report?
             }
         };
+        (loss, tokens) = (report.loss, report.tokens);
         // Asynchronous devices are waited for, so that a step is timed whole.
         device.sync().map_err(|error| TrainError::value("device", error, "able to compute"))?;
         if (bench.warmup..bench.warmup + bench.steps).contains(&step) {
@@ -111,7 +135,7 @@ where
     times.sort_by(f64::total_cmp);
     let step_s = times.get(times.len() / 2).copied().unwrap_or(f64::NAN);
     Ok(TrainBenchResult {
-        tokens_per_s: (bench.batch_size * bench.seq_len) as f64 / step_s,
+        tokens_per_s: tokens as f64 / step_s,
         step_s,
         peak_rss_mb: peak_rss_mb(),
         trainable,

@@ -7,6 +7,10 @@ impl TrainerState {
         let Some(found) = measured.iter().find(|measured| &measured.name == name) else {
             return false;
         };
+        if !found.value.is_finite() {
+            self.evaluations_without_gain += 1;
+            return false;
+        }
         let better_by = |best: f64| {
             if found.higher_is_better { found.value - best } else { best - found.value }
         };
@@ -56,6 +60,19 @@ mod tests {
         assert_eq!(at(3, 0.6), (true, false, Some((3, 0.6))));
         assert_eq!(at(4, 0.6), (false, false, Some((3, 0.6))));
         assert_eq!(at(5, 0.61), (true, true, Some((5, 0.61))));
+    }
+
+    #[test]
+    fn what_is_no_number_is_never_the_best() {
+        let config = TrainingConfig {
+            metric_for_best_model: "a/acc".into(),
+            early_stopping_patience: 1,
+            ..TrainingConfig::default()
+        };
+        let mut state = TrainerState::new(config.clone());
+        assert!(!state.observe(&accuracy(f64::NAN), &config));
+        assert!(state.best.is_none() && state.out_of_patience(&config));
+        assert!(state.observe(&accuracy(0.1), &config));
     }
 
     #[test]

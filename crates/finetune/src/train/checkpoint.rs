@@ -1,13 +1,12 @@
 use std::path::{Path, PathBuf};
 
-use model_zoo::CausalLm;
 use moe_adapter::{
-    AdaptedProjection, AdapterConfig, load_adapter, load_adapter_state, save_adapter, sync_folder,
-    write_atomically,
+    Adaptable, AdaptedProjection, AdapterConfig, load_adapter, load_adapter_state, save_adapter,
+    sync_folder, write_atomically,
 };
 use tensor_files::TensorTable;
 
-use super::{Learner, TrainError, TrainerState, TrainingConfig};
+use super::{Learner, TrainError, TrainerState, TrainingConfig, TrainingTask};
 
 const STATE_FILE: &str = "trainer_state.json";
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
@@ -40,16 +39,17 @@ pub fn latest_checkpoint(output_dir: &Path) -> Option<PathBuf> {
 }
 
 /// Writes a checkpoint into a temporary folder and renames it, so that one is complete or absent.
-pub(super) fn save_checkpoint<M>(
-    learner: &Learner<M>,
+pub(super) fn save_checkpoint<M, T>(
+    learner: &Learner<M, T>,
     adapter: &AdapterConfig,
     base_model: Option<&str>,
     state: &TrainerState,
     output_dir: &Path,
 ) -> Result<PathBuf, TrainError>
 where
-    M: CausalLm,
+    M: Adaptable,
     M::Projection: AdaptedProjection,
+    T: TrainingTask<M>,
 {
     let folder = checkpoint_folder(output_dir, state.step);
     let writing = output_dir.join(format!(".{PREFIX}{}.tmp", state.step));
@@ -126,16 +126,17 @@ pub(super) fn read_state(folder: &Path) -> Result<TrainerState, TrainError> {
 
 /// Brings a learner, whose model carries freshly attached adapters, to where a checkpoint left
 /// off.
-pub(super) fn load_checkpoint<M>(
-    learner: &mut Learner<M>,
+pub(super) fn load_checkpoint<M, T>(
+    learner: &mut Learner<M, T>,
     adapter: &AdapterConfig,
     training: &TrainingConfig,
     named: bool,
     folder: &Path,
 ) -> Result<TrainerState, TrainError>
 where
-    M: CausalLm,
+    M: Adaptable,
     M::Projection: AdaptedProjection,
+    T: TrainingTask<M>,
 {
     let state = read_state(folder)?;
     state.check_same(training, named, &folder.join(STATE_FILE))?;

@@ -6,22 +6,20 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use fused_ops::AdamWStep;
 use model_zoo::CausalLm;
-use moe_adapter::{AdapterConfig, lora_b_ids};
+use moe_adapter::{Adaptable, AdapterConfig, lora_b_ids};
 use ranks::{PairwiseSum, Ranks};
 use router::RoutingTape;
 use tensor_files::TensorTable;
 
-use super::backward::Objective;
 use super::gradient_sum::plus;
 use super::optimizer::AdapterOptimizer;
 use super::rank_sum::Found;
 use super::running_state::{running_state, with_running_state};
 use super::together::numbers;
 use super::{
-    NonFinite, Recompute, Share, TrainError, TrainingConfig, clip_grad_norm, split_gradients,
+    CausalTask, NonFinite, Pass, Recompute, Share, TrainError, TrainingConfig, TrainingTask,
+    clip_grad_norm, split_gradients,
 };
-use data::DeviceBatch;
-use evaluation::Head;
 
 /// What a [`Learner`] needs to know.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,8 +36,6 @@ pub struct LearnerConfig {
     pub max_grad_norm: f64,
     /// LoRA+: the learning rate of every `B` of an adapter is this many times that of the rest.
     pub loraplus_lr_ratio: Option<f64>,
-    /// Whether the output head learns.
-    pub head: Head,
     /// The seed of what is random inside a step.
     pub seed: u64,
     /// What is computed again in the backward pass.
@@ -62,7 +58,6 @@ impl From<&TrainingConfig> for LearnerConfig {
             adam_epsilon: config.adam_epsilon,
             max_grad_norm: config.max_grad_norm,
             loraplus_lr_ratio: None,
-            head: Head::Frozen,
             seed: config.seed,
             recompute: config.recompute,
         }
@@ -72,7 +67,7 @@ impl From<&TrainingConfig> for LearnerConfig {
 /// What one optimiser step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
-    /// The mean cross-entropy of the targets, in nats.
+    /// The mean loss of the targets; of tokens and classes the cross-entropy, in nats.
     pub loss: f64,
     /// The balance loss with its coefficient; absent without one.
     pub balance_loss: Option<f64>,
@@ -88,8 +83,9 @@ pub(super) struct Snapshot<M> {
     optimizer: AdapterOptimizer,
 }
 
-/// A model, its optimiser and its balance loss: makes optimiser steps.
-pub struct Learner<M> {
+/// A model, what it is trained for, its optimiser and its balance loss: makes optimiser steps.
+pub struct Learner<M, T = CausalTask> {
+    task: T,
     model: M,
     optimizer: AdapterOptimizer,
     balance: Option<Box<dyn BalanceLoss>>,
@@ -99,8 +95,21 @@ pub struct Learner<M> {
 }
 
 impl<M: CausalLm> Learner<M> {
-    /// A learner for what is trainable in `model`, which is moved onto an autodiff device.
+    /// A learner of the next token for what is trainable in `model`, which is moved onto an autodiff
+    /// device.
     pub fn new(model: M, balance: Option<Box<dyn BalanceLoss>>, config: LearnerConfig) -> Self {
+        Self::for_task(CausalTask::default(), model, balance, config)
+    }
+}
+
+impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
+    /// As [`new`](Learner::new), for another task.
+    pub fn for_task(
+        task: T,
+        model: M,
+        balance: Option<Box<dyn BalanceLoss>>,
+        config: LearnerConfig,
+    ) -> Self {
         let optimizer = AdapterOptimizer::new(AdamWStep {
             learning_rate: 0.0,
             beta1: config.adam_beta1,
@@ -109,7 +118,13 @@ impl<M: CausalLm> Learner<M> {
             weight_decay: config.weight_decay,
             time: 0,
         });
-        Self { model: model.train(), optimizer, balance, config, steps: 0, sum_seconds: 0.0 }
+        let model = model.train();
+        Self { task, model, optimizer, balance, config, steps: 0, sum_seconds: 0.0 }
+    }
+
+    /// What the model is trained for.
+    pub fn task(&self) -> &T {
+        &self.task
     }
 
     /// The model as it is, on its autodiff device.
@@ -171,7 +186,7 @@ impl<M: CausalLm> Learner<M> {
     /// finite; the model is then unchanged.
     pub fn step(
         &mut self,
-        batches: &[DeviceBatch],
+        batches: &[T::Batch],
         learning_rate: f64,
     ) -> Result<StepReport, TrainError> {
         self.step_share(&Share::whole(batches), learning_rate, None)
@@ -191,7 +206,7 @@ impl<M: CausalLm> Learner<M> {
     /// As [`step`](Self::step), and when ranks cannot go on together.
     pub fn step_share(
         &mut self,
-        share: &Share<'_>,
+        share: &Share<'_, T::Batch>,
         learning_rate: f64,
         mut watch: Option<&mut dyn FnMut(&RoutingTape)>,
     ) -> Result<StepReport, TrainError> {
@@ -201,12 +216,12 @@ impl<M: CausalLm> Learner<M> {
         let stateful = passes > 1 && running_state(&before).is_some();
         // With a seed for each step, a resumed run draws the same numbers.
         let step_seed = self.config.seed.wrapping_add(self.steps as u64);
-        let objective = Objective {
+        let whole = Pass {
             balance: self.balance.as_deref().map(|balance| (balance, 1.0 / passes.max(1) as f64)),
-            head: self.config.head,
             scale: 1.0 / targets.max(1) as f64,
             recompute: self.config.recompute,
             record: watch.is_some(),
+            seed: step_seed,
         };
         let mut gradients = PairwiseSum::default();
         let mut states = PairwiseSum::default();
@@ -214,19 +229,20 @@ impl<M: CausalLm> Learner<M> {
         for (at, batch) in batches.iter().enumerate() {
             let seed = step_seed.rotate_left(32) ^ (first + at) as u64;
             // Backends without a dropout of ours draw from the device's generator.
-            self.model.device().seed(seed);
+            self.task.device(&self.model).seed(seed);
             let own = stateful.then(|| before.clone());
             let model = own.as_ref().unwrap_or(&self.model);
             let mut accumulator = GradientsAccumulator::new();
-            let pass = objective.differentiate(model, batch, seed, &mut accumulator)?;
+            let pass = Pass { seed, ..whole };
+            let found = self.task.differentiate(model, batch, &pass, &mut accumulator)?;
             gradients.add(accumulator.grads(), |one, other| plus(&self.model, one, other));
             if let (true, Some(state)) = (stateful, running_state(model)) {
                 states.add(state, Tensor::add);
             }
             if let Some(watch) = &mut watch {
-                watch(&pass.tape);
+                watch(&found.tape);
             }
-            losses.push((pass.loss, pass.balance_loss));
+            losses.push((found.loss, found.balance_loss));
         }
         let (loss, balance_loss) = summed(ranks, &losses)?;
         let total = loss + balance_loss.unwrap_or(0.0);

@@ -1,8 +1,10 @@
-use evaluation::Evaluation;
 use evaluation::routing::SiteShare;
 use serde_json::{Value, json};
 
-use super::{Measurement, NonFinite, NonFinitePolicy, Progress, RoutingCollapse, StepReport};
+use super::{
+    EVAL_LOSS, Measurement, NonFinite, NonFinitePolicy, Progress, RoutingCollapse, StepReport,
+    Validation,
+};
 
 /// The line of a step.
 pub(super) fn step_line(progress: &Progress, report: &StepReport) -> Value {
@@ -39,13 +41,11 @@ pub(super) fn add_routing(line: &mut Value, shares: &[SiteShare], collapsed: &[R
 }
 
 /// The line of an evaluation on validation data.
-pub(super) fn evaluation_line(step: usize, evaluation: &Evaluation) -> Value {
-    json!({
-        "step": step,
-        "eval_loss": evaluation.loss,
-        "eval_perplexity": evaluation.perplexity(),
-        "eval_targets": evaluation.targets,
-    })
+pub(super) fn evaluation_line(step: usize, validation: &Validation) -> Value {
+    let mut line = measurement_line(step, &validation.measured);
+    line[EVAL_LOSS] = json!(validation.loss);
+    line["eval_targets"] = json!(validation.targets);
+    line
 }
 
 /// The line of an evaluation of another kind.

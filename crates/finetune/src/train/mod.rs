@@ -1,7 +1,7 @@
 //! The training loop, from one optimiser step to a resumable run.
 
-mod backward;
 mod best;
+mod causal;
 mod checkpoint;
 mod clip;
 mod collapse;
@@ -24,9 +24,11 @@ mod schedule;
 mod share;
 mod split;
 mod state;
+mod task;
 mod together;
 mod trainer;
 
+pub use causal::CausalTask;
 pub use checkpoint::latest_checkpoint;
 pub use clip::clip_grad_norm;
 pub use collapse::{CollapseMonitor, RoutingCollapse};
@@ -45,4 +47,7 @@ pub use schedule::{LrSchedulerType, Schedule};
 pub use share::Share;
 use split::split_gradients;
 pub use state::TrainerState;
+pub use task::{
+    BatchOutcome, Pass, PassReport, TrainingBatch, TrainingSample, TrainingTask, Validation,
+};
 pub use trainer::{TrainSummary, Trainer};

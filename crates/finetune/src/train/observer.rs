@@ -1,7 +1,6 @@
 use std::path::Path;
 
-use super::{Measurement, NonFinite, NonFinitePolicy, RoutingCollapse, StepReport};
-use evaluation::Evaluation;
+use super::{Measurement, NonFinite, NonFinitePolicy, RoutingCollapse, StepReport, Validation};
 
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,9 +39,9 @@ pub trait TrainObserver {
         let _ = (progress, report);
     }
 
-    /// After each evaluation.
-    fn on_evaluation(&mut self, step: usize, evaluation: &Evaluation) {
-        let _ = (step, evaluation);
+    /// After each evaluation on validation data.
+    fn on_evaluation(&mut self, step: usize, validation: &Validation) {
+        let _ = (step, validation);
     }
 
     /// After each evaluation of another kind.

@@ -1,13 +1,14 @@
 use data::DeviceBatch;
 use ranks::{Alone, Ranks};
 
+use super::TrainingBatch;
+
 /// What a rank does of an optimiser step: some of its forward passes, in their order.
-#[derive(Clone, Copy)]
-pub struct Share<'a> {
+pub struct Share<'a, B = DeviceBatch> {
     /// The ranks that make the step together.
     pub ranks: &'a dyn Ranks,
     /// The batches of this rank's passes.
-    pub batches: &'a [DeviceBatch],
+    pub batches: &'a [B],
     /// The number of the first of them among all passes of the step, from 0.
     pub first: usize,
     /// The passes of the step on all ranks.
@@ -18,16 +19,24 @@ pub struct Share<'a> {
     pub tokens: usize,
 }
 
-impl<'a> Share<'a> {
+impl<B> Clone for Share<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B> Copy for Share<'_, B> {}
+
+impl<'a, B: TrainingBatch> Share<'a, B> {
     /// The whole step, on one rank.
-    pub fn whole(batches: &'a [DeviceBatch]) -> Self {
+    pub fn whole(batches: &'a [B]) -> Self {
         Self {
             ranks: &Alone,
             batches,
             first: 0,
             passes: batches.len(),
-            targets: batches.iter().map(|batch| batch.targets.len()).sum(),
-            tokens: batches.iter().map(|batch| batch.token_count).sum(),
+            targets: batches.iter().map(B::targets).sum(),
+            tokens: batches.iter().map(B::tokens).sum(),
         }
     }
 }

@@ -2,23 +2,17 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
-use data::Sample;
-use evaluation::{Evaluation, batch_losses};
-use model_zoo::CausalLm;
+use data::BatchPlan;
+use moe_adapter::Adaptable;
 use ranks::{Ranks, agree};
 use sha2::{Digest, Sha256};
 
-use super::{Measurement, TrainError};
+use super::{BatchOutcome, Measurement, TrainError, TrainingSample, TrainingTask, Validation};
 
 /// A hash of samples, for comparison between ranks.
-fn samples_hash(samples: &[Sample]) -> String {
+fn samples_hash<S: TrainingSample>(samples: &[S]) -> String {
     let mut hash = Sha256::new();
-    for Sample { input_ids, target_mask, task_type } in samples {
-        hash.update((input_ids.len() as u64).to_le_bytes());
-        input_ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
-        target_mask.iter().for_each(|target| hash.update([u8::from(*target)]));
-        hash.update(task_type.map_or(u64::MAX, u64::from).to_le_bytes());
-    }
+    samples.iter().for_each(|sample| sample.describe(&mut |bytes| hash.update(bytes)));
     shown(samples.len(), "samples", hash)
 }
 
@@ -74,10 +68,10 @@ fn shown(count: usize, what: &str, hash: Sha256) -> String {
 }
 
 /// Refuses ranks that have other settings, data or models, before anything is trained.
-pub(super) fn agree_on<M: CausalLm>(
+pub(super) fn agree_on<M: Module, S: TrainingSample>(
     ranks: &dyn Ranks,
     settings: Vec<(&str, String)>,
-    samples: [&[Sample]; 2],
+    samples: [&[S]; 2],
     model: &M,
 ) -> Result<(), TrainError> {
     if ranks.size() == 1 {
@@ -92,31 +86,32 @@ pub(super) fn agree_on<M: CausalLm>(
     Ok(agree(ranks, &properties)?)
 }
 
-/// [`evaluation::evaluate`] with the batches shared by ranks; all find the same numbers.
-pub(super) fn evaluate_over<M: CausalLm>(
+/// Evaluates a model off its autodiff device with the batches shared by ranks; all find the same
+/// numbers.
+pub(super) fn evaluate_over<M: Adaptable, T: TrainingTask<M>>(
     ranks: &dyn Ranks,
+    task: &T,
     model: &M,
-    samples: &[Sample],
+    samples: &[T::Sample],
     batch_size: usize,
-) -> Result<Evaluation, TrainError> {
+) -> Result<Validation, TrainError> {
     let (rank, size) = (ranks.rank(), ranks.size());
-    let own = batch_losses(model, samples, batch_size, |batch| batch % size == rank)?;
-    let bytes: Vec<u8> = own
-        .iter()
-        .flat_map(|(sum, targets)| [sum.to_bits(), *targets as u64])
-        .flat_map(u64::to_le_bytes)
-        .collect();
-    let all: Vec<Vec<u64>> = ranks.gather(&bytes)?.iter().map(|bytes| numbers(bytes)).collect();
-    let (mut sum, mut targets) = (0.0, 0);
-    // In the order of the batches, as one rank adds them up.
-    for batch in 0..all.iter().map(|of| of.len() / 2).sum() {
-        let at = 2 * (batch / size);
-        if let Some([loss, count]) = all[batch % size].get(at..at + 2) {
-            sum += f64::from_bits(*loss);
-            targets += *count as usize;
-        }
+    let lengths: Vec<_> = samples.iter().map(TrainingSample::tokens).collect();
+    let batches = BatchPlan::ordered(&lengths, batch_size)?.batches(0);
+    let mut own = Vec::new();
+    for indices in batches.iter().skip(rank).step_by(size) {
+        let batch = task.batch(model, samples, indices)?;
+        task.evaluate(model, &batch)?.write(&mut own);
     }
-    Ok(Evaluation { loss: sum / targets.max(1) as f64, targets })
+    let mut of_ranks: Vec<_> =
+        ranks.gather(&own)?.iter().map(|bytes| BatchOutcome::read_all(bytes).into_iter()).collect();
+    // In the order of the batches, as one rank adds them up.
+    let outcomes: Vec<BatchOutcome> =
+        (0..batches.len()).filter_map(|batch| of_ranks[batch % size].next()).collect();
+    let (sum, targets) =
+        outcomes.iter().fold((0.0, 0), |(sum, targets), of| (sum + of.loss, targets + of.targets));
+    let loss = sum / targets.max(1) as f64;
+    Ok(Validation { loss, targets, measured: task.measure(loss, &outcomes) })
 }
 
 /// The numbers in bytes, eight each.

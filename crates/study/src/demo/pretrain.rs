@@ -12,7 +12,7 @@ use crate::StudyError;
 use crate::world::{BOS, EOS, PAD, World};
 use data::Collator;
 use evaluation::Head;
-use finetune::train::{Learner, LearnerConfig, LrSchedulerType, Recompute, Schedule};
+use finetune::train::{CausalTask, Learner, LearnerConfig, LrSchedulerType, Recompute, Schedule};
 
 /// The pre-trained model of the demo, frozen, with its world.
 #[derive(Clone)]
@@ -115,11 +115,11 @@ fn pretrain(
         adam_epsilon: 1e-8,
         max_grad_norm: 1.0,
         loraplus_lr_ratio: None,
-        head: Head::Trained,
         seed: config.seed,
         recompute: Recompute::None,
     };
-    let mut learner = Learner::new(model, None, learner);
+    let task = CausalTask { head: Head::Trained };
+    let mut learner = Learner::for_task(task, model, None, learner);
     let schedule = Schedule {
         learning_rate: config.pretraining_learning_rate,
         kind: LrSchedulerType::Cosine,

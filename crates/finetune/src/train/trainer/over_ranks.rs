@@ -1,30 +1,15 @@
-use data::Sample;
-use evaluation::Evaluation;
-use model_zoo::CausalLm;
-use moe_adapter::AdaptedProjection;
+use moe_adapter::{Adaptable, AdaptedProjection};
 
 use super::Trainer;
 use crate::train::together::{agree_on, evaluate_over};
-use crate::train::{TrainError, TrainObserver, TrainerState};
+use crate::train::{TrainError, TrainObserver, TrainerState, TrainingTask, Validation};
 
-impl<M> Trainer<'_, M>
+impl<M, T> Trainer<'_, M, T>
 where
-    M: CausalLm,
+    M: Adaptable,
     M::Projection: AdaptedProjection,
+    T: TrainingTask<M>,
 {
-    /// Refuses more ranks than a step has passes.
-    pub(super) fn check_ranks(&self) -> Result<(), TrainError> {
-        let (size, passes) = (self.ranks.size(), self.training.gradient_accumulation_steps);
-        if passes >= size {
-            return Ok(());
-        }
-        let key = "training.gradient_accumulation_steps";
-        let allowed = format!(
-            "at least {size}, the number of ranks: they share the forward passes of a step"
-        );
-        Err(TrainError::value(key, passes, allowed))
-    }
-
     /// Refuses ranks that would train something else.
     pub(super) fn agree(&self, state: &TrainerState) -> Result<(), TrainError> {
         let json = |value: serde_json::Result<String>| {
@@ -49,15 +34,16 @@ where
     }
 
     /// The loss on samples, without dropout.
-    pub(super) fn loss(&self, samples: &[Sample]) -> Result<f64, TrainError> {
+    pub(super) fn loss(&self, samples: &[T::Sample]) -> Result<f64, TrainError> {
         let batch_size = self.training.per_device_train_batch_size;
         let model = self.learner.model().valid();
-        Ok(evaluate_over(self.ranks, &model, samples, batch_size)?.loss)
+        let task = self.learner.task();
+        Ok(evaluate_over(self.ranks, task, &model, samples, batch_size)?.loss)
     }
 
-    /// The loss on the validation samples.
-    pub(super) fn validate(&self, model: &M) -> Result<Evaluation, TrainError> {
+    /// How well a model does on the validation samples.
+    pub(super) fn validate(&self, model: &M) -> Result<Validation, TrainError> {
         let batch_size = self.training.per_device_eval_batch_size;
-        evaluate_over(self.ranks, model, self.validation, batch_size)
+        evaluate_over(self.ranks, self.learner.task(), model, self.validation, batch_size)
     }
 }

@@ -1,14 +1,16 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use balance_loss::{BalanceLoss, BalanceLossError};
 use burn::tensor::{Device, Tensor};
 use model_zoo::{Decoder, DecoderConfig};
 use moe_adapter::{ADAPTER_WEIGHTS_FILE, TargetModules, attach};
+use router::RoutingTape;
 use serde_json::Value;
 
 use super::*;
-use crate::train::Silent;
+use crate::train::checkpoint::checkpoint_folder;
+use crate::train::{NonFinite, NonFinitePolicy, Progress, Silent, TrainerState, latest_checkpoint};
 
 /// Is no number in some of the forward passes, counted from 1.
 struct FailsAt {

@@ -1,0 +1,148 @@
+mod by_groups;
+
+use burn::optim::GradientsAccumulator;
+use burn::tensor::{Device, Tensor};
+use data::{Collator, DeviceBatch, Sample};
+use evaluation::{Head, batch_loss, cross_entropy};
+use model_zoo::{CausalLm, TokenInput};
+use router::BatchContext;
+
+use super::{
+    BatchOutcome, Measurement, Pass, PassReport, Recompute, TrainError, TrainingBatch,
+    TrainingSample, TrainingTask,
+};
+
+/// The name of `exp(eval_loss)`.
+const EVAL_PERPLEXITY: &str = "eval_perplexity";
+
+/// Predicting the next token: the targets are tokens, the loss is their cross-entropy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CausalTask {
+    /// Whether the output head learns. Default: it is frozen.
+    pub head: Head,
+}
+
+impl Default for CausalTask {
+    fn default() -> Self {
+        Self { head: Head::Frozen }
+    }
+}
+
+impl TrainingSample for Sample {
+    fn tokens(&self) -> usize {
+        self.len()
+    }
+
+    fn targets(&self) -> usize {
+        self.target_count()
+    }
+
+    fn task_type(&self) -> Option<u32> {
+        self.task_type
+    }
+
+    fn describe(&self, write: &mut dyn FnMut(&[u8])) {
+        let Self { input_ids, target_mask, task_type } = self;
+        write(&(input_ids.len() as u64).to_le_bytes());
+        input_ids.iter().for_each(|id| write(&id.to_le_bytes()));
+        target_mask.iter().for_each(|target| write(&[u8::from(*target)]));
+        write(&task_type.map_or(u64::MAX, u64::from).to_le_bytes());
+    }
+}
+
+impl TrainingBatch for DeviceBatch {
+    fn targets(&self) -> usize {
+        self.targets.len()
+    }
+
+    fn tokens(&self) -> usize {
+        self.token_count
+    }
+}
+
+impl<M: CausalLm> TrainingTask<M> for CausalTask {
+    type Sample = Sample;
+    type Batch = DeviceBatch;
+
+    fn device(&self, model: &M) -> Device {
+        model.device()
+    }
+
+    fn batch(
+        &self,
+        model: &M,
+        samples: &[Sample],
+        indices: &[usize],
+    ) -> Result<DeviceBatch, TrainError> {
+        let collator = Collator::new(model.pad_token_id().unwrap_or(0));
+        Ok(collator.collate_indices(samples, indices)?.to_device(&model.device()))
+    }
+
+    fn differentiate(
+        &self,
+        model: &M,
+        batch: &DeviceBatch,
+        pass: &Pass<'_>,
+        gradients: &mut GradientsAccumulator<M>,
+    ) -> Result<PassReport, TrainError> {
+        let mut input = TokenInput::new(batch.input_ids.clone());
+        if let Some(mask) = &batch.token_mask {
+            input = input.with_attention_mask(mask.clone());
+        }
+        let mut context = input.context().with_training(pass.seed);
+        context.task_types = batch.task_types.clone();
+        match pass.recompute {
+            Recompute::Every(group) if group < model.num_layers() => {
+                self.by_groups(model, batch, (&input, context, group), pass, gradients)
+            }
+            _ => self.at_once(model, batch, (&input, context), pass, gradients),
+        }
+    }
+
+    fn evaluate(&self, model: &M, batch: &DeviceBatch) -> Result<BatchOutcome, TrainError> {
+        let (loss, targets) = (batch_loss(model, batch), batch.targets.len());
+        Ok(BatchOutcome { loss, targets, values: Vec::new() })
+    }
+
+    fn measures(&self) -> Vec<String> {
+        vec![EVAL_PERPLEXITY.to_owned()]
+    }
+
+    fn measure(&self, loss: f64, _: &[BatchOutcome]) -> Vec<Measurement> {
+        let name = EVAL_PERPLEXITY.to_owned();
+        vec![Measurement { name, value: loss.exp(), higher_is_better: false }]
+    }
+}
+
+impl CausalTask {
+    /// Keeps the graph of the whole pass.
+    fn at_once<M: CausalLm>(
+        &self,
+        model: &M,
+        batch: &DeviceBatch,
+        (input, context): (&TokenInput, BatchContext),
+        pass: &Pass<'_>,
+        gradients: &mut GradientsAccumulator<M>,
+    ) -> Result<PassReport, TrainError> {
+        let mut tape = pass.tape(context);
+        let hidden = model.hidden_states(input, None, &mut tape);
+        let (loss, objective) = self.loss(model, hidden, batch, pass.scale);
+        pass.finish(model, loss, objective, tape, gradients)
+    }
+
+    /// The cross-entropy of the targets, times the scale, and what to differentiate for it.
+    fn loss<M: CausalLm>(
+        &self,
+        model: &M,
+        hidden: Tensor<3>,
+        batch: &DeviceBatch,
+        scale: f64,
+    ) -> (f64, Tensor<1>) {
+        let [batch_size, seq_len, width] = hidden.dims();
+        let hidden =
+            hidden.reshape([batch_size * seq_len, width]).select(0, batch.target_positions.clone());
+        let targets = batch.target_ids.clone();
+        let (value, objective) = cross_entropy(model, hidden, targets, self.head, scale);
+        (value * scale, objective)
+    }
+}

@@ -1,0 +1,85 @@
+use balance_loss::BalanceLoss;
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::Tensor;
+use router::{BatchContext, RoutingTape};
+
+use super::super::{Recompute, TrainError};
+
+/// What a forward and backward pass of an optimiser step differentiates, and how.
+#[derive(Clone, Copy)]
+pub struct Pass<'a> {
+    /// The loss on routings, and its factor.
+    pub balance: Option<(&'a dyn BalanceLoss, f64)>,
+    /// The factor of the summed loss of the batch's targets.
+    pub scale: f64,
+    /// What is computed again in the backward pass.
+    pub recompute: Recompute,
+    /// Whether the tape records, whatever the losses need.
+    pub record: bool,
+    /// The seed of what is random in the pass.
+    pub seed: u64,
+}
+
+/// What a pass found.
+#[derive(Debug)]
+pub struct PassReport {
+    /// The summed loss of the batch's targets times its factor.
+    pub loss: f64,
+    /// The loss on routings times its factor; absent without one.
+    pub balance_loss: Option<f64>,
+    /// What was recorded.
+    pub tape: RoutingTape,
+}
+
+impl Pass<'_> {
+    /// The tape of a forward pass, which records where that is needed.
+    pub fn tape(&self, context: BatchContext) -> RoutingTape {
+        match self.balance.is_some() || self.record {
+            true => RoutingTape::recording(context),
+            false => RoutingTape::new(context),
+        }
+    }
+
+    /// The loss on the routings of a tape times its factor, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Balance`] when it lacks what it needs.
+    pub fn balance_loss(&self, tape: &RoutingTape) -> Result<Option<Tensor<1>>, TrainError> {
+        match self.balance {
+            Some((balance, factor)) => Ok(balance.loss(tape)?.map(|term| term * factor)),
+            None => Ok(None),
+        }
+    }
+
+    /// Ends a pass whose graph was kept whole: differentiates `objective`, whose value is `loss`,
+    /// together with the loss on the routings of `tape`, and adds the gradients to those of the
+    /// passes before.
+    ///
+    /// # Errors
+    ///
+    /// As [`balance_loss`](Self::balance_loss).
+    pub fn finish<M: Module>(
+        &self,
+        model: &M,
+        loss: f64,
+        mut objective: Tensor<1>,
+        tape: RoutingTape,
+        gradients: &mut GradientsAccumulator<M>,
+    ) -> Result<PassReport, TrainError> {
+        let mut balance_loss = None;
+        if let Some(term) = self.balance_loss(&tape)? {
+            balance_loss = Some(value(&term));
+            objective = objective + term;
+        }
+        let found = GradientsParams::from_grads(objective.backward(), model);
+        gradients.accumulate(model, found);
+        Ok(PassReport { loss, balance_loss, tape })
+    }
+}
+
+/// The number in a tensor on an autodiff device.
+pub(in super::super) fn value(scalar: &Tensor<1>) -> f64 {
+    f64::from(scalar.clone().inner().into_scalar::<f32>())
+}

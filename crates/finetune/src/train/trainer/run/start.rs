@@ -1,0 +1,119 @@
+use std::path::Path;
+use std::time::Instant;
+
+use data::BatchPlan;
+use moe_adapter::{Adaptable, AdaptedProjection, FolderLock};
+
+use super::super::{METRICS_FILE, Trainer};
+use super::Run;
+use crate::train::checkpoint::{remove_later, remove_unfinished};
+use crate::train::{
+    CollapseMonitor, MetricsLog, NonFinitePolicy, Resume, TrainError, TrainObserver, TrainerState,
+    TrainingSample, TrainingTask,
+};
+
+impl<'o, 'a, M, T> Run<'o, 'a, M, T>
+where
+    M: Adaptable,
+    M::Projection: AdaptedProjection,
+    T: TrainingTask<M>,
+{
+    /// Checks all settings, and brings the run to its start, or to where a checkpoint left off.
+    pub(in super::super) fn start(
+        mut trainer: Trainer<'a, M, T>,
+        resume: &Resume,
+        observer: &'o mut dyn TrainObserver,
+    ) -> Result<Self, TrainError> {
+        let (config, ranks) = (trainer.training, trainer.ranks);
+        trainer.check_best_metric()?;
+        trainer.check_ranks()?;
+        let lock = match ranks.is_first() {
+            true => Some(FolderLock::acquire(trainer.output_dir)?),
+            false => None,
+        };
+        let plan = trainer.plan()?;
+        let mut state = TrainerState::new(config.clone());
+        state.total_steps = config.total_steps(plan.batches_per_epoch());
+        let metrics_path = trainer.output_dir.join(METRICS_FILE);
+        let saved = trainer.saved_run(resume, &metrics_path)?;
+        if let Some(folder) = &saved {
+            state = trainer.load(resume, folder, state.total_steps)?;
+        }
+        // Nothing is removed before all have read.
+        trainer.agree(&state)?;
+        let mut metrics = None;
+        if ranks.is_first() {
+            let from = saved.as_deref().map(|folder| (folder, state.step));
+            metrics = Some(clear(trainer.output_dir, &metrics_path, from, observer)?);
+        }
+        let probe = trainer.probe(&plan);
+        if state.step == 0 {
+            state.first_loss = Some(trainer.loss(&probe)?).filter(|loss| loss.is_finite());
+        }
+        let rolls_back = config.non_finite == NonFinitePolicy::Rollback;
+        let mixture = trainer.adapter.is_mixture();
+        Ok(Self {
+            observer,
+            lock,
+            metrics,
+            plan,
+            order: (u64::MAX, Vec::new()),
+            schedule: config.schedule(state.total_steps),
+            state,
+            probe,
+            healthy: rolls_back.then(|| trainer.learner.snapshot()),
+            monitor: mixture.then(|| CollapseMonitor::of(config)).flatten(),
+            started: Instant::now(),
+            tokens: 0,
+            last: None,
+            validation: None,
+            stopped_early: false,
+            trainer,
+        })
+    }
+}
+
+impl<M: Adaptable, T: TrainingTask<M>> Trainer<'_, M, T> {
+    /// Which samples form which batch.
+    fn plan(&self) -> Result<BatchPlan, TrainError> {
+        let config = self.training;
+        let lengths: Vec<_> = self.train.iter().map(TrainingSample::tokens).collect();
+        Ok(BatchPlan::new(
+            &lengths,
+            config.per_device_train_batch_size,
+            config.seed,
+            config.group_by_length,
+            false,
+        )?)
+    }
+
+    /// The samples of the first step, whose loss tells how healthy later weights are: other samples may
+    /// have another loss for no fault of the weights.
+    fn probe(&self, plan: &BatchPlan) -> Vec<T::Sample> {
+        let passes = self.training.gradient_accumulation_steps;
+        let order = plan.batches(0);
+        let indices = order.iter().take(passes).flatten();
+        indices.filter_map(|at| self.train.get(*at).cloned()).collect()
+    }
+}
+
+/// Removes what is after the checkpoint and step that a run goes on from, if any, and opens its log.
+fn clear(
+    output_dir: &Path,
+    metrics: &Path,
+    from: Option<(&Path, usize)>,
+    observer: &mut dyn TrainObserver,
+) -> Result<MetricsLog, TrainError> {
+    remove_unfinished(output_dir)?;
+    match from {
+        Some((folder, step)) => {
+            let removed = remove_later(output_dir, step)?;
+            observer.on_resume(step, folder, removed);
+        }
+        None if metrics.exists() => {
+            std::fs::remove_file(metrics).map_err(TrainError::io(metrics))?;
+        }
+        None => {}
+    }
+    MetricsLog::open(metrics, from.map_or(0, |(_, step)| step))
+}
