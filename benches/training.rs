@@ -65,7 +65,7 @@ fn learner(mut model: Decoder, method: &AdapterConfig) -> Result<Learner<Decoder
         Some(loss) => Some(loss.init().map_err(AdapterError::from)?),
         None => None,
     };
-    Ok(Learner::new(model, balance, LearnerConfig::new(&TrainingConfig::default(), method)))
+    Learner::new(model, balance, LearnerConfig::new(&TrainingConfig::default(), method))
 }
 
 /// Random tokens, each of them a target; half of the samples are of task type 1.
@@ -77,6 +77,7 @@ fn batch(device: &Device) -> Result<DeviceBatch, TrainError> {
             input_ids: (0..len).map(|_| rng.random_range(0..VOCABULARY as u32)).collect(),
             target_mask: (0..len).map(|at| at > 0).collect(),
             task_type: Some(row % 2),
+            ..Sample::default()
         })
         .collect();
     let samples: Vec<_> = samples.iter().collect();

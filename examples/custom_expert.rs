@@ -86,7 +86,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
         Ok::<_, AdapterError>((MoeAdapter::new(router, BottleneckBank { down, up }), None))
     })?;
 
-    let mut learner = Learner::new(model, None, LearnerConfig::from(&TrainingConfig::default()));
+    let mut learner = Learner::new(model, None, LearnerConfig::from(&TrainingConfig::default()))?;
     let batches = [pattern(&device.autodiff())?];
     let (first, mut last) = (learner.step(&batches, 1e-2)?.loss, f64::INFINITY);
     for _ in 1..60 {

@@ -70,7 +70,7 @@ type Model = Decoder<AdaptedLinear<CosineRouter, LoraBank>>;
 pub(crate) fn main() -> anyhow::Result<()> {
     let device = default_device()?;
     let config = LearnerConfig::from(&TrainingConfig::default());
-    let mut learner = Learner::new(adapted(&device)?, None, config);
+    let mut learner = Learner::new(adapted(&device)?, None, config)?;
     let batches = [pattern(&device.clone().autodiff())?];
     for _ in 0..60 {
         println!("loss {:.4}", learner.step(&batches, 1e-2)?.loss);

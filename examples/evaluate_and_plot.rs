@@ -40,7 +40,7 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<()> {
 
     let balance = adapter.balance_loss.as_ref().map(|loss| loss.init()).transpose()?;
     let training = TrainingConfig::default();
-    let mut learner = Learner::new(model, balance, LearnerConfig::new(&training, &adapter));
+    let mut learner = Learner::new(model, balance, LearnerConfig::new(&training, &adapter))?;
     let collator = Collator::new(0);
     let device = device.autodiff();
     let (mut task, mut balance) = (Vec::new(), Vec::new());
@@ -95,5 +95,10 @@ fn sample(index: u32) -> Sample {
         |token: &u32| Some(if kind == 0 { (5 * token + 3) % 32 } else { (9 * token + 7) % 32 });
     let ids = std::iter::successors(Some(index / 2), next).map(|token| token + 32 * kind);
     let target_mask = (0..16).map(|position| position > 0).collect();
-    Sample { input_ids: ids.take(16).collect(), target_mask, task_type: Some(kind) }
+    Sample {
+        input_ids: ids.take(16).collect(),
+        target_mask,
+        task_type: Some(kind),
+        ..Sample::default()
+    }
 }

@@ -76,7 +76,7 @@ fn train(device: &Device) -> anyhow::Result<Run> {
     attach(&mut model, &config, 0)?;
 
     let training = LearnerConfig::new(&TrainingConfig::default(), &config);
-    let mut learner = Learner::new(model, Some(balancing.init()?), training);
+    let mut learner = Learner::new(model, Some(balancing.init()?), training)?;
     let batches = [pattern(&device.clone().autodiff())?];
     let (mut losses, mut times) = (Vec::new(), Vec::new());
     for _ in 0..STEPS {

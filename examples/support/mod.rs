@@ -19,6 +19,7 @@ pub fn pattern(device: &Device) -> anyhow::Result<DeviceBatch> {
             input_ids: std::iter::successors(Some(4 * index), next).take(16).collect(),
             target_mask: (0..16).map(|position| position > 0).collect(),
             task_type: Some((index + 1) % 2),
+            ..Sample::default()
         }
     };
     let samples: Vec<Sample> = (0..8).map(sample).collect();

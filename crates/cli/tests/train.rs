@@ -70,16 +70,19 @@ fn losses(output: &Path) -> Vec<(u64, f64, f64)> {
         .collect()
 }
 
-#[test]
-fn a_resumed_run_repeats_the_numbers_of_an_uninterrupted_one() {
+/// Trains once in one go, and once resumed from the checkpoint of step 10 of 12, with the same result.
+fn resumes(set: &[&str]) -> Vec<(u64, f64, f64)> {
     let run = Run::new();
     let (whole, parts) = (run.output("whole"), run.output("parts"));
-    run.train(&whole, &["--set", "training.save_steps=5"]);
+    let mut arguments = vec!["--set", "training.save_steps=5"];
+    set.iter().for_each(|assignment| arguments.extend(["--set", assignment]));
+    run.train(&whole, &arguments);
     // Interrupted after step 10: what came after its checkpoint is gone.
     std::fs::create_dir(&parts).unwrap();
     copy(&whole.join("checkpoint-10"), &parts.join("checkpoint-10"));
     std::fs::copy(whole.join("metrics.jsonl"), parts.join("metrics.jsonl")).unwrap();
-    run.train(&parts, &["--set", "training.save_steps=5", "--resume"]);
+    arguments.push("--resume");
+    run.train(&parts, &arguments);
 
     let losses = losses(&whole);
     assert_eq!(losses.len(), 12);
@@ -87,6 +90,32 @@ fn a_resumed_run_repeats_the_numbers_of_an_uninterrupted_one() {
     for file in ["adapter_model.safetensors", "adapter_config.json"] {
         let read = |folder: &Path| std::fs::read(folder.join(file)).unwrap();
         assert_eq!(read(&whole), read(&parts), "{file}");
+    }
+    losses
+}
+
+#[test]
+fn a_resumed_run_repeats_the_numbers_of_an_uninterrupted_one() {
+    resumes(&[]);
+}
+
+#[test]
+fn so_does_one_with_packing_an_average_and_groups_of_parameters() {
+    let groups = "training.param_groups=[{params='router',learning_rate=1e-3,weight_decay=0.1}]";
+    let losses = resumes(&[
+        "training.packing=true",
+        "training.per_device_train_batch_size=1",
+        "training.ema_decay=0.9",
+        "training.optim=lion",
+        "training.learning_rate=1e-3",
+        groups,
+        "training.lr_scheduler_type=warmup_stable_decay",
+        "training.lr_scheduler_kwargs={num_decay_steps=4}",
+    ]);
+    assert!(losses[11].1 < losses[0].1, "{losses:?}");
+    for optim in ["adafactor", "muon", "sgd"] {
+        let optim = format!("training.optim={optim}");
+        resumes(&[&optim, "training.max_tokens_per_batch=256"]);
     }
 }
 

@@ -1,4 +1,5 @@
 use burn::tensor::{Device, Tensor, TensorData};
+use model_zoo::Documents;
 
 use super::{DeviceBatch, Targets};
 
@@ -9,6 +10,8 @@ pub struct Batch {
     pub input_ids: Vec<i64>,
     /// Tokens of each sample `[B]`; the rest of its row is padding.
     pub lengths: Vec<usize>,
+    /// The tokens of each sample in each row, where any row holds several (packing); else empty.
+    pub documents: Vec<Vec<usize>>,
     /// Row-major `[B, S]`, true where the token is to be predicted; never at position 0 or padding.
     pub target_mask: Vec<bool>,
     /// Task type of each sample `[B]`; `None` when the samples have none.
@@ -67,6 +70,8 @@ impl Batch {
             token_count: self.token_count(),
             input_ids: Tensor::from_data(TensorData::new(self.input_ids.clone(), shape), device),
             token_mask,
+            documents: (!self.documents.is_empty())
+                .then(|| Documents::new(&self.documents, self.seq_len)),
             task_types: self.task_types.as_deref().map(ints),
             target_positions: ints(&targets.positions),
             target_ids: ints(&targets.token_ids),

@@ -45,6 +45,10 @@ impl Collator {
         let batch = Batch {
             input_ids,
             lengths: samples.iter().map(|sample| sample.len()).collect(),
+            documents: match samples.iter().any(|sample| sample.documents.len() > 1) {
+                true => samples.iter().map(|sample| sample.lengths().collect()).collect(),
+                false => Vec::new(),
+            },
             target_mask,
             task_types,
             batch_size: samples.len(),
@@ -86,6 +90,14 @@ impl Collator {
 }
 
 fn check(index: usize, sample: &Sample) -> Result<(), DataError> {
+    let of_documents: usize = sample.lengths().sum();
+    if of_documents != sample.len() {
+        return Err(DataError::Sample {
+            index,
+            found: format!("has {} tokens, and {of_documents} in its documents", sample.len()),
+            allowed: "as many in both",
+        });
+    }
     if !sample.is_empty() && sample.len() == sample.target_mask.len() {
         return Ok(());
     }

@@ -1,4 +1,5 @@
 use burn::tensor::{Bool, Int, Tensor};
+use model_zoo::{Documents, TokenInput};
 
 use super::Targets;
 
@@ -9,6 +10,8 @@ pub struct DeviceBatch {
     pub input_ids: Tensor<2, Int>,
     /// `[B, S]`, true for a token, false for padding; `None` when nothing is padding.
     pub token_mask: Option<Tensor<2, Bool>>,
+    /// The samples of each row, where any row holds several.
+    pub documents: Option<Documents>,
     /// Task type of each sample `[B]`; `None` when the samples have none.
     pub task_types: Option<Tensor<1, Int>>,
     /// [`Targets::positions`] `[T]`: select these rows of the hidden states, as `[B * S, D]`,
@@ -20,4 +23,18 @@ pub struct DeviceBatch {
     pub token_count: usize,
     /// The targets on the host.
     pub targets: Targets,
+}
+
+impl DeviceBatch {
+    /// What a model reads of it.
+    pub fn input(&self) -> TokenInput {
+        let mut input = TokenInput::new(self.input_ids.clone());
+        if let Some(mask) = &self.token_mask {
+            input = input.with_attention_mask(mask.clone());
+        }
+        match &self.documents {
+            Some(documents) => input.with_documents(documents.clone()),
+            None => input,
+        }
+    }
 }

@@ -73,7 +73,8 @@ pub fn encode_rows(
                 *first = false;
             }
             let task_type = record.task_type;
-            let sample = Sample { input_ids: ids, target_mask: mask, task_type };
+            let sample =
+                Sample { input_ids: ids, target_mask: mask, task_type, ..Sample::default() };
             let targets = sample.target_count();
             if targets == 0 {
                 all.report.dropped_without_target += 1;

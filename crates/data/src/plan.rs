@@ -19,10 +19,19 @@ pub struct BatchPlan {
     order: Order,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Order {
     LongestFirst,
-    Shuffled { seed: u64, group_by_length: bool, drop_last: bool },
+    Shuffled {
+        seed: u64,
+        group_by_length: bool,
+        drop_last: bool,
+    },
+    /// The same batches in every epoch, in another order.
+    Fixed {
+        batches: Vec<Vec<usize>>,
+        seed: u64,
+    },
 }
 
 impl BatchPlan {
@@ -53,6 +62,47 @@ impl BatchPlan {
         Self::checked(lengths, batch_size, Order::Shuffled { seed, group_by_length, drop_last })
     }
 
+    /// Shuffled batches for training of at most `max_tokens` positions each, padding included: as
+    /// many samples as there is room for at the length of the longest of them.
+    ///
+    /// The samples are shuffled, then sorted by length and cut, once for all epochs, so that every
+    /// epoch has as many batches; the order of the batches differs from epoch to epoch (fairseq's
+    /// `--max-tokens`). With `pad_to_multiple_of` lengths count as
+    /// [`Collator`](super::Collator) pads them.
+    ///
+    /// # Errors
+    /// [`DataError::NoRecords`] without samples, and [`DataError::Setting`] when a single sample has
+    /// more positions than `max_tokens`.
+    pub fn by_tokens(
+        lengths: &[usize],
+        max_tokens: usize,
+        pad_to_multiple_of: usize,
+        seed: u64,
+    ) -> Result<Self, DataError> {
+        let padded = |at: usize| lengths[at].next_multiple_of(pad_to_multiple_of.max(1));
+        let mut samples: Vec<usize> = (0..lengths.len()).collect();
+        if let Some(longest) = samples.iter().map(|&at| padded(at)).max()
+            && longest > max_tokens
+        {
+            return Err(DataError::Setting {
+                key: "max_tokens_per_batch",
+                found: max_tokens.to_string(),
+                allowed: format!("at least the longest sample with its padding, {longest}"),
+            });
+        }
+        samples.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        samples.sort_by_key(|&at| lengths[at]);
+        let mut batches: Vec<Vec<usize>> = Vec::new();
+        for at in samples {
+            // Samples come from short to long, so that each is the longest of its batch so far.
+            match batches.last_mut() {
+                Some(batch) if (batch.len() + 1) * padded(at) <= max_tokens => batch.push(at),
+                _ => batches.push(vec![at]),
+            }
+        }
+        Self::checked(lengths, 1, Order::Fixed { batches, seed })
+    }
+
     /// Batches for evaluation: every sample once, longest first (so that a batch too large for the
     /// memory fails at once), the same in every epoch.
     ///
@@ -78,7 +128,8 @@ impl BatchPlan {
 
     /// Number of batches in every epoch.
     pub fn batches_per_epoch(&self) -> usize {
-        match self.order {
+        match &self.order {
+            Order::Fixed { batches, .. } => batches.len(),
             Order::Shuffled { drop_last: true, .. } => self.lengths.len() / self.batch_size,
             _ => self.lengths.len().div_ceil(self.batch_size),
         }
@@ -89,13 +140,17 @@ impl BatchPlan {
         let mut samples: Vec<usize> = (0..self.lengths.len()).collect();
         let by_length = |&index: &usize| Reverse(self.lengths[index]);
         match self.order {
+            Order::Fixed { ref batches, seed } => {
+                let mut batches = batches.clone();
+                batches.shuffle(&mut rng(seed, epoch));
+                batches
+            }
             Order::LongestFirst => {
                 samples.sort_by_key(by_length);
                 self.cut(&samples)
             }
             Order::Shuffled { seed, group_by_length, drop_last } => {
-                let mut rng = ChaCha8Rng::seed_from_u64(seed);
-                rng.set_stream(epoch);
+                let mut rng = rng(seed, epoch);
                 samples.shuffle(&mut rng);
                 if drop_last {
                     // Before sorting, so that long and short samples are left over alike.
@@ -133,4 +188,11 @@ impl BatchPlan {
     fn cut(&self, samples: &[usize]) -> Vec<Vec<usize>> {
         samples.chunks(self.batch_size).map(<[usize]>::to_vec).collect()
     }
+}
+
+/// The random numbers of an epoch.
+fn rng(seed: u64, epoch: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(epoch);
+    rng
 }

@@ -1,4 +1,4 @@
-use model_zoo::{CausalLm, TokenInput};
+use model_zoo::CausalLm;
 use router::RoutingTape;
 
 use crate::EvaluationError;
@@ -46,10 +46,7 @@ pub fn evaluate<M: CausalLm>(
 
 /// The summed cross-entropy of the targets of a batch, by a model that is not on an autodiff device.
 pub fn batch_loss<M: CausalLm>(model: &M, batch: &DeviceBatch) -> f64 {
-    let mut input = TokenInput::new(batch.input_ids.clone());
-    if let Some(mask) = &batch.token_mask {
-        input = input.with_attention_mask(mask.clone());
-    }
+    let input = batch.input();
     let mut tape = RoutingTape::new(input.context());
     let hidden = model.hidden_states(&input, None, &mut tape);
     let [batch_size, seq_len, width] = hidden.dims();

@@ -138,10 +138,7 @@ fn prepared(
     batch: &DeviceBatch,
     tape: impl FnOnce(router::BatchContext) -> RoutingTape,
 ) -> (TokenInput, RoutingTape) {
-    let mut input = TokenInput::new(batch.input_ids.clone());
-    if let Some(mask) = &batch.token_mask {
-        input = input.with_attention_mask(mask.clone());
-    }
+    let input = batch.input();
     let tape = tape(input.context());
     (input, tape)
 }

@@ -30,12 +30,13 @@ fn steps(preset: Preset, dtype: WeightDType) -> Vec<StepReport> {
     attach(&mut model, &config, 1).unwrap();
     let balance = config.balance_loss.as_ref().map(|loss| loss.init().unwrap());
     let learner = LearnerConfig::new(&TrainingConfig::default(), &config);
-    let mut learner = Learner::new(model, balance, learner);
+    let mut learner = Learner::new(model, balance, learner).unwrap();
     let samples: Vec<Sample> = (0..2_u32)
         .map(|row| Sample {
             input_ids: (0..40).map(|at| (7 * row + 3 * at) % 90).collect(),
             target_mask: (0..40).map(|at| at > 0).collect(),
             task_type: Some(row % 2),
+            ..Sample::default()
         })
         .collect();
     let refs: Vec<_> = samples.iter().collect();

@@ -30,6 +30,7 @@ fn samples() -> Vec<Sample> {
             input_ids: (0..7 + row).map(|at| (5 * row + 3 * at) % VOCABULARY).collect(),
             target_mask: (0..7 + row).map(|at| at > 0).collect(),
             task_type: Some(row % 2),
+            ..Sample::default()
         })
         .collect()
 }
@@ -60,7 +61,7 @@ fn attached(config: &AdapterConfig) -> Decoder {
 fn trained(model: Decoder, config: &AdapterConfig) -> (Decoder, Vec<f64>) {
     let balance = config.balance_loss.as_ref().map(|loss| loss.init().unwrap());
     let learner = LearnerConfig::new(&TrainingConfig::default(), config);
-    let mut learner = Learner::new(model, balance, learner);
+    let mut learner = Learner::new(model, balance, learner).unwrap();
     let device = learner.model().device();
     let samples = samples();
     let refs: Vec<_> = samples.iter().collect();

@@ -29,6 +29,7 @@ fn batch() -> DeviceBatch {
             input_ids: (0..40).map(|at| (7 * row + 3 * at) % 90).collect(),
             target_mask: (0..40).map(|at| at > 0).collect(),
             task_type: Some(row % 2),
+            ..Sample::default()
         })
         .collect();
     let refs: Vec<_> = samples.iter().collect();
@@ -53,7 +54,7 @@ fn steps(mut model: Decoder, config: &AdapterConfig) -> Vec<StepReport> {
     attach(&mut model, config, 1).unwrap();
     let balance = config.balance_loss.as_ref().map(|loss| loss.init().unwrap());
     let learner = LearnerConfig::new(&TrainingConfig::default(), config);
-    let mut learner = Learner::new(model, balance, learner);
+    let mut learner = Learner::new(model, balance, learner).unwrap();
     (0..2).map(|_| learner.step(&[batch()], 1e-3).unwrap()).collect()
 }
 

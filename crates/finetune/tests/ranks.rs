@@ -28,6 +28,7 @@ fn samples() -> Vec<Sample> {
                 input_ids: (0..length).map(|at| (5 * row + 3 * at * at) % VOCABULARY).collect(),
                 target_mask: (0..length).map(|at| at > row % 3).collect(),
                 task_type: Some(row % 2),
+                ..Sample::default()
             }
         })
         .collect()

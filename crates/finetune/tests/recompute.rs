@@ -23,6 +23,7 @@ fn samples() -> Vec<Sample> {
             input_ids: (0..60 + 9 * row).map(|at| (5 * row + 3 * at) % VOCABULARY).collect(),
             target_mask: (0..60 + 9 * row).map(|at| at > 0).collect(),
             task_type: Some(row % 2),
+            ..Sample::default()
         })
         .collect()
 }
@@ -40,14 +41,9 @@ fn step(base: &DecoderConfig, config: &AdapterConfig, recompute: Recompute) -> (
     let before = values(&model);
     let balance = config.balance_loss.as_ref().map(|loss| loss.init().unwrap());
     // Far below epsilon, AdamW moves each value by its gradient times a factor.
-    let learner = LearnerConfig {
-        adam_epsilon: 1e6,
-        max_grad_norm: 0.0,
-        loraplus_lr_ratio: None,
-        recompute,
-        ..LearnerConfig::new(&TrainingConfig::default(), config)
-    };
-    let mut learner = Learner::new(model, balance, learner);
+    let training = TrainingConfig { adam_epsilon: 1e6, max_grad_norm: 0.0, ..Default::default() };
+    let learner = LearnerConfig { recompute, ..LearnerConfig::from(&training) };
+    let mut learner = Learner::new(model, balance, learner).unwrap();
     let device = learner.model().device();
     let samples = samples();
     let batches: Vec<_> = samples

@@ -33,11 +33,15 @@ pub fn attention(
     {
         use crate::flex::{AttentionKind, HostOps, applies};
         use burn::backend::Dispatch;
-        if let Some((causal, padding)) = mask.parts()
+        if let Some((causal, padding, documents)) = mask.parts()
             && q.dims()[2] > FEW_QUERIES
             && fits(&q, &k, &v, padding)
+            && documents.is_none_or(|documents| {
+                let [b, _, s, _] = q.dims();
+                documents.dims() == [b, s] && k.dims()[2] == s
+            })
         {
-            let kind = AttentionKind { causal, soft_cap };
+            let kind = AttentionKind { causal, documents: documents.cloned(), soft_cap };
             let padding = padding.cloned().map(Tensor::into_dispatch);
             let [q, k, v] = [q, k, v].map(Tensor::into_dispatch);
             if applies(&[&q, &k, &v]) && padding.as_ref().is_none_or(|padding| applies(&[padding]))

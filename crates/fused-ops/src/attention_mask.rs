@@ -3,6 +3,8 @@ use std::ops::Range;
 
 use burn::tensor::{Bool, DType, Device, Tensor};
 
+use crate::Documents;
+
 /// Added to the scores of keys that must not be seen.
 ///
 /// Finite, so that a row without any visible key has finite weights and not NaN; and such that the
@@ -31,6 +33,7 @@ impl Causal {
 pub struct AttentionMask {
     causal: Option<Causal>,
     padding: Option<Tensor<2>>,
+    documents: Option<Documents>,
     bias: OnceCell<Option<Tensor<4>>>,
     given: bool,
 }
@@ -48,15 +51,27 @@ impl AttentionMask {
         Self { bias: OnceCell::from(bias), given: true, ..Self::default() }
     }
 
+    /// No key before the own sequence, where rows hold several: in causal order, keys of the own
+    /// sequence only. Queries and keys are the same positions; a mask that is given as a bias stays.
+    pub fn within(mut self, documents: Documents) -> Self {
+        if !self.given {
+            self.documents = Some(documents);
+            self.bias = OnceCell::new();
+        }
+        self
+    }
+
     /// What hides padding; `mask` is `[B, T]`, true for a real token.
     pub fn padding_bias(mask: Tensor<2, Bool>) -> Tensor<2> {
         let zeros = Tensor::zeros(mask.shape(), (&mask.device(), DType::F32));
         zeros.mask_fill(mask.bool_not(), HIDDEN)
     }
 
-    /// The order of keys, and what hides padding; `None` for a mask that is given as a bias.
-    pub(crate) fn parts(&self) -> Option<(Option<Causal>, Option<&Tensor<2>>)> {
-        (!self.given).then_some((self.causal, self.padding.as_ref()))
+    /// The order of keys, what hides padding, and sequences of the rows; `None` for a mask that is
+    /// given as a bias.
+    #[cfg(feature = "flex")]
+    pub(crate) fn parts(&self) -> Option<(Option<Causal>, Option<&Tensor<2>>, Option<&Documents>)> {
+        (!self.given).then_some((self.causal, self.padding.as_ref(), self.documents.as_ref()))
     }
 
     /// What is added to scores `[B, H, queries, keys]`, in f32, made at the first call; `None` where
@@ -86,9 +101,14 @@ impl AttentionMask {
             bias.reshape([1, 1, queries, keys])
         });
         let padding = self.padding.clone().map(|padding| padding.unsqueeze_dims::<4>(&[1, 2]));
-        match (causal, padding) {
+        let bias = match (causal, padding) {
             (Some(causal), Some(padding)) => Some(causal + padding),
             (causal, padding) => causal.or(padding),
-        }
+        };
+        let Some(documents) = &self.documents else { return bias };
+        let bias = bias.unwrap_or_else(|| Tensor::zeros([1, 1, 1, 1], (device, DType::F32)));
+        let [rows, ..] = documents.dims();
+        let bias = bias.expand([rows, 1, queries, keys]);
+        Some(bias.mask_fill(documents.hidden(device), HIDDEN))
     }
 }

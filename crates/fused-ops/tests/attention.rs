@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use fused_ops::{AttentionMask, Causal, HIDDEN, attention, attention_composed};
+use fused_ops::{AttentionMask, Causal, Documents, HIDDEN, attention, attention_composed};
 
 fn device() -> Device {
     Device::flex().autodiff()
@@ -143,4 +143,33 @@ fn a_bias_that_is_given_is_added() {
     let bias = random([1, 1, 20, 20]) * 2.0;
     let mask = AttentionMask::from_bias(Some(bias));
     compare([2, 2, 1, 20, 20, 8], &mask, None, everywhere);
+}
+
+#[test]
+fn sequences_of_a_row_do_not_see_each_other() {
+    let rows = [vec![30, 1, 45, 60], vec![100, 36], vec![20, 20, 20]];
+    let within = |window| causal(0, window).within(Documents::new(&rows, 136));
+    let real = |batch: usize, query: usize| query < rows[batch].iter().sum();
+    compare([3, 4, 2, 136, 136, 8], &within(None), None, real);
+    compare([3, 4, 2, 136, 136, 8], &within(Some(33)), Some(5.0), real);
+}
+
+#[test]
+fn a_packed_row_attends_as_its_sequences_alone() {
+    let lengths = [25usize, 40, 17];
+    let s: usize = lengths.iter().sum();
+    let [q, k, v] = [[1, 4, s, 8], [1, 2, s, 8], [1, 2, s, 8]].map(random);
+    let mask = causal(0, None).within(Documents::new(&[lengths.to_vec()], s));
+    let packed = attention(q.clone(), k.clone(), v.clone(), &mask, None);
+    let mut start = 0;
+    for length in lengths {
+        let alone = [&q, &k, &v].map(|x| x.clone().narrow(2, start, length));
+        let [q, k, v] = alone;
+        let alone = floats(attention(q, k, v, &causal(0, None), None));
+        let part = floats(packed.clone().narrow(1, start, length));
+        for (a, b) in alone.iter().zip(&part) {
+            assert!((a - b).abs() < 1e-6, "{a} {b}");
+        }
+        start += length;
+    }
 }

@@ -1,4 +1,5 @@
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use fused_ops::Documents;
 use router::BatchContext;
 
 use crate::TokenTree;
@@ -22,17 +23,26 @@ pub struct TokenInput {
     pub attention_mask: Option<Tensor<2, Bool>>,
     /// `[B, S]`, which token each one follows, where that is not the one before it.
     pub(crate) links: Option<Vec<Link>>,
+    /// The sequences of each row, where rows hold several.
+    pub(crate) documents: Option<Documents>,
 }
 
 impl TokenInput {
     /// A batch `[B, S]` without padding.
     pub fn new(input_ids: Tensor<2, Int>) -> Self {
-        Self { input_ids, attention_mask: None, links: None }
+        Self { input_ids, attention_mask: None, links: None, documents: None }
     }
 
     /// Marks padding: `mask` is `[B, S]`, true for a real token.
     pub fn with_attention_mask(mut self, mask: Tensor<2, Bool>) -> Self {
         self.attention_mask = Some(mask);
+        self
+    }
+
+    /// Rows that hold several sequences one after the other (packing): in a decoder, positions
+    /// count from the start of each, and none attends to another. For passes without a cache.
+    pub fn with_documents(mut self, documents: Documents) -> Self {
+        self.documents = Some(documents);
         self
     }
 

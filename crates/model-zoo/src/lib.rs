@@ -62,6 +62,7 @@ pub use encoder::{
     RobertaHead, RobertaLayer, RobertaModel, RobertaNorm, SelfAttention, SequenceClassifier,
 };
 pub use error::ModelError;
+pub use fused_ops::Documents;
 pub use generation::{
     BatchGenerator, BatchPrompt, FinishReason, Generation, GenerationConfig, GenerationError,
     Sampler, StopMatcher, TextStream, generate, generate_batch,

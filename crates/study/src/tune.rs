@@ -58,7 +58,7 @@ pub(crate) fn tune(
         None => None,
     };
     let collator = Collator::new(model.pad_token_id().unwrap_or(0));
-    let mut learner = Learner::new(model, balance, LearnerConfig::new(training, adapter));
+    let mut learner = Learner::new(model, balance, LearnerConfig::new(training, adapter))?;
     let schedule = training.schedule(steps.len());
     let device = learner.model().device();
     for (at, passes) in (1..).zip(steps) {

@@ -185,6 +185,7 @@ mod tests {
             input_ids: vec![5, 6, 7],
             target_mask: vec![false, true, false],
             task_type: None,
+            ..Sample::default()
         };
         assert_eq!(labels(&sample), [-100, 6, -100]);
     }

@@ -243,7 +243,12 @@ pub const MISTAKES: &[Mistake] = &[
     (
         "a scheduler that does not exist",
         "train --config DIR/fresh.toml --set training.lr_scheduler_type=cosinus",
-        "`lr_scheduler_type`: unknown variant `cosinus`, expected one of `constant`, `linear`, `cosine`",
+        "`lr_scheduler_type`: unknown variant `cosinus`, expected one of `constant`, `constant_with_warmup`, `linear`, `cosine`",
+    ),
+    (
+        "a group of parameters that there are not",
+        "train --config DIR/fresh.toml --set training.param_groups=[{params='gate_net',learning_rate=1.0}]",
+        "`training.param_groups[0].params` is gate_net, but must be found in the name of a trained parameter",
     ),
     (
         "another output_dir type",

@@ -5,6 +5,7 @@ mod chat;
 mod encode;
 mod encoder;
 mod messages;
+mod pack;
 mod paths;
 mod piece;
 mod plan;
@@ -51,5 +52,5 @@ fn with_template(template: PromptTemplate) -> EncodeConfig {
 
 fn sample(ids: &[u32], targets: &[usize], task_type: Option<u32>) -> Sample {
     let target_mask = (0..ids.len()).map(|at| targets.contains(&at)).collect();
-    Sample { input_ids: ids.to_vec(), target_mask, task_type }
+    Sample { input_ids: ids.to_vec(), target_mask, task_type, ..Sample::default() }
 }

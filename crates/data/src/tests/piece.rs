@@ -9,7 +9,7 @@ fn pieces_are_the_text_cut_by_what_is_learned_and_special() {
     let ids = tokenizer.encode(text, false).unwrap();
     let mut target_mask = vec![false; ids.len()];
     target_mask[2..].fill(true);
-    let sample = Sample { input_ids: ids, target_mask, task_type: None };
+    let sample = Sample { input_ids: ids, target_mask, task_type: None, ..Sample::default() };
     let pieces = Piece::of(&sample, &tokenizer).unwrap();
     let shown: Vec<_> =
         pieces.iter().map(|piece| (piece.text.as_str(), piece.learned, piece.special)).collect();

@@ -53,6 +53,29 @@ fn grouping_by_length_saves_padding() {
 }
 
 #[test]
+fn a_budget_of_tokens_bounds_the_positions_of_a_batch() {
+    let lengths: Vec<usize> = (0..1000).map(|at| 1 + at * 7919 % 200).collect();
+    let plan = BatchPlan::by_tokens(&lengths, 512, 8, 3).unwrap();
+    let batches = plan.batches(0);
+    assert_eq!(batches.len(), plan.batches_per_epoch());
+    assert_eq!(sorted(&batches), (0..1000).collect::<Vec<_>>());
+    let positions = |batch: &Vec<usize>| {
+        let longest = batch.iter().map(|&at| lengths[at]).max().unwrap();
+        batch.len() * longest.next_multiple_of(8)
+    };
+    assert!(batches.iter().all(|batch| positions(batch) <= 512));
+    // Short samples share a batch in numbers that long ones would not fit in.
+    assert!(batches.iter().any(|batch| batch.len() > 20) && plan.padding_share(0) < 0.1);
+    assert_ne!(batches, plan.batches(1));
+    assert_eq!(sorted(&batches), sorted(&plan.batches(1)));
+    let (epoch, at) = plan.locate(batches.len() as u64 + 5);
+    assert_eq!((epoch, at), (1, 5));
+    let error = BatchPlan::by_tokens(&lengths, 199, 0, 3).unwrap_err().to_string();
+    assert!(error.contains("`max_tokens_per_batch` is 199"), "{error}");
+    assert!(error.contains("200"), "{error}");
+}
+
+#[test]
 fn resuming_finds_the_same_batches() {
     let plan = plan(true, false);
     let run: Vec<_> = (0..3).flat_map(|epoch| plan.batches(epoch)).collect();

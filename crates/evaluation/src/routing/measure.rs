@@ -1,4 +1,4 @@
-use model_zoo::{CausalLm, TokenInput};
+use model_zoo::CausalLm;
 use router::RoutingTape;
 
 use super::{AnalyticsError, RoutingStatistics};
@@ -23,10 +23,7 @@ pub fn routing_statistics<M: CausalLm>(
     let mut statistics = RoutingStatistics::default();
     for indices in plan.batches(0) {
         let batch = collator.collate_indices(samples, &indices)?.to_device(&device);
-        let mut input = TokenInput::new(batch.input_ids);
-        if let Some(mask) = batch.token_mask {
-            input = input.with_attention_mask(mask);
-        }
+        let input = batch.input();
         let mut context = input.context();
         context.task_types = batch.task_types;
         let mut tape = RoutingTape::recording(context);

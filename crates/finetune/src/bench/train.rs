@@ -75,6 +75,7 @@ where
         input_ids: (0..bench.seq_len).map(|_| rng.random_range(0..vocabulary)).collect(),
         target_mask: (0..bench.seq_len).map(|at| at > 0).collect(),
         task_type: Some((row % 2) as u32),
+        ..Sample::default()
     };
     bench_task(CausalTask::default(), model, adapter, bench, sample)
 }
@@ -105,7 +106,7 @@ where
     let training = TrainingConfig { recompute: bench.recompute, ..TrainingConfig::default() };
     task.check(&training)?;
     let config = LearnerConfig::new(&training, adapter);
-    let mut learner = Learner::for_task(task, model, balance, config);
+    let mut learner = Learner::for_task(task, model, balance, config)?;
     let device = learner.task().device(learner.model());
     let mut rng = ChaCha8Rng::seed_from_u64(bench.seed);
     let mut times = Vec::with_capacity(bench.steps);

@@ -1,6 +1,6 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use data::EncodeReport;
+use data::{EncodeReport, Sample};
 use model_zoo::{Decoder, DecoderConfig, ModelError, WeightDType, resolve_model};
 use moe_adapter::{Adaptable, AdapterSize, Projection};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::prepare::{RunSamples, run_tokenizer};
 use super::{ModelConfig, RunConfig};
 use crate::bench::{TrainBench, bench_train, reset_peak_rss};
-use crate::train::TrainError;
+use crate::train::{OptimizerKind, TrainError, TrainingConfig};
 
 /// What a run would do and cost, from its configuration and the shapes of its model: no weight is
 /// read, and nothing is written.
@@ -26,7 +26,7 @@ pub struct DryRun {
     pub whole: usize,
     /// The memory of the base model's weights, in bytes.
     pub weight_bytes: f64,
-    /// The memory of what is trained, its gradients and AdamW's two averages, in bytes.
+    /// The memory of what is trained, its gradients and the optimiser's state, in bytes.
     pub state_bytes: f64,
     /// What the data comes to, where it was read.
     pub data: Option<DryData>,
@@ -39,8 +39,10 @@ pub struct DryRun {
 /// The data of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct DryData {
-    /// The samples to train on.
+    /// The samples to train on, or with packing the rows of samples.
     pub samples: usize,
+    /// The forward passes of an epoch.
+    pub batches: usize,
     /// Their tokens.
     pub tokens: usize,
     /// The tokens that are learned.
@@ -101,18 +103,18 @@ impl DryRun {
                 let max_length = run.data.longest(config.max_position_embeddings);
                 let RunSamples { train, report, .. } =
                     RunSamples::read(run, max_length, &tokenizer)?;
-                let lengths = train.iter().map(|sample| sample.input_ids.len());
+                let lengths: Vec<_> = train.iter().map(Sample::len).collect();
                 Some(DryData {
                     samples: train.len(),
-                    tokens: lengths.clone().sum(),
+                    batches: run.training.plan(&lengths)?.batches_per_epoch(),
+                    tokens: lengths.iter().sum(),
                     learned: train.iter().map(|sample| sample.target_count()).sum(),
-                    longest: lengths.max().unwrap_or(0),
+                    longest: lengths.into_iter().max().unwrap_or(0),
                     report,
                 })
             }
         };
-        let batch_size = run.training.per_device_train_batch_size;
-        let batches = data.as_ref().map(|data| data.samples.div_ceil(batch_size));
+        let batches = data.as_ref().map(|data| data.batches);
         let steps = match (batches, run.training.max_steps) {
             (Some(batches), _) => Some(run.training.total_steps(batches)),
             (None, 0) => None,
@@ -120,6 +122,10 @@ impl DryRun {
         };
         let longest = data.as_ref().map(|data| data.longest);
         let seq_len = longest.unwrap_or(run.data.longest(config.max_position_embeddings));
+        let batch_size = match run.training.max_tokens_per_batch {
+            0 => run.training.per_device_train_batch_size,
+            tokens => (tokens / seq_len.max(1)).max(1),
+        };
         let measured = match options.measure {
             false => None,
             true => Some(measure(run, &config, [batch_size, seq_len], device)?),
@@ -131,7 +137,7 @@ impl DryRun {
             routers: size.routers,
             whole: size.whole,
             weight_bytes: weight_bytes(&model, &run.model),
-            state_bytes: state_bytes(&size),
+            state_bytes: state_bytes(&size, &run.training),
             data,
             steps,
             measured,
@@ -144,9 +150,17 @@ impl DryRun {
     }
 }
 
-/// Parameters, gradients and two averages, all f32.
-fn state_bytes(size: &AdapterSize) -> f64 {
-    16.0 * size.trainable() as f64
+/// Parameters, gradients and the state of the optimiser, all f32.
+fn state_bytes(size: &AdapterSize, training: &TrainingConfig) -> f64 {
+    let moments = match training.optim {
+        OptimizerKind::Adamw => 2,
+        OptimizerKind::Lion | OptimizerKind::Muon => 1,
+        OptimizerKind::Sgd => usize::from(training.momentum.is_some_and(|momentum| momentum > 0.0)),
+        // A row and a column of each matrix.
+        OptimizerKind::Adafactor => 0,
+    };
+    let averages = usize::from(training.ema_decay > 0.0);
+    4.0 * (2 + moments + averages) as f64 * size.trainable() as f64
 }
 
 /// The bytes of a model's weights as they are held.
@@ -205,16 +219,16 @@ fn measure(
         let mut adapter = run.adapter.clone();
         adapter.layers_to_transform = None;
         let shaped = Decoder::shaped(&small, device).map_err(ModelError::from)?;
-        let known =
-            weight_bytes(&shaped, &dense) + state_bytes(&AdapterSize::of(&shaped, &adapter)?);
+        let known = weight_bytes(&shaped, &dense)
+            + state_bytes(&AdapterSize::of(&shaped, &adapter)?, &run.training);
         let model = Decoder::init_random(&small, 0, device).map_err(ModelError::from)?.no_grad();
         reset_peak_rss();
         let result = bench_train(model, &adapter, &bench)?;
         *point = (result.step_s, result.peak_rss_mb * (1 << 20) as f64 - known);
     }
     let full = Decoder::shaped(config, device).map_err(ModelError::from)?;
-    let known =
-        weight_bytes(&full, &run.model) + state_bytes(&AdapterSize::of(&full, &run.adapter)?);
+    let known = weight_bytes(&full, &run.model)
+        + state_bytes(&AdapterSize::of(&full, &run.adapter)?, &run.training);
     let periods = config.num_hidden_layers as f64 / period as f64;
     let line = |one: f64, two: f64| one + (periods - 1.0) * (two - one).max(0.0);
     let [(time, rest), (two_times, two_rests)] = points;

@@ -17,7 +17,7 @@ use super::{DataConfig, ModelConfig, RunConfig, TrainedPart};
 use crate::calibrate::calibrate;
 use crate::train::{Resume, TrainError, broken_checkpoint};
 use data::{
-    DataError, DataFile, EncodeConfig, EncodeReport, Encoded, Record, Sample, encode_rows,
+    DataError, DataFile, EncodeConfig, EncodeReport, Encoded, Record, Sample, encode_rows, pack,
     read_records, split,
 };
 
@@ -27,7 +27,7 @@ pub struct PreparedRun {
     pub model: Decoder,
     /// Its tokenizer.
     pub tokenizer: TextTokenizer,
-    /// The samples to train on.
+    /// The samples to train on; with packing in rows of several.
     pub train: Vec<Sample>,
     /// The samples to validate on.
     pub validation: Vec<Sample>,
@@ -133,6 +133,9 @@ impl RunSamples {
         } else {
             Vec::new()
         };
+        if run.training.packing {
+            train = pack(&train, max_length);
+        }
         Ok(Self { train, validation, report })
     }
 }

@@ -75,7 +75,9 @@ chat = {{ train_on = "all_turns" }}
 # Receives metrics.jsonl, checkpoints and the adapter.
 output_dir = "runs/{preset}"
 learning_rate = {learning_rate}
-# After the warm-up: "constant", "linear" or "cosine".
+# After the warm-up: "constant_with_warmup", "linear", "cosine", or with `lr_scheduler_kwargs`
+# "cosine_with_restarts", "cosine_with_min_lr", "polynomial", "inverse_sqrt", "warmup_stable_decay";
+# "constant" has no warm-up.
 lr_scheduler_type = "cosine"
 # The warm-up in steps (0: as a share of all steps).
 warmup_steps = 0
@@ -85,13 +87,16 @@ num_train_epochs = {epochs:?}
 max_steps = 0
 per_device_train_batch_size = {batch}
 per_device_eval_batch_size = {batch}
+# Samples one behind the other in rows of max_length, which saves padding; none sees another.
+packing = false
 # Forward passes of one optimiser step.
 gradient_accumulation_steps = 1
 # What the backward pass computes again to save memory: "none", "block" (a layer at a time), "every N".
 recompute = "none"
 # The largest norm of the gradient; 0 does not clip.
 max_grad_norm = {max_grad_norm:?}
-# AdamW, on the adapter only.
+# "adamw", "adafactor", "lion", "muon" or "sgd", on what is trained only.
+optim = "adamw"
 weight_decay = {weight_decay:?}
 adam_beta1 = {beta1}
 adam_beta2 = {beta2}
@@ -122,6 +127,11 @@ eval_on_start = false
 # for so many logged steps in a row.
 routing_collapse_threshold = {collapse_threshold:?}
 routing_collapse_steps = {collapse_steps}
+
+# Parameters with a learning rate or weight decay of their own.
+# [[training.param_groups]]
+# params = "router"
+# learning_rate = 1e-3
 
 # Scores on tasks while training (`lora-moe eval --list-tasks`).
 # [[evaluation]]

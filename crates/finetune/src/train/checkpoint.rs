@@ -56,7 +56,7 @@ where
     if writing.exists() {
         std::fs::remove_dir_all(&writing).map_err(TrainError::io(&writing))?;
     }
-    save_adapter(learner.model(), adapter, base_model, &writing)?;
+    save_adapter(&learner.averaged(), adapter, base_model, &writing)?;
     let path = writing.join(OPTIMIZER_FILE);
     learner.optimizer().table(learner.model()).write(&path)?;
     let path = writing.join(STATE_FILE);

@@ -1,6 +1,10 @@
+use data::BatchPlan;
 use serde::{Deserialize, Serialize};
 
-use super::{EVAL_LOSS, LrSchedulerType, NonFinitePolicy, Recompute, Schedule, TrainError};
+use super::{
+    EVAL_LOSS, LrSchedulerKwargs, LrSchedulerType, NonFinitePolicy, OptimizerKind, ParamGroup,
+    Recompute, Schedule, TrainError,
+};
 
 /// How to train; keys are those of transformers' `TrainingArguments`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -8,8 +12,11 @@ use super::{EVAL_LOSS, LrSchedulerType, NonFinitePolicy, Recompute, Schedule, Tr
 pub struct TrainingConfig {
     /// The peak of the learning rate. Default 2e-4.
     pub learning_rate: f64,
-    /// How it moves after the warm-up: `constant`, `linear` or `cosine`. Default `cosine`.
+    /// How it moves, by the names of transformers: `linear`, `cosine` and so on. Default `cosine`.
     pub lr_scheduler_type: LrSchedulerType,
+    /// What some schedulers know besides. Default: nothing.
+    #[serde(skip_serializing_if = "LrSchedulerKwargs::is_empty")]
+    pub lr_scheduler_kwargs: LrSchedulerKwargs,
     /// The steps of the warm-up; above 0 it takes precedence over `warmup_ratio`. Default 0.
     pub warmup_steps: usize,
     /// The share of all steps that is warm-up. Default 0.03.
@@ -23,6 +30,17 @@ pub struct TrainingConfig {
     pub per_device_train_batch_size: usize,
     /// The samples of one forward pass in evaluation. Default 8.
     pub per_device_eval_batch_size: usize,
+    /// The most positions of one forward pass in training, padding included: as many samples as have
+    /// room at the length of the longest of them, in place of `per_device_train_batch_size`; 0 goes
+    /// by that. Default 0.
+    pub max_tokens_per_batch: usize,
+    /// Whether samples are put one behind the other into rows of at most the longest sample's
+    /// length, which saves padding: a batch then holds `per_device_train_batch_size` rows. No sample
+    /// sees another of its row. Default false.
+    pub packing: bool,
+    /// Batches are padded to a length that is a multiple of this, so that a device which tunes
+    /// itself to shapes sees fewer of them. Default 1.
+    pub pad_to_multiple_of: usize,
     /// The forward passes of one optimiser step. Default 1.
     pub gradient_accumulation_steps: usize,
     /// Which activations are computed again in the backward pass instead of being kept: `none`,
@@ -31,14 +49,27 @@ pub struct TrainingConfig {
     pub recompute: Recompute,
     /// The largest norm of the gradient of all parameters together; 0 does not clip. Default 1.
     pub max_grad_norm: f64,
-    /// AdamW's decoupled weight decay, on the adapter only. Default 0.
+    /// The optimiser: `adamw`, `adafactor`, `lion`, `muon` or `sgd`. Default `adamw`.
+    pub optim: OptimizerKind,
+    /// The weight decay, on what is trained only; decoupled from the gradient, but for `sgd`.
+    /// Default 0.
     pub weight_decay: f64,
-    /// AdamW's decay of the first moment. Default 0.9.
+    /// The decay of the first moment of AdamW and Lion. Default 0.9.
     pub adam_beta1: f64,
-    /// AdamW's decay of the second moment. Default 0.999.
+    /// The decay of AdamW's second moment and of Lion's momentum. Default 0.999.
     pub adam_beta2: f64,
     /// AdamW's epsilon. Default 1e-8.
     pub adam_epsilon: f64,
+    /// The momentum of `sgd` and `muon`. Default 0 and 0.95.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f64>,
+    /// Parameters with a learning rate or weight decay of their own, as those of routers. Default
+    /// none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub param_groups: Vec<ParamGroup>,
+    /// The decay of an exponential moving average of what is trained, which is then what is
+    /// evaluated and what the run leaves; 0 takes no average. Default 0.
+    pub ema_decay: f64,
     /// Everything random follows from it. Default 42.
     pub seed: u64,
     /// Whether batches hold samples of similar length, which saves padding. Default true.
@@ -85,19 +116,27 @@ impl Default for TrainingConfig {
         Self {
             learning_rate: 2e-4,
             lr_scheduler_type: LrSchedulerType::Cosine,
+            lr_scheduler_kwargs: LrSchedulerKwargs::default(),
             warmup_steps: 0,
             warmup_ratio: 0.03,
             num_train_epochs: 1.0,
             max_steps: 0,
             per_device_train_batch_size: 8,
             per_device_eval_batch_size: 8,
+            max_tokens_per_batch: 0,
+            packing: false,
+            pad_to_multiple_of: 1,
             gradient_accumulation_steps: 1,
             recompute: Recompute::None,
             max_grad_norm: 1.0,
+            optim: OptimizerKind::Adamw,
             weight_decay: 0.0,
             adam_beta1: 0.9,
             adam_beta2: 0.999,
             adam_epsilon: 1e-8,
+            momentum: None,
+            param_groups: Vec::new(),
+            ema_decay: 0.0,
             seed: 42,
             group_by_length: true,
             logging_steps: 10,
@@ -138,9 +177,10 @@ impl TrainingConfig {
 
     /// Keys that may differ besides when a run goes on from a checkpoint that the user names: they
     /// change the steps to come only.
-    pub(super) const FREE_FROM_NAMED: [&'static str; 8] = [
+    pub(super) const FREE_FROM_NAMED: [&'static str; 9] = [
         "learning_rate",
         "lr_scheduler_type",
+        "lr_scheduler_kwargs",
         "warmup_steps",
         "warmup_ratio",
         "max_grad_norm",
@@ -179,6 +219,8 @@ impl TrainingConfig {
             ("training.warmup_ratio", self.warmup_ratio),
             ("training.adam_beta1", self.adam_beta1),
             ("training.adam_beta2", self.adam_beta2),
+            ("training.momentum", self.momentum.unwrap_or(0.0)),
+            ("training.ema_decay", self.ema_decay),
             ("training.routing_collapse_threshold", self.routing_collapse_threshold),
         ];
         for (key, value) in below_one {
@@ -193,6 +235,7 @@ impl TrainingConfig {
         let counts = [
             ("training.per_device_train_batch_size", self.per_device_train_batch_size),
             ("training.per_device_eval_batch_size", self.per_device_eval_batch_size),
+            ("training.pad_to_multiple_of", self.pad_to_multiple_of),
             ("training.gradient_accumulation_steps", self.gradient_accumulation_steps),
             ("training.logging_steps", self.logging_steps),
             ("training.save_total_limit", self.save_total_limit),
@@ -204,7 +247,41 @@ impl TrainingConfig {
                 return Err(TrainError::value(key, value, "at least 1"));
             }
         }
-        Ok(())
+        let with_momentum = [OptimizerKind::Sgd, OptimizerKind::Muon];
+        if let Some(momentum) = self.momentum
+            && !with_momentum.contains(&self.optim)
+        {
+            let allowed = "unset unless `training.optim` is `sgd` or `muon`";
+            return Err(TrainError::value("training.momentum", momentum, allowed));
+        }
+        if self.packing && self.max_tokens_per_batch > 0 {
+            let allowed = "0 with `training.packing`, whose rows are all about as long: set \
+                           `training.per_device_train_batch_size`";
+            let key = "training.max_tokens_per_batch";
+            return Err(TrainError::value(key, self.max_tokens_per_batch, allowed));
+        }
+        self.lr_scheduler_kwargs.check(self.lr_scheduler_type, self.learning_rate)?;
+        self.param_groups.iter().enumerate().try_for_each(|(index, group)| group.check(index))
+    }
+
+    /// Which of the samples with `lengths` tokens are in which batch.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Data`] without samples, or when one has more positions than
+    /// `max_tokens_per_batch`.
+    pub fn plan(&self, lengths: &[usize]) -> Result<BatchPlan, TrainError> {
+        let Self { per_device_train_batch_size, max_tokens_per_batch, seed, .. } = *self;
+        Ok(match max_tokens_per_batch {
+            0 => BatchPlan::new(
+                lengths,
+                per_device_train_batch_size,
+                seed,
+                self.group_by_length,
+                false,
+            )?,
+            tokens => BatchPlan::by_tokens(lengths, tokens, self.pad_to_multiple_of, seed)?,
+        })
     }
 
     /// The number of optimiser steps over epochs of `batches_per_epoch` batches.
@@ -225,6 +302,7 @@ impl TrainingConfig {
         Schedule {
             learning_rate: self.learning_rate,
             kind: self.lr_scheduler_type,
+            kwargs: self.lr_scheduler_kwargs,
             warmup_steps,
             total_steps,
         }
@@ -254,7 +332,33 @@ mod tests {
         assert!(refused(|c| c.gradient_accumulation_steps = 0).contains("accumulation"));
         let threshold = refused(|c| c.routing_collapse_threshold = 1.0);
         assert!(threshold.contains("training.routing_collapse_threshold"), "{threshold}");
+        assert!(refused(|c| c.pad_to_multiple_of = 0).contains("training.pad_to_multiple_of"));
+        assert!(refused(|c| c.ema_decay = 1.0).contains("training.ema_decay"));
+        assert!(refused(|c| c.momentum = Some(0.9)).contains("`sgd` or `muon`"));
+        let both = |c: &mut TrainingConfig| (c.packing, c.max_tokens_per_batch) = (true, 9);
+        assert!(refused(both).contains("training.max_tokens_per_batch"));
         assert!(refused(|c| c.routing_collapse_steps = 0).contains("routing_collapse_steps"));
+    }
+
+    #[test]
+    fn keys_of_another_scheduler_are_refused() {
+        use LrSchedulerType::{Cosine, CosineWithMinLr, Polynomial, WarmupStableDecay};
+        let refused = |kind, kwargs| {
+            let config = TrainingConfig {
+                lr_scheduler_type: kind,
+                lr_scheduler_kwargs: kwargs,
+                ..TrainingConfig::default()
+            };
+            config.check().unwrap_err().to_string()
+        };
+        let none = LrSchedulerKwargs::default();
+        let other = refused(Cosine, LrSchedulerKwargs { power: Some(2.0), ..none });
+        assert!(other.contains("lr_scheduler_kwargs.power"), "{other}");
+        assert!(other.contains("`polynomial`"), "{other}");
+        assert!(refused(WarmupStableDecay, none).contains("num_decay_steps"));
+        assert!(refused(CosineWithMinLr, none).contains("min_lr"));
+        let high = refused(Polynomial, LrSchedulerKwargs { lr_end: Some(1.0), ..none });
+        assert!(high.contains("lr_scheduler_kwargs.lr_end"), "{high}");
     }
 
     #[test]

@@ -4,9 +4,8 @@ use std::time::Instant;
 use balance_loss::BalanceLoss;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
-use fused_ops::AdamWStep;
 use model_zoo::CausalLm;
-use moe_adapter::{Adaptable, AdapterConfig, lora_b_ids};
+use moe_adapter::{Adaptable, AdapterConfig};
 use ranks::{PairwiseSum, Ranks};
 use router::RoutingTape;
 use tensor_files::TensorTable;
@@ -17,25 +16,17 @@ use super::rank_sum::Found;
 use super::running_state::{running_state, with_running_state};
 use super::together::numbers;
 use super::{
-    CausalTask, NonFinite, Pass, Recompute, Share, TrainError, TrainingConfig, TrainingTask,
-    clip_grad_norm, split_gradients,
+    CausalTask, NonFinite, OptimizerConfig, Pass, Recompute, Share, TrainError, TrainingConfig,
+    TrainingTask, clip_grad_norm,
 };
 
 /// What a [`Learner`] needs to know.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LearnerConfig {
-    /// AdamW's decoupled weight decay.
-    pub weight_decay: f64,
-    /// AdamW's decay of the first moment.
-    pub adam_beta1: f64,
-    /// AdamW's decay of the second moment.
-    pub adam_beta2: f64,
-    /// AdamW's epsilon.
-    pub adam_epsilon: f64,
+    /// The optimiser.
+    pub optimizer: OptimizerConfig,
     /// The largest norm of the gradient; 0 does not clip.
     pub max_grad_norm: f64,
-    /// LoRA+: the learning rate of every `B` of an adapter is this many times that of the rest.
-    pub loraplus_lr_ratio: Option<f64>,
     /// The seed of what is random inside a step.
     pub seed: u64,
     /// What is computed again in the backward pass.
@@ -45,19 +36,17 @@ pub struct LearnerConfig {
 impl LearnerConfig {
     /// How a run trains the adapter of a configuration.
     pub fn new(training: &TrainingConfig, adapter: &AdapterConfig) -> Self {
-        Self { loraplus_lr_ratio: adapter.loraplus_lr_ratio, ..Self::from(training) }
+        let mut config = Self::from(training);
+        config.optimizer.loraplus_lr_ratio = adapter.loraplus_lr_ratio;
+        config
     }
 }
 
 impl From<&TrainingConfig> for LearnerConfig {
     fn from(config: &TrainingConfig) -> Self {
         Self {
-            weight_decay: config.weight_decay,
-            adam_beta1: config.adam_beta1,
-            adam_beta2: config.adam_beta2,
-            adam_epsilon: config.adam_epsilon,
+            optimizer: config.into(),
             max_grad_norm: config.max_grad_norm,
-            loraplus_lr_ratio: None,
             seed: config.seed,
             recompute: config.recompute,
         }
@@ -97,29 +86,34 @@ pub struct Learner<M, T = CausalTask> {
 impl<M: CausalLm> Learner<M> {
     /// A learner of the next token for what is trainable in `model`, which is moved onto an autodiff
     /// device.
-    pub fn new(model: M, balance: Option<Box<dyn BalanceLoss>>, config: LearnerConfig) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Value`] for a group of parameters that names none.
+    pub fn new(
+        model: M,
+        balance: Option<Box<dyn BalanceLoss>>,
+        config: LearnerConfig,
+    ) -> Result<Self, TrainError> {
         Self::for_task(CausalTask::default(), model, balance, config)
     }
 }
 
 impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
     /// As [`new`](Learner::new), for another task.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Learner::new).
     pub fn for_task(
         task: T,
         model: M,
         balance: Option<Box<dyn BalanceLoss>>,
         config: LearnerConfig,
-    ) -> Self {
-        let optimizer = AdapterOptimizer::new(AdamWStep {
-            learning_rate: 0.0,
-            beta1: config.adam_beta1,
-            beta2: config.adam_beta2,
-            epsilon: config.adam_epsilon,
-            weight_decay: config.weight_decay,
-            time: 0,
-        });
+    ) -> Result<Self, TrainError> {
         let model = model.train();
-        Self { task, model, optimizer, balance, config, steps: 0, sum_seconds: 0.0 }
+        let optimizer = AdapterOptimizer::new(&model, &config.optimizer)?;
+        Ok(Self { task, model, optimizer, balance, config, steps: 0, sum_seconds: 0.0 })
     }
 
     /// What the model is trained for.
@@ -130,6 +124,11 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
     /// The model as it is, on its autodiff device.
     pub fn model(&self) -> &M {
         &self.model
+    }
+
+    /// The model to evaluate, and to keep: with the average of what is trained, where one is taken.
+    pub fn averaged(&self) -> M {
+        self.optimizer.averaged(&self.model)
     }
 
     pub(super) fn model_mut(&mut self) -> &mut M {
@@ -158,7 +157,7 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
         path: &Path,
         steps: usize,
     ) -> Result<(), TrainError> {
-        self.optimizer.load(&self.model, optimizer, path)?;
+        self.model = self.optimizer.load(self.model.clone(), optimizer, path)?;
         self.steps = steps;
         Ok(())
     }
@@ -266,10 +265,6 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
         }
         if let Some(state) = state {
             self.model = with_running_state(self.model.clone(), state / passes as f64);
-        }
-        if let Some(ratio) = self.config.loraplus_lr_ratio {
-            let fast = split_gradients(&self.model, &mut grads, &lora_b_ids(&self.model));
-            self.model = self.optimizer.step(ratio * learning_rate, self.model.clone(), fast);
         }
         self.model = self.optimizer.step(learning_rate, self.model.clone(), grads);
         self.steps += 1;

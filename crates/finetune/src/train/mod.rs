@@ -22,7 +22,6 @@ mod resume;
 mod running_state;
 mod schedule;
 mod share;
-mod split;
 mod state;
 mod task;
 mod together;
@@ -39,13 +38,13 @@ pub use learner::{Learner, LearnerConfig, StepReport};
 pub use metrics::MetricsLog;
 pub use non_finite::{NonFinite, NonFiniteOrigin, NonFinitePolicy};
 pub use observer::{Progress, Silent, TrainObserver};
+pub use optimizer::{OptimizerConfig, OptimizerKind, ParamGroup};
 pub use periodic::{EVAL_LOSS, Measurement, PeriodicEvaluation};
 pub use recompute::{Recompute, UnknownRecompute};
 pub use resume::Resume;
 pub(crate) use resume::broken_checkpoint;
-pub use schedule::{LrSchedulerType, Schedule};
+pub use schedule::{DecayType, LrSchedulerKwargs, LrSchedulerType, Schedule};
 pub use share::Share;
-use split::split_gradients;
 pub use state::TrainerState;
 pub use task::{
     BatchOutcome, Pass, PassReport, TrainingBatch, TrainingSample, TrainingTask, Validation,

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -79,18 +80,26 @@ impl TrainerState {
             _ => serde_json::Map::new(),
         };
         let (saved, now) = (object(&self.training), object(now));
-        for (key, value) in &saved {
+        // What is at its default may be absent from either.
+        let absent = Value::Null;
+        let keys: BTreeSet<&String> = saved.keys().chain(now.keys()).collect();
+        for key in keys {
+            let value = saved.get(key).unwrap_or(&absent);
             let steps_to_come = TrainingConfig::FREE_FROM_NAMED.contains(&key.as_str());
             let free =
                 TrainingConfig::FREE_ON_RESUME.contains(&key.as_str()) || (named && steps_to_come);
-            if free || now.get(key) == Some(value) {
+            let found = now.get(key).unwrap_or(&absent);
+            if free || found == value {
                 continue;
             }
             let or = match steps_to_come {
                 true => "or name the checkpoint (`--resume CHECKPOINT`), or ",
                 false => "or ",
             };
-            let found = now.get(key).map_or_else(String::new, Value::to_string);
+            let [value, found] = [value, found].map(|value| match value {
+                Value::Null => "not set".to_owned(),
+                value => value.to_string(),
+            });
             let message = format!(
                 "`training.{key}` = {value}, but it is now {found}; restore it, {or}train into \
                  another `training.output_dir`"

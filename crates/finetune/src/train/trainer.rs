@@ -11,6 +11,7 @@ use std::path::Path;
 use model_zoo::CausalLm;
 use moe_adapter::{Adaptable, AdaptedProjection, AdapterConfig};
 use ranks::{Alone, Ranks};
+use router::Reach;
 
 use super::{
     CausalTask, Learner, LearnerConfig, PeriodicEvaluation, Resume, TrainError, TrainObserver,
@@ -44,8 +45,8 @@ where
     ///
     /// # Errors
     ///
-    /// [`TrainError`] when a value is out of range or the samples lack what the balance loss
-    /// needs.
+    /// [`TrainError`] when a value is out of range, the samples lack what the balance loss needs, or
+    /// they are packed and a router goes by samples.
     pub fn new(
         model: M,
         adapter: &'a AdapterConfig,
@@ -54,7 +55,12 @@ where
         validation: &'a [Sample],
         output_dir: &'a Path,
     ) -> Result<Self, TrainError> {
-        let task = CausalTask::default();
+        let packed = train.iter().any(|sample| sample.documents.len() > 1);
+        if packed && model.reach() == Reach::Sample {
+            let allowed = "false where a router goes by samples (`scope` = \"sequence\")";
+            return Err(TrainError::value("training.packing", true, allowed));
+        }
+        let task = CausalTask::from(training);
         Self::for_task(task, model, adapter, training, [train, validation], output_dir)
     }
 }
@@ -97,7 +103,7 @@ where
         }
         let config = LearnerConfig::new(training, adapter);
         Ok(Self {
-            learner: Learner::for_task(task, model, balance, config),
+            learner: Learner::for_task(task, model, balance, config)?,
             adapter,
             training,
             train,

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use super::buffer::{Floats, contiguous};
 use super::matrix::{Matrix, multiply};
-use crate::Causal;
 use crate::kernel;
+use crate::{Causal, Documents};
 
 /// Queries of a block.
 const QUERIES: usize = 64;
@@ -21,22 +21,32 @@ const KEYS: usize = 256;
 const HIDDEN: f32 = -1e29;
 
 /// What an attention is beside its tensors.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct AttentionKind {
     pub(crate) causal: Option<Causal>,
+    pub(crate) documents: Option<Documents>,
     pub(crate) soft_cap: Option<f64>,
 }
 
 impl AttentionKind {
-    fn visible(&self, query: usize, keys: usize) -> Range<usize> {
-        self.causal.map_or(0..keys, |causal| causal.visible(query, keys))
+    /// What a query of a sequence of the batch sees.
+    fn visible(&self, batch: usize, query: usize, keys: usize) -> Range<usize> {
+        let Range { start, end } =
+            self.causal.map_or(0..keys, |causal| causal.visible(query, keys));
+        let own = self.documents.as_ref().map_or(0, |documents| documents.start(batch, query));
+        start.max(own).min(end)..end
     }
 
     /// The blocks of keys of which some of these queries see some.
-    fn blocks(&self, queries: Range<usize>, keys: usize) -> impl Iterator<Item = Range<usize>> {
+    fn blocks(
+        &self,
+        batch: usize,
+        queries: Range<usize>,
+        keys: usize,
+    ) -> impl Iterator<Item = Range<usize>> + use<> {
         // The first key that is seen, and the last, grow with the query.
-        let first = self.visible(queries.start, keys).start;
-        let end = self.visible(queries.end - 1, keys).end;
+        let first = self.visible(batch, queries.start, keys).start;
+        let end = self.visible(batch, queries.end - 1, keys).end;
         (first..end).step_by(KEYS).map(move |start| start..(start + KEYS).min(end))
     }
 }
@@ -68,17 +78,50 @@ impl Sizes {
     }
 }
 
-/// What hides the keys of each sequence of a batch.
-struct Padding<'a> {
-    bias: Option<&'a [f32]>,
+/// Which keys are seen in one row of a batch.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    kind: &'a AttentionKind,
+    batch: usize,
     keys: usize,
+    /// What is added to the scores of all its keys.
+    padding: Option<&'a [f32]>,
 }
 
-impl Padding<'_> {
-    /// The bias of keys of a sequence; `None` where it hides none of them.
-    fn of(&self, batch: usize, keys: Range<usize>) -> Option<&[f32]> {
-        let bias = &self.bias?[batch * self.keys..][keys];
-        bias.iter().any(|&bias| bias != 0.0).then_some(bias)
+impl<'a> Seen<'a> {
+    fn of(kind: &'a AttentionKind, padding: Option<&'a [f32]>, batch: usize, keys: usize) -> Self {
+        let padding = padding.map(|bias| &bias[batch * keys..][..keys]);
+        Self { kind, batch, keys, padding }
+    }
+
+    /// The blocks of keys of which some of these queries see some.
+    fn blocks(&self, queries: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
+        self.kind.blocks(self.batch, queries, self.keys)
+    }
+
+    /// Takes what is not to be seen out of the scores of a block.
+    fn hide(&self, scores: &mut [f32], queries: Range<usize>, keys: Range<usize>) {
+        let seen = |query| {
+            let Range { start, end } = self.kind.visible(self.batch, query, self.keys);
+            let start = start.clamp(keys.start, keys.end);
+            start..end.clamp(start, keys.end)
+        };
+        let padding = self.padding.map(|bias| &bias[keys.clone()]);
+        let padding = padding.filter(|bias| bias.iter().any(|&bias| bias != 0.0));
+        let whole = [queries.start, queries.end - 1].into_iter().all(|query| seen(query) == keys);
+        if whole && padding.is_none() {
+            return;
+        }
+        for (row, query) in scores.chunks_exact_mut(keys.len()).zip(queries) {
+            if let Some(padding) = padding {
+                for (score, bias) in row.iter_mut().zip(padding) {
+                    *score = if *bias < HIDDEN { f32::NEG_INFINITY } else { *score + bias };
+                }
+            }
+            let seen = seen(query);
+            row[..seen.start - keys.start].fill(f32::NEG_INFINITY);
+            row[seen.end - keys.start..].fill(f32::NEG_INFINITY);
+        }
     }
 }
 
@@ -94,36 +137,6 @@ struct Scratch {
     out: Vec<f32>,
 }
 
-/// Takes what is not to be seen out of the scores of a block.
-fn hide(
-    scores: &mut [f32],
-    kind: AttentionKind,
-    queries: Range<usize>,
-    keys: Range<usize>,
-    all_keys: usize,
-    padding: Option<&[f32]>,
-) {
-    let seen = |query| {
-        let Range { start, end } = kind.visible(query, all_keys);
-        let start = start.clamp(keys.start, keys.end);
-        start..end.clamp(start, keys.end)
-    };
-    let whole = [queries.start, queries.end - 1].into_iter().all(|query| seen(query) == keys);
-    if whole && padding.is_none() {
-        return;
-    }
-    for (row, query) in scores.chunks_exact_mut(keys.len()).zip(queries) {
-        if let Some(padding) = padding {
-            for (score, bias) in row.iter_mut().zip(padding) {
-                *score = if *bias < HIDDEN { f32::NEG_INFINITY } else { *score + bias };
-            }
-        }
-        let seen = seen(query);
-        row[..seen.start - keys.start].fill(f32::NEG_INFINITY);
-        row[seen.end - keys.start..].fill(f32::NEG_INFINITY);
-    }
-}
-
 /// The result `[B, S, H, D]`, and the logarithms of the sums of exponentials `[B, S, H]`, which are
 /// infinite where nothing is seen.
 pub(super) fn forward(
@@ -136,7 +149,7 @@ pub(super) fn forward(
     let sizes = Sizes::of(&q, &k);
     let Sizes { heads, queries, keys, depth, .. } = sizes;
     let batch = q.shape()[0];
-    let padding = Padding { bias: padding.as_ref().map(|padding| padding.storage::<f32>()), keys };
+    let padding = padding.as_ref().map(|padding| padding.storage::<f32>());
     let [q, k, v] = [&q, &k, &v].map(|tensor| tensor.storage::<f32>());
     let mut out = vec![0.0f32; batch * queries * heads * depth];
     let mut log_sums = vec![0.0f32; batch * queries * heads];
@@ -158,9 +171,8 @@ pub(super) fn forward(
                 let q = &q[sizes.of_head(batch, head) + start * depth..][..rows.len() * depth];
                 let group = sizes.of_group(batch, head);
                 let [k, v] = [k, v].map(|all| &all[group..][..keys * depth]);
-                block_of_queries(scratch, [q, k, v], depth, rows.clone(), kind, |keys| {
-                    padding.of(batch, keys)
-                });
+                let seen = Seen::of(&kind, padding, batch, keys);
+                block_of_queries(scratch, [q, k, v], depth, rows.clone(), seen);
                 for (i, row) in scratch.out.chunks_exact(depth).enumerate() {
                     out[(i * heads + head) * depth..][..depth].copy_from_slice(row);
                     log_sums[i * heads + head] = match scratch.tops[i] {
@@ -177,13 +189,12 @@ pub(super) fn forward(
 }
 
 /// Fills the result of a head for some of its queries, and the maxima and sums of their scores.
-fn block_of_queries<'a>(
+fn block_of_queries(
     scratch: &mut Scratch,
     [q, k, v]: [&[f32]; 3],
     depth: usize,
     queries: Range<usize>,
-    kind: AttentionKind,
-    padding: impl Fn(Range<usize>) -> Option<&'a [f32]>,
+    seen: Seen<'_>,
 ) {
     let rows = queries.len();
     let Scratch { scores, slopes, sums, tops, scales, out, .. } = scratch;
@@ -195,18 +206,17 @@ fn block_of_queries<'a>(
     reset(tops, rows, f32::NEG_INFINITY);
     reset(scales, rows, 1.0);
     reset(out, rows * depth, 0.0);
-    let all_keys = k.len() / depth;
-    for keys in kind.blocks(queries.clone(), all_keys) {
+    for keys in seen.blocks(queries.clone()) {
         let width = keys.len();
         scores.resize(rows * width, 0.0);
         let of_keys = keys.start * depth..keys.end * depth;
         let [k, v] = [k, v].map(|all| Matrix::whole(&all[of_keys.clone()], depth));
         multiply(Matrix::whole(q, depth), k.transposed(), scores, false);
-        if let Some(cap) = kind.soft_cap {
+        if let Some(cap) = seen.kind.soft_cap {
             slopes.resize(rows * width, 0.0);
             kernel::soft_cap(scores, cap as f32, slopes);
         }
-        hide(scores, kind, queries.clone(), keys.clone(), all_keys, padding(keys));
+        seen.hide(scores, queries.clone(), keys);
         kernel::online_softmax(scores, width, tops, sums, scales);
         kernel::scale_rows(out, depth, scales);
         multiply(Matrix::whole(scores, width), v, out, true);
@@ -236,7 +246,7 @@ pub(super) fn backward(attended: Attended<Floats>, grad: Floats) -> [Floats; 3] 
     let batch = q.shape()[0];
     let [q, k, v, out, log_sums, grad] = [q, k, v, out, log_sums, grad].map(contiguous);
     let padding = padding.map(contiguous);
-    let padding = Padding { bias: padding.as_ref().map(|padding| padding.storage::<f32>()), keys };
+    let padding = padding.as_ref().map(|padding| padding.storage::<f32>());
     let [q, k, v, out, log_sums, grad] =
         [&q, &k, &v, &out, &log_sums, &grad].map(|tensor| tensor.storage::<f32>());
     // A task is a head, which has its own sums for keys and values; heads of a group add theirs.
@@ -265,10 +275,10 @@ pub(super) fn backward(attended: Attended<Floats>, grad: Floats) -> [Floats; 3] 
                 scratch.scales.resize(rows.len(), 0.0);
                 kernel::row_dots(out, grad, depth, heads * depth, &mut scratch.scales);
                 let q_grad = &mut q_grad[start * depth..][..rows.len() * depth];
-                let padding = |keys| padding.of(batch, keys);
+                let seen = Seen::of(&kind, padding, batch, keys);
                 let inputs = [q, k, v, grad];
                 let grads = [q_grad, k_grad, v_grad];
-                block_backward(scratch, inputs, grads, [depth, heads], rows, kind, padding);
+                block_backward(scratch, inputs, grads, [depth, heads], rows, seen);
             }
         },
     );
@@ -283,38 +293,36 @@ pub(super) fn backward(attended: Attended<Floats>, grad: Floats) -> [Floats; 3] 
 
 /// Adds what some queries of a head give to the gradients of queries, keys and values. The scratch
 /// holds their logarithms of sums, and the products of result and gradient.
-fn block_backward<'a>(
+fn block_backward(
     scratch: &mut Scratch,
     [q, k, v, grad]: [&[f32]; 4],
     [q_grad, k_grad, v_grad]: [&mut [f32]; 3],
     [depth, heads]: [usize; 2],
     queries: Range<usize>,
-    kind: AttentionKind,
-    padding: impl Fn(Range<usize>) -> Option<&'a [f32]>,
+    seen: Seen<'_>,
 ) {
     let rows = queries.len();
     let Scratch { scores, grads, slopes, sums: log_sums, scales: deltas, .. } = scratch;
     let q = Matrix::whole(q, depth);
     let grad = Matrix::strided(grad, heads * depth, [rows, depth]);
-    let all_keys = k.len() / depth;
-    for keys in kind.blocks(queries.clone(), all_keys) {
+    for keys in seen.blocks(queries.clone()) {
         let width = keys.len();
         scores.resize(rows * width, 0.0);
         grads.resize(rows * width, 0.0);
         let of_keys = keys.start * depth..keys.end * depth;
         let [k, v] = [k, v].map(|all| Matrix::whole(&all[of_keys.clone()], depth));
         multiply(q, k.transposed(), scores, false);
-        if let Some(cap) = kind.soft_cap {
+        if let Some(cap) = seen.kind.soft_cap {
             slopes.resize(rows * width, 0.0);
             kernel::soft_cap(scores, cap as f32, slopes);
         }
-        hide(scores, kind, queries.clone(), keys.clone(), all_keys, padding(keys));
+        seen.hide(scores, queries.clone(), keys);
         kernel::exp_less(scores, width, log_sums);
         let weights = Matrix::whole(scores, width);
         multiply(weights.transposed(), grad, &mut v_grad[of_keys.clone()], true);
         multiply(grad, v.transposed(), grads, false);
         kernel::score_gradients(scores, grads, width, deltas);
-        if kind.soft_cap.is_some() {
+        if seen.kind.soft_cap.is_some() {
             grads.iter_mut().zip(slopes.iter()).for_each(|(grad, slope)| *grad *= slope);
         }
         let score_grads = Matrix::whole(grads, width);

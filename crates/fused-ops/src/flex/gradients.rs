@@ -324,7 +324,7 @@ fn attention<B: HostGradients, C: CheckpointStrategy>(
 ) -> FloatTensor<Autodiff<B, C>> {
     let nodes = inputs.each_ref().map(|input| input.node());
     let primitives = inputs.each_ref().map(|input| input.primitive().clone());
-    let (out, log_sums) = B::attention_forward(primitives, padding.clone(), kind);
+    let (out, log_sums) = B::attention_forward(primitives, padding.clone(), kind.clone());
     match Attention.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(mut prep) => {
             let nodes = inputs.each_ref().map(|input| prep.checkpoint(input));

@@ -1,5 +1,5 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use fused_ops::{AttentionMask, Causal, HIDDEN};
+use fused_ops::{AttentionMask, Causal, Documents, HIDDEN};
 
 use crate::placement::Placement;
 
@@ -29,6 +29,13 @@ impl Visible {
         let causal = Causal { offset: past_len - first, window };
         let padding = padding.map(|padding| padding.narrow(1, first, total - first));
         Self { first, mask: AttentionMask::new(Some(causal), padding) }
+    }
+
+    /// What the positions of packed rows see: of their own sequence nothing ahead, and with a
+    /// `window` only so many positions, themselves included.
+    pub(super) fn packed(documents: &Documents, window: Option<usize>) -> Self {
+        let mask = AttentionMask::new(Some(Causal { offset: 0, window }), None);
+        Self { first: 0, mask: mask.within(documents.clone()) }
     }
 
     /// What the new positions of a placement see, with a `window` only so many positions,

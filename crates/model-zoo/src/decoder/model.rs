@@ -66,9 +66,12 @@ impl<P: Projection> DecoderModel<P> {
             None if input.links.is_some() => Some(Placement::new(input, &vec![vec![]; batch_size])),
             None => None,
         };
-        let pass = match placement {
-            Some(placement) => LayerPass::placed(config, &placement, &device, x.dtype()),
-            None => LayerPass::counted(config, input, cache, &device, x.dtype()),
+        let pass = match (placement, &input.documents) {
+            (Some(placement), _) => LayerPass::placed(config, &placement, &device, x.dtype()),
+            (None, Some(documents)) if cache.is_none() => {
+                LayerPass::packed(config, documents, &device, x.dtype())
+            }
+            (None, _) => LayerPass::counted(config, input, cache, &device, x.dtype()),
         };
         (x, pass)
     }

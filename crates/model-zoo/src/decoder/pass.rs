@@ -1,5 +1,5 @@
 use burn::tensor::{DType, Device, Tensor};
-use fused_ops::AttentionMask;
+use fused_ops::{AttentionMask, Documents};
 
 use super::mask::Visible;
 use super::rope::{Positions, RopeTables};
@@ -67,6 +67,24 @@ impl LayerPass {
         let full = Visible::placed(placement, None, device);
         let sliding = match config.sliding_window {
             Some(window) if window < seq_len => Visible::placed(placement, Some(window), device),
+            _ => full.clone(),
+        };
+        Self::new(config, Positions { each, seq_len }, [full, sliding], device, dtype)
+    }
+
+    /// A pass over rows that hold several sequences, whose positions count from the start of each.
+    /// Padding behind them counts as one more, which no other sees.
+    pub(super) fn packed(
+        config: &DecoderConfig,
+        documents: &Documents,
+        device: &Device,
+        dtype: DType,
+    ) -> Self {
+        let each = documents.places();
+        let seq_len = each.iter().max().map_or(0, |place| place + 1);
+        let full = Visible::packed(documents, None);
+        let sliding = match config.sliding_window {
+            Some(window) if window < seq_len => Visible::packed(documents, Some(window)),
             _ => full.clone(),
         };
         Self::new(config, Positions { each, seq_len }, [full, sliding], device, dtype)

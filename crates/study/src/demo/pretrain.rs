@@ -12,7 +12,10 @@ use crate::StudyError;
 use crate::world::{BOS, EOS, PAD, World};
 use data::Collator;
 use evaluation::Head;
-use finetune::train::{CausalTask, Learner, LearnerConfig, LrSchedulerType, Recompute, Schedule};
+use finetune::train::{
+    CausalTask, Learner, LearnerConfig, LrSchedulerKwargs, LrSchedulerType, OptimizerConfig,
+    Recompute, Schedule,
+};
 
 /// The pre-trained model of the demo, frozen, with its world.
 #[derive(Clone)]
@@ -109,20 +112,21 @@ fn pretrain(
         .map(|text| samples::sentence(tokenizer, text))
         .collect::<Result<Vec<_>, _>>()?;
     let learner = LearnerConfig {
-        weight_decay: 0.01,
-        adam_beta1: 0.9,
-        adam_beta2: 0.98,
-        adam_epsilon: 1e-8,
+        optimizer: OptimizerConfig {
+            weight_decay: 0.01,
+            beta2: 0.98,
+            ..OptimizerConfig::default()
+        },
         max_grad_norm: 1.0,
-        loraplus_lr_ratio: None,
         seed: config.seed,
         recompute: Recompute::None,
     };
-    let task = CausalTask { head: Head::Trained };
-    let mut learner = Learner::for_task(task, model, None, learner);
+    let task = CausalTask { head: Head::Trained, ..CausalTask::default() };
+    let mut learner = Learner::for_task(task, model, None, learner)?;
     let schedule = Schedule {
         learning_rate: config.pretraining_learning_rate,
         kind: LrSchedulerType::Cosine,
+        kwargs: LrSchedulerKwargs::default(),
         warmup_steps: total_steps / 20,
         total_steps,
     };

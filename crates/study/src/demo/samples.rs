@@ -10,7 +10,7 @@ pub(crate) fn sentence(tokenizer: &TextTokenizer, text: &str) -> Result<Sample, 
     input_ids.push(EOS);
     let mut target_mask = vec![true; input_ids.len()];
     target_mask[0] = false;
-    Ok(Sample { input_ids, target_mask, task_type: None })
+    Ok(Sample { input_ids, target_mask, task_type: None, ..Sample::default() })
 }
 
 /// An exchange of which the answer is learned.
@@ -22,7 +22,7 @@ pub(crate) fn exchange(
     let mut target_mask = vec![false; input_ids.len()];
     input_ids.extend(answer);
     target_mask.resize(input_ids.len(), true);
-    Ok(Sample { input_ids, target_mask, task_type: Some(exchange.task_type) })
+    Ok(Sample { input_ids, target_mask, task_type: Some(exchange.task_type), ..Sample::default() })
 }
 
 /// The prompt, and the answer with its end token.

@@ -58,8 +58,9 @@ fn default_max_new_tokens() -> usize {
 const MEASURES: [&str; 4] = ["retain", "text", "exact_match_samples", "max_new_tokens"];
 
 /// The keys of `[training]` that mean something to a study.
-const TRAINING: [&str; 14] = [
+const TRAINING: [&str; 17] = [
     "lr_scheduler_type",
+    "lr_scheduler_kwargs",
     "warmup_steps",
     "warmup_ratio",
     "num_train_epochs",
@@ -71,6 +72,8 @@ const TRAINING: [&str; 14] = [
     "adam_beta1",
     "adam_beta2",
     "adam_epsilon",
+    "optim",
+    "momentum",
     "group_by_length",
     "calibration_samples",
 ];

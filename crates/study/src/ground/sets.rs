@@ -97,7 +97,12 @@ pub(super) fn windows(
         let ids = tokenizer.encode(&text, true)?;
         for piece in ids.chunks(max_length).filter(|piece| piece.len() > 1) {
             let target_mask = (0..piece.len()).map(|at| at > 0).collect();
-            windows.push(Sample { input_ids: piece.to_vec(), target_mask, task_type: None });
+            windows.push(Sample {
+                input_ids: piece.to_vec(),
+                target_mask,
+                task_type: None,
+                ..Sample::default()
+            });
         }
         if windows.len() == before {
             let allowed = "a file with text in it";

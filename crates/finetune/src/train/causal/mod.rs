@@ -9,7 +9,7 @@ use router::BatchContext;
 
 use super::{
     BatchOutcome, Measurement, Pass, PassReport, Recompute, TrainError, TrainingBatch,
-    TrainingSample, TrainingTask,
+    TrainingConfig, TrainingSample, TrainingTask,
 };
 
 /// The name of `exp(eval_loss)`.
@@ -20,11 +20,19 @@ const EVAL_PERPLEXITY: &str = "eval_perplexity";
 pub struct CausalTask {
     /// Whether the output head learns. Default: it is frozen.
     pub head: Head,
+    /// Batches are padded to a length that is a multiple of this. Default 1.
+    pub pad_to_multiple_of: usize,
 }
 
 impl Default for CausalTask {
     fn default() -> Self {
-        Self { head: Head::Frozen }
+        Self { head: Head::Frozen, pad_to_multiple_of: 1 }
+    }
+}
+
+impl From<&TrainingConfig> for CausalTask {
+    fn from(training: &TrainingConfig) -> Self {
+        Self { pad_to_multiple_of: training.pad_to_multiple_of, ..Self::default() }
     }
 }
 
@@ -42,10 +50,11 @@ impl TrainingSample for Sample {
     }
 
     fn describe(&self, write: &mut dyn FnMut(&[u8])) {
-        let Self { input_ids, target_mask, task_type } = self;
+        let Self { input_ids, target_mask, task_type, documents } = self;
         write(&(input_ids.len() as u64).to_le_bytes());
         input_ids.iter().for_each(|id| write(&id.to_le_bytes()));
         target_mask.iter().for_each(|target| write(&[u8::from(*target)]));
+        documents.iter().for_each(|length| write(&(*length as u64).to_le_bytes()));
         write(&task_type.map_or(u64::MAX, u64::from).to_le_bytes());
     }
 }
@@ -74,7 +83,10 @@ impl<M: CausalLm> TrainingTask<M> for CausalTask {
         samples: &[Sample],
         indices: &[usize],
     ) -> Result<DeviceBatch, TrainError> {
-        let collator = Collator::new(model.pad_token_id().unwrap_or(0));
+        let collator = Collator {
+            pad_id: model.pad_token_id().unwrap_or(0),
+            pad_to_multiple_of: self.pad_to_multiple_of,
+        };
         Ok(collator.collate_indices(samples, indices)?.to_device(&model.device()))
     }
 
@@ -85,10 +97,7 @@ impl<M: CausalLm> TrainingTask<M> for CausalTask {
         pass: &Pass<'_>,
         gradients: &mut GradientsAccumulator<M>,
     ) -> Result<PassReport, TrainError> {
-        let mut input = TokenInput::new(batch.input_ids.clone());
-        if let Some(mask) = &batch.token_mask {
-            input = input.with_attention_mask(mask.clone());
-        }
+        let input = batch.input();
         let mut context = input.context().with_training(pass.seed);
         context.task_types = batch.task_types.clone();
         match pass.recompute {

@@ -38,6 +38,7 @@ impl Place {
             input_ids: (0..8).map(|at| (5 * row + 3 * at) % 40).collect(),
             target_mask: (0..8).map(|at| at > 0).collect(),
             task_type: None,
+            ..Sample::default()
         };
         Self {
             folder: tempfile::tempdir().unwrap(),
@@ -57,17 +58,32 @@ impl Place {
         training: &TrainingConfig,
         observer: &mut dyn TrainObserver,
     ) -> Result<TrainSummary, TrainError> {
-        let config = DecoderConfig::new(40, 32, 48, 2, 4);
-        let mut model: Decoder = Decoder::init_random(&config, 0, &Device::flex()).unwrap();
-        model = burn::module::Module::no_grad(model);
-        attach(&mut model, &self.adapter, 0).unwrap();
+        let model = self.model();
         let output = self.output();
         let mut trainer =
             Trainer::new(model.clone(), &self.adapter, training, &self.samples, &[], &output)?;
         let fails = Box::new(FailsAt { passes, seen: AtomicUsize::new(0) });
         trainer.learner =
-            Learner::new(model, Some(fails), LearnerConfig::new(training, &self.adapter));
+            Learner::new(model, Some(fails), LearnerConfig::new(training, &self.adapter)).unwrap();
         Ok(trainer.run(&Resume::No, observer)?.1)
+    }
+
+    fn model(&self) -> Decoder {
+        let config = DecoderConfig::new(40, 32, 48, 2, 4);
+        let mut model: Decoder = Decoder::init_random(&config, 0, &Device::flex()).unwrap();
+        model = burn::module::Module::no_grad(model);
+        attach(&mut model, &self.adapter, 0).unwrap();
+        model
+    }
+
+    fn resumed(
+        &self,
+        resume: &Resume,
+        training: &TrainingConfig,
+    ) -> Result<TrainSummary, TrainError> {
+        let (model, output) = (self.model(), self.output());
+        let trainer = Trainer::new(model, &self.adapter, training, &self.samples, &[], &output)?;
+        Ok(trainer.run(resume, &mut Silent)?.1)
     }
 
     fn weights(&self, folder: &str) -> Vec<u8> {
@@ -186,4 +202,39 @@ fn a_run_whose_folder_is_moved_away_says_so_and_begins_no_other() {
     assert!(!place.output().exists());
     let moved = place.output().with_extension("moved");
     assert!(latest_checkpoint(&moved) == Some(checkpoint_folder(Path::new(&moved), 2)));
+}
+
+#[test]
+fn a_run_with_an_average_leaves_it_and_resumes_with_the_same_numbers() {
+    let place = Place::new();
+    let training = TrainingConfig { ema_decay: 0.9, ..training(NonFinitePolicy::Error, 6) };
+    place.run(0..0, &training, &mut Silent).unwrap();
+    let whole = place.weights("");
+    assert_eq!(place.weights("checkpoint-6"), whole);
+    let plain = Place::new();
+    plain.run(0..0, &TrainingConfig { ema_decay: 0.0, ..training.clone() }, &mut Silent).unwrap();
+    assert_ne!(plain.weights(""), whole);
+
+    let resume = Resume::From(checkpoint_folder(&place.output(), 4));
+    place.resumed(&resume, &training).unwrap();
+    assert_eq!(place.weights(""), whole);
+    let other = TrainingConfig { ema_decay: 0.0, ..training };
+    let error = place.resumed(&resume, &other).unwrap_err().to_string();
+    assert!(error.contains("`training.ema_decay` = 0.9, but it is now 0.0"), "{error}");
+}
+
+#[test]
+fn what_is_set_in_one_run_only_keeps_it_from_being_resumed() {
+    let place = Place::new();
+    let before = training(NonFinitePolicy::Error, 4);
+    place.run(0..0, &before, &mut Silent).unwrap();
+    let group = crate::train::ParamGroup {
+        params: "A".into(),
+        learning_rate: Some(1.0),
+        weight_decay: None,
+    };
+    let after = TrainingConfig { param_groups: vec![group], ..before };
+    let resume = Resume::From(checkpoint_folder(&place.output(), 2));
+    let error = place.resumed(&resume, &after).unwrap_err().to_string();
+    assert!(error.contains("`training.param_groups` = not set, but it is now ["), "{error}");
 }

@@ -43,7 +43,7 @@ where
     pub(in super::super) fn end(self) -> Result<(M, TrainSummary), TrainError> {
         let Self { trainer, state, started, tokens, mut validation, .. } = self;
         let ranks = trainer.ranks;
-        let mut model = trainer.learner.model().valid();
+        let mut model = trainer.learner.averaged().valid();
         ranks.barrier()?;
         if let (true, Some((step, _))) = (trainer.training.load_best_model_at_end, state.best)
             && step != state.step

@@ -21,7 +21,7 @@ where
         if !validate && !trainer.evaluations.iter().any(|evaluation| now(evaluation.every())) {
             return Ok(Vec::new());
         }
-        let model = trainer.learner.model().valid();
+        let model = trainer.learner.averaged().valid();
         let mut measured = Vec::new();
         if validate {
             let result = trainer.validate(&model)?;

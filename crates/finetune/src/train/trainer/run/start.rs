@@ -76,15 +76,8 @@ where
 impl<M: Adaptable, T: TrainingTask<M>> Trainer<'_, M, T> {
     /// Which samples form which batch.
     fn plan(&self) -> Result<BatchPlan, TrainError> {
-        let config = self.training;
         let lengths: Vec<_> = self.train.iter().map(TrainingSample::tokens).collect();
-        Ok(BatchPlan::new(
-            &lengths,
-            config.per_device_train_batch_size,
-            config.seed,
-            config.group_by_length,
-            false,
-        )?)
+        self.training.plan(&lengths)
     }
 
     /// The samples of the first step, whose loss tells how healthy later weights are: other samples may
