@@ -8,8 +8,9 @@ use super::{Columns, Shape, Tags};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataFile {
-    /// JSON, JSON Lines, CSV, TSV, or Parquet (feature `parquet`), also packed as `.gz` (feature
-    /// `gzip`) or `.zst` (feature `parquet`); or a folder of such files, or a pattern with `*`.
+    /// JSON, JSON Lines, CSV, TSV, Parquet (feature `parquet`) or Arrow (feature `arrow`), also packed
+    /// as `.gz` (feature `gzip`) or `.zst` (feature `parquet`); or a folder of such files or of
+    /// `save_to_disk`, or a pattern with `*`.
     pub path: PathBuf,
     /// Task type of the records that carry none (for LoRAMoE: 1 world knowledge, 0 other tasks).
     #[serde(default, skip_serializing_if = "Option::is_none")]

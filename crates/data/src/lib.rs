@@ -31,6 +31,7 @@ mod record;
 mod report;
 mod role;
 mod sample;
+mod saved;
 mod segments;
 mod split;
 mod summary;

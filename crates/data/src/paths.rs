@@ -2,17 +2,21 @@ use std::path::{Path, PathBuf};
 
 use record_files::FileForm;
 
-use super::DataError;
+use super::{DataError, saved::saved_files};
 
 /// The files that a path of data stands for, in alphabetical order: the path itself, the data files
 /// in a folder (not those in folders below, nor hidden ones), or what a pattern with `*`, `?`,
-/// `[…]` or `**` matches.
+/// `[…]` or `**` matches. A folder that `save_to_disk` of the `datasets` library wrote stands for the
+/// files that its `state.json` names, in that order.
 ///
 /// # Errors
 /// [`DataError::Path`] for a pattern that is none, or where nothing is found. A path without a
 /// pattern need not exist: reading it will say so.
 pub fn paths(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     let wrong = |message: String| DataError::Path { path: path.display().to_string(), message };
+    if let Some(saved) = saved_files(path)? {
+        return Ok(saved);
+    }
     let mut found = if path.is_dir() {
         let entries = path.read_dir().map_err(|error| wrong(error.to_string()))?;
         let entries: Result<Vec<_>, _> = entries.collect();
@@ -33,7 +37,7 @@ pub fn paths(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     if found.is_empty() {
         let what = if path.is_dir() { "the folder holds no data file" } else { "no file matches" };
         let message =
-            format!("{what} (.json, .jsonl, .csv, .tsv, .parquet, and packed: .gz, .zst)");
+            format!("{what} (.json, .jsonl, .csv, .tsv, .parquet, .arrow, and packed: .gz, .zst)");
         return Err(wrong(message));
     }
     found.sort();

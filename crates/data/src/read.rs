@@ -6,7 +6,7 @@ use super::{DataError, DataFile, Record, layout::Layout, paths::paths};
 
 /// Reads the records of several files, in the order given.
 ///
-/// JSON arrays, JSON Lines, CSV, TSV and Parquet are read, as [`record_files`] does; a record is a
+/// JSON arrays, JSON Lines, CSV, TSV, Parquet and Arrow are read, as [`record_files`] does; a record is a
 /// row. The shapes that a record can have are those of [`Shape`](super::Shape), one for each file.
 ///
 /// # Errors

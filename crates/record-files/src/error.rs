@@ -24,7 +24,7 @@ pub enum RecordFileError {
     },
     /// Neither the extension nor the first character says what the file is.
     #[error("{}: not JSON, which begins with `[` or `{{`, but `{found}`; a table's name ends in \
-        .csv or .tsv, text's in .txt, Parquet's in .parquet", file.display())]
+        .csv or .tsv, text's in .txt, Parquet's in .parquet, Arrow's in .arrow or .feather", file.display())]
     UnknownForm {
         /// The file.
         file: PathBuf,
@@ -83,6 +83,14 @@ pub enum RecordFileError {
     /// Not a complete Parquet file, or a value that a row cannot hold.
     #[error("{}: Parquet: {message}", file.display())]
     Parquet {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// Not a complete Arrow file or stream, or a column that a row cannot hold.
+    #[error("{}: Arrow: {message}", file.display())]
+    Arrow {
         /// The file.
         file: PathBuf,
         /// What is wrong.

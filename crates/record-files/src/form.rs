@@ -13,6 +13,8 @@ pub enum FileForm {
     Text,
     /// Parquet.
     Parquet,
+    /// Arrow IPC: a file (Feather's second version) or a stream, which the content tells.
+    Arrow,
 }
 
 impl FileForm {
@@ -25,6 +27,7 @@ impl FileForm {
             "csv" | "tsv" => Some(Self::Table),
             "txt" | "raw" => Some(Self::Text),
             "parquet" => Some(Self::Parquet),
+            "arrow" | "feather" | "ipc" => Some(Self::Arrow),
             _ => None,
         }
     }

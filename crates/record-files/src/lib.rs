@@ -1,9 +1,10 @@
 //! Files of rows: each row is a [`Row`] of named values with its [`Origin`].
 //!
 //! [`read_rows`] reads JSON arrays, JSON Lines, a JSON object that holds the rows under a key, CSV,
-//! TSV, plain text, and Parquet (feature `parquet`); files that end in `.gz` need the feature
-//! `gzip`, those in `.zst` the feature `parquet`, which brings Zstandard. Without a form given in [`ReadOptions`] the extension decides for tables, Parquet and
-//! text, and the content for everything else.
+//! TSV, plain text, Parquet (feature `parquet`) and Arrow IPC (feature `arrow`); files that end in
+//! `.gz` need the feature `gzip`, those in `.zst` the feature `parquet`, which brings Zstandard.
+//! Without a form given in [`ReadOptions`] the extension decides for tables, Parquet, Arrow and text,
+//! and the content for everything else. [`open_rows`] reads them one by one, in little memory.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,6 +18,9 @@
 //! # }
 //! ```
 
+mod arrow_file;
+#[cfg(feature = "arrow")]
+mod arrow_values;
 mod error;
 mod excerpt;
 mod form;
@@ -37,5 +41,5 @@ pub use form::FileForm;
 pub use options::{ReadOptions, SampleBy};
 pub use ordered::{OrderedValue, RowValue};
 pub use origin::Origin;
-pub use read::{FileRow, read_rows, read_rows_as};
+pub use read::{FileRow, Rows, open_rows, read_rows, read_rows_as};
 pub use row::Row;

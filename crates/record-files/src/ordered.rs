@@ -26,7 +26,7 @@ pub enum OrderedValue {
 
 /// What the values of a [`Row`](crate::Row) can be: [`Value`], or [`OrderedValue`] where the order
 /// inside of objects matters.
-pub trait RowValue: DeserializeOwned + From<Value> + From<OrderedValue> {}
+pub trait RowValue: DeserializeOwned + From<Value> + From<OrderedValue> + 'static {}
 
 impl RowValue for Value {}
 impl RowValue for OrderedValue {}

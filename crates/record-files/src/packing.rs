@@ -1,6 +1,8 @@
 //! Files that are compressed, by the end of their names.
 
-use std::{fs, path::Path};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use crate::RecordFileError;
 
@@ -29,37 +31,38 @@ fn packing(path: &Path) -> Option<Packing> {
     ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, packing)| *packing)
 }
 
-/// All bytes of a file, unpacked if its name says that it is packed.
-pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, RecordFileError> {
-    let bytes = fs::read(path).map_err(RecordFileError::io(path))?;
+/// A file to read, unpacked if its name says that it is packed.
+pub(crate) fn open(path: &Path) -> Result<Box<dyn BufRead>, RecordFileError> {
+    let file = File::open(path).map_err(RecordFileError::io(path))?;
     match packing(path) {
-        None => Ok(bytes),
-        Some(Packing::Gzip) => gunzip(path, &bytes),
-        Some(Packing::Zstandard) => unzstd(path, &bytes),
+        None => Ok(Box::new(BufReader::with_capacity(BUFFER, file))),
+        Some(Packing::Gzip) => gunzip(path, file),
+        Some(Packing::Zstandard) => unzstd(path, file),
     }
 }
 
+/// What is read at once, in bytes.
+const BUFFER: usize = 1 << 16;
+
 #[cfg(feature = "gzip")]
-fn gunzip(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, RecordFileError> {
-    use std::io::Read;
-    let mut unpacked = Vec::new();
-    flate2::read::MultiGzDecoder::new(bytes)
-        .read_to_end(&mut unpacked)
-        .map_err(RecordFileError::io(path))?;
-    Ok(unpacked)
+fn gunzip(_: &Path, file: File) -> Result<Box<dyn BufRead>, RecordFileError> {
+    let packed = BufReader::with_capacity(BUFFER, file);
+    let unpacked = flate2::bufread::MultiGzDecoder::new(packed);
+    Ok(Box::new(BufReader::with_capacity(BUFFER, unpacked)))
 }
 
 #[cfg(not(feature = "gzip"))]
-fn gunzip(path: &Path, _: &[u8]) -> Result<Vec<u8>, RecordFileError> {
+fn gunzip(path: &Path, _: File) -> Result<Box<dyn BufRead>, RecordFileError> {
     Err(RecordFileError::NeedsFeature { file: path.to_owned(), feature: "gzip" })
 }
 
 #[cfg(feature = "parquet")]
-fn unzstd(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, RecordFileError> {
-    zstd::stream::decode_all(bytes).map_err(RecordFileError::io(path))
+fn unzstd(path: &Path, file: File) -> Result<Box<dyn BufRead>, RecordFileError> {
+    let unpacked = zstd::stream::read::Decoder::new(file).map_err(RecordFileError::io(path))?;
+    Ok(Box::new(BufReader::with_capacity(BUFFER, unpacked)))
 }
 
 #[cfg(not(feature = "parquet"))]
-fn unzstd(path: &Path, _: &[u8]) -> Result<Vec<u8>, RecordFileError> {
+fn unzstd(path: &Path, _: File) -> Result<Box<dyn BufRead>, RecordFileError> {
     Err(RecordFileError::NeedsFeature { file: path.to_owned(), feature: "parquet" })
 }

@@ -1,17 +1,17 @@
 use std::{path::Path, sync::Arc};
 
-use crate::{FileRow, RecordFileError, RowValue};
+use crate::{RecordFileError, RowValue, Rows};
 
 #[cfg(not(feature = "parquet"))]
-pub(crate) fn read<V: RowValue>(
+pub(crate) fn rows<V: RowValue>(
     file: &Arc<Path>,
     _: Option<Vec<u8>>,
-) -> Result<Vec<FileRow<V>>, RecordFileError> {
+) -> Result<Rows<V>, RecordFileError> {
     Err(RecordFileError::NeedsFeature { file: file.to_path_buf(), feature: "parquet" })
 }
 
 #[cfg(feature = "parquet")]
-pub(crate) use with_parquet::read;
+pub(crate) use with_parquet::rows;
 
 #[cfg(feature = "parquet")]
 mod with_parquet {
@@ -20,45 +20,59 @@ mod with_parquet {
     use bytes::Bytes;
     use indexmap::IndexMap;
     use parquet::file::reader::{FileReader, SerializedFileReader};
-    use parquet::record::Field;
+    use parquet::record::{Field, Row as ParquetRow, reader::RowIter};
     use serde_json::{Number, Value};
 
     use super::*;
-    use crate::{OrderedValue, Origin, Row};
+    use crate::{FileRow, OrderedValue, Origin, Row};
 
-    /// Reads a file, or the bytes of one that was packed.
-    pub(crate) fn read<V: RowValue>(
+    /// The rows of a file, or of the bytes of one that was packed.
+    pub(crate) fn rows<V: RowValue>(
         file: &Arc<Path>,
         bytes: Option<Vec<u8>>,
-    ) -> Result<Vec<FileRow<V>>, RecordFileError> {
-        let wrong =
-            |message: String| RecordFileError::Parquet { file: file.to_path_buf(), message };
+    ) -> Result<Rows<V>, RecordFileError> {
         let reader: Box<dyn FileReader> = match bytes {
             Some(bytes) => Box::new(
                 SerializedFileReader::new(Bytes::from(bytes))
-                    .map_err(|error| wrong(error.to_string()))?,
+                    .map_err(|error| wrong(file, error))?,
             ),
             None => {
                 let opened = File::open(file).map_err(RecordFileError::io(file))?;
-                let reader = SerializedFileReader::new(opened);
-                Box::new(reader.map_err(|error| wrong(error.to_string()))?)
+                Box::new(SerializedFileReader::new(opened).map_err(|error| wrong(file, error))?)
             }
         };
-        let rows = reader.get_row_iter(None).map_err(|error| wrong(error.to_string()))?;
-        let mut read = Vec::new();
-        for (index, row) in rows.enumerate() {
-            let row = row.map_err(|error| wrong(error.to_string()))?;
-            let mut values = Row::default();
-            for (name, field) in row.get_column_iter() {
-                let value = value(field).ok_or_else(|| {
-                    wrong(format!("row {index}: a value of column `{name}` cannot be read"))
-                })?;
-                values.insert(name.clone(), V::from(value));
-            }
-            let origin = Origin { file: file.clone(), row: index, line: None };
-            read.push(FileRow { row: values, origin });
+        let mut rows = RowIter::from_file_into(reader);
+        let file = file.clone();
+        let mut next = 0;
+        let mut failed = false;
+        Ok(Box::new(std::iter::from_fn(move || {
+            let read = if failed { None } else { rows.next() }?;
+            let row =
+                read.map_err(|error| wrong(&file, error)).and_then(|row| values(&file, next, &row));
+            failed = row.is_err();
+            let origin = Origin { file: file.clone(), row: next, line: None };
+            next += 1;
+            Some(row.map(|row| FileRow { row, origin }))
+        })))
+    }
+
+    fn wrong(file: &Path, error: impl ToString) -> RecordFileError {
+        RecordFileError::Parquet { file: file.to_owned(), message: error.to_string() }
+    }
+
+    fn values<V: RowValue>(
+        file: &Path,
+        index: usize,
+        row: &ParquetRow,
+    ) -> Result<Row<V>, RecordFileError> {
+        let mut values = Row::default();
+        for (name, field) in row.get_column_iter() {
+            let value = value(field).ok_or_else(|| {
+                wrong(file, format!("row {index}: a value of column `{name}` cannot be read"))
+            })?;
+            values.insert(name.clone(), V::from(value));
         }
-        Ok(read)
+        Ok(values)
     }
 
     /// Bytes become a list of numbers; dates and times are left to nobody: tasks have none.

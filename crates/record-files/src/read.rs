@@ -1,9 +1,10 @@
+use std::io::{BufRead, Read};
 use std::{path::Path, sync::Arc};
 
 use serde_json::Value;
 
 use crate::{FileForm, Origin, ReadOptions, RecordFileError, Row, RowValue};
-use crate::{excerpt, json, packing, parquet_file, table, text};
+use crate::{arrow_file, excerpt, json, packing, parquet_file, table, text};
 
 /// A row and where it comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +14,9 @@ pub struct FileRow<V = Value> {
     /// The file and the place in it.
     pub origin: Origin,
 }
+
+/// The rows of a file, one after another; the first error is the last item.
+pub type Rows<V = Value> = Box<dyn Iterator<Item = Result<FileRow<V>, RecordFileError>>>;
 
 /// Reads all rows of a file.
 ///
@@ -32,33 +36,107 @@ pub fn read_rows_as<V: RowValue>(
     path: &Path,
     options: &ReadOptions,
 ) -> Result<Vec<FileRow<V>>, RecordFileError> {
+    open_rows(path, options)?.collect()
+}
+
+/// The rows of [`read_rows_as`], read as they are asked for.
+///
+/// Of JSON Lines and of tables whose values are all text ([`ReadOptions::untyped`]) one row at a time
+/// is in memory, of Parquet a page of each column, of Arrow a record batch. JSON arrays and objects,
+/// other tables, text, and Parquet or Arrow files that are packed are read as a whole.
+///
+/// # Errors
+/// As [`read_rows`], of the beginning of the file; what is wrong later is an item.
+pub fn open_rows<V: RowValue>(
+    path: &Path,
+    options: &ReadOptions,
+) -> Result<Rows<V>, RecordFileError> {
     let file: Arc<Path> = Arc::from(path);
     let form = options.form.or_else(|| FileForm::of_extension(path));
-    if form == Some(FileForm::Parquet) && !packing::is_packed(path) {
-        return parquet_file::read(&file, None);
-    }
-    let bytes = packing::read_bytes(path)?;
-    if form == Some(FileForm::Parquet) || form.is_none() && bytes.starts_with(b"PAR1") {
-        return parquet_file::read(&file, Some(bytes));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|error| RecordFileError::NotUtf8 {
-        file: path.to_owned(),
-        offset: error.valid_up_to(),
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match form {
-        Some(FileForm::Table) => table::read(&file, text, options),
-        Some(FileForm::Text) => Ok(text::read(&file, text, options.sample_by)),
-        Some(FileForm::Json) | None => match text.trim_start().chars().next() {
-            None => Ok(Vec::new()),
-            Some('[') => json::array(&file, text),
-            Some('{') => json::objects(&file, text, options.field.as_deref()),
-            Some(_) => {
-                Err(RecordFileError::UnknownForm { file: path.to_owned(), found: excerpt(text) })
-            }
-        },
-        Some(FileForm::Parquet) => unreachable!("read above"),
+        Some(FileForm::Parquet) => return parquet_file::rows(&file, whole_if_packed(path)?),
+        Some(FileForm::Arrow) => return arrow_file::rows(&file, whole_if_packed(path)?),
+        _ => {}
     }
+    let mut source = packing::open(path)?;
+    match form {
+        Some(FileForm::Table) if options.untyped => return table::rows(&file, source, options),
+        Some(FileForm::Table) => {
+            return all(table::read(&file, &rest(path, source, Vec::new())?, options)?);
+        }
+        Some(FileForm::Text) => {
+            let text = rest(path, source, Vec::new())?;
+            return all(text::read(&file, &text, options.sample_by));
+        }
+        _ => {}
+    }
+    // The first line with something on it tells.
+    let mut head = Vec::new();
+    while source.read_until(b'\n', &mut head).map_err(RecordFileError::io(path))? > 0 {
+        if !without_mark(&head).trim_ascii().is_empty() {
+            break;
+        }
+    }
+    if form.is_none() && head.starts_with(b"PAR1") {
+        return parquet_file::rows(&file, Some(bytes(path, source, head)?));
+    }
+    if form.is_none() && head.starts_with(b"ARROW1") {
+        return arrow_file::rows(&file, Some(bytes(path, source, head)?));
+    }
+    match without_mark(&head).trim_ascii_start().first() {
+        None => all(Vec::new()),
+        Some(b'[') => all(json::array(&file, &rest(path, source, head)?)?),
+        Some(b'{') => match &options.field {
+            Some(field) => all(json::under(&file, &rest(path, source, head)?, field)?),
+            None => Ok(json::lines(&file, head, source)),
+        },
+        Some(_) => {
+            let head = utf8(path, head)?;
+            Err(RecordFileError::UnknownForm { file: path.to_owned(), found: excerpt(&head) })
+        }
+    }
+}
+
+fn all<V: RowValue>(rows: Vec<FileRow<V>>) -> Result<Rows<V>, RecordFileError> {
+    Ok(Box::new(rows.into_iter().map(Ok)))
+}
+
+fn whole_if_packed(path: &Path) -> Result<Option<Vec<u8>>, RecordFileError> {
+    match packing::is_packed(path) {
+        true => bytes(path, packing::open(path)?, Vec::new()).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// What was read of a file and what is left.
+fn bytes(
+    path: &Path,
+    mut source: impl Read,
+    mut head: Vec<u8>,
+) -> Result<Vec<u8>, RecordFileError> {
+    source.read_to_end(&mut head).map_err(RecordFileError::io(path))?;
+    Ok(head)
+}
+
+/// As [`bytes`], as text without a byte order mark.
+fn rest(path: &Path, source: impl Read, head: Vec<u8>) -> Result<String, RecordFileError> {
+    utf8(path, bytes(path, source, head)?)
+}
+
+fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String, RecordFileError> {
+    let mut text = String::from_utf8(bytes).map_err(|error| RecordFileError::NotUtf8 {
+        file: path.to_owned(),
+        offset: error.utf8_error().valid_up_to(),
+    })?;
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
+}
+
+/// Without a byte order mark.
+pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
 }
 
 #[cfg(test)]

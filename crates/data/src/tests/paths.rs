@@ -28,6 +28,31 @@ fn folders_and_patterns_are_their_files_in_order() {
 }
 
 #[test]
+fn a_saved_data_set_is_the_files_that_it_names() {
+    let saved = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/data/saved");
+    let files = crate::paths(&saved.join("train")).unwrap();
+    let names: Vec<_> = files.iter().map(|file| file.file_name().unwrap()).collect();
+    assert_eq!(names, ["data-00000-of-00002.arrow", "data-00001-of-00002.arrow"]);
+    let error = crate::paths(&saved.join("splits")).unwrap_err().to_string();
+    assert!(error.contains("several splits; name one of `"), "{error}");
+    assert!(error.contains("splits/train`, `"), "{error}");
+    #[cfg(feature = "arrow")]
+    {
+        let records = read_records(&[saved.join("train").into()]).unwrap();
+        let answers: Vec<&str> = records.iter().map(Record::answer).collect();
+        assert_eq!(answers, ["0", "1", "2", "3", "4"]);
+    }
+    #[cfg(not(feature = "arrow"))]
+    {
+        let error = read_records(&[saved.join("train").into()]).unwrap_err().to_string();
+        assert!(
+            error.contains("00000-of-00002.arrow: reading it needs the feature `arrow`"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn records_of_a_folder_follow_one_another_with_their_own_shapes() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();

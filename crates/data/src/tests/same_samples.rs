@@ -104,6 +104,12 @@ fn check(name: &str, lines: &str) {
         let path = format!("src/tests/data/{name}.parquet");
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
         files.push(("f.parquet".to_owned(), std::fs::read(path).unwrap()));
+        #[cfg(feature = "arrow")]
+        {
+            let path = format!("src/tests/data/{name}.arrow");
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+            files.push(("g.arrow".to_owned(), std::fs::read(path).unwrap()));
+        }
         let packed: Vec<_> =
             files.iter().map(|(name, bytes)| (format!("{name}.zst"), zstandard(bytes))).collect();
         files.extend(packed);
@@ -128,6 +134,29 @@ fn instructions_are_the_same_in_every_form() {
 #[test]
 fn conversations_are_the_same_in_every_form() {
     check("conversations", CONVERSATIONS);
+}
+
+/// The rows of `docs/parity/record_files.py`, as JSON Lines.
+#[cfg(all(feature = "arrow", feature = "parquet"))]
+#[test]
+fn ten_thousand_rows_are_the_same_in_every_form() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/data");
+    let options = record_files::ReadOptions::default();
+    let rows: Vec<record_files::FileRow<OrderedValue>> =
+        record_files::read_rows_as(&data.join("many.parquet"), &options).unwrap();
+    assert_eq!(rows.len(), 10_000);
+    let lines: Vec<String> =
+        rows.iter().map(|row| serde_json::to_string(&row.row).unwrap() + "\n").collect();
+    let lines = lines.concat();
+    let folder = tempfile::tempdir().unwrap();
+    let expected = samples(&data.join("many.parquet"));
+    assert_eq!(expected.len(), 10_000);
+    assert_eq!(samples(&data.join("many.arrow")), expected, "Arrow");
+    for (name, text) in [("a.jsonl", lines.clone()), ("a.csv", table(&lines, ","))] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(samples(&path), expected, "{name}");
+    }
 }
 
 #[cfg(not(feature = "gzip"))]

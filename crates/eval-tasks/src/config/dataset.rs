@@ -11,7 +11,7 @@ pub type DataFiles = IndexMap<String, Vec<String>>;
 /// Which data set a task reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatasetConfig {
-    /// `dataset_path`: `json`, `csv`, `text` or `parquet` with `data_files`, a folder, or the name
+    /// `dataset_path`: `json`, `csv`, `text`, `parquet` or `arrow` with `data_files`, a folder, or the name
     /// of a data set on the hub.
     pub path: String,
     /// `dataset_name`: the configuration of the data set.
@@ -30,6 +30,7 @@ impl DatasetConfig {
             "csv" => Some(FileForm::Table),
             "text" => Some(FileForm::Text),
             "parquet" => Some(FileForm::Parquet),
+            "arrow" => Some(FileForm::Arrow),
             _ => None,
         }
     }

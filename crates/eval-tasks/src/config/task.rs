@@ -105,7 +105,7 @@ impl TaskConfig {
         let path = fields
             .need(
                 "dataset_path",
-                "it names the data: json, csv, text or parquet with \
+                "it names the data: json, csv, text, parquet or arrow with \
                 dataset_kwargs.data_files, a folder, or a data set of the hub",
             )?
             .name("dataset_path")?;

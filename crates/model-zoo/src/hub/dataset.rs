@@ -47,7 +47,7 @@ impl HubDataset {
 /// it, else all. `README.md` marks the revision.
 #[cfg_attr(not(feature = "hub"), allow(dead_code))]
 fn needed(listed: &[String], config: Option<&str>) -> Option<Vec<String>> {
-    let kinds = [".parquet", ".json", ".jsonl", ".csv", ".tsv", ".txt"];
+    let kinds = [".parquet", ".json", ".jsonl", ".csv", ".tsv", ".arrow", ".txt"];
     // Parquet first: where it is, other files hold the same rows or descriptions of them.
     let of_kinds = |kinds: &[&str]| -> Vec<&String> {
         let hidden = |name: &str| name.split('/').any(|part| part.starts_with('.'));

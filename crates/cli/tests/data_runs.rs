@@ -1,0 +1,100 @@
+//! Runs on data files: what their form, mixture and way into memory change, and what not.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use support::{arg, succeeds, tiny_model};
+
+/// A run of a few steps on the tiny model.
+struct Run {
+    folder: tempfile::TempDir,
+    config: PathBuf,
+}
+
+impl Run {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (model, _) = tiny_model(folder.path());
+        let config = folder.path().join("run.toml");
+        let text = format!(
+            "[model]\npath = {model:?}\n[adapter]\npreset = \"lora\"\nr = 2\n[data]\n\
+             template = \"plain\"\n[training]\noutput_dir = \"unset\"\nlearning_rate = 5e-3\n\
+             max_steps = 4\nlogging_steps = 1\nper_device_train_batch_size = 8\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        Self { folder, config }
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Trains into a new folder, and returns the adapter's bytes and the losses.
+    fn train(&self, name: &str, data: &str, more: &[&str]) -> (Vec<u8>, Vec<f64>) {
+        let output = self.folder.path().join(name);
+        let sets = [format!("data.train={data}"), format!("training.output_dir={}", arg(&output))];
+        let mut arguments = vec!["train", "--config", arg(&self.config)];
+        for set in sets.iter().map(String::as_str).chain(more.iter().copied()) {
+            arguments.extend(["--set", set]);
+        }
+        succeeds(&arguments);
+        let metrics = std::fs::read_to_string(output.join("metrics.jsonl")).unwrap();
+        let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let losses = lines.filter_map(|line| line["loss"].as_f64()).collect();
+        (std::fs::read(output.join("adapter_model.safetensors")).unwrap(), losses)
+    }
+}
+
+fn file(path: &Path) -> String {
+    format!("[{{ path = {:?} }}]", arg(path))
+}
+
+/// The rows of `many` in `docs/parity/record_files.py`.
+fn many() -> Vec<Value> {
+    const WORDS: [&str; 12] =
+        ["question", "answer", "where", "is", "the", "of", "a", "b", "c", "d", "e", "f"];
+    let text = |seed: usize, length: usize| {
+        let word = |at| WORDS[(seed * 7 + at * (seed % 5 + 1)) % WORDS.len()];
+        (0..length).map(word).collect::<Vec<_>>().join(" ")
+    };
+    let row = |n: usize| {
+        let input = if n % 3 == 0 { text(n % 89, 2) } else { String::new() };
+        let (instruction, output) = (text(n % 97, 3 + n % 5), text(n % 101, 1 + n % 7));
+        json!({"instruction": instruction, "input": input, "output": output, "id": n / 100})
+    };
+    (0..10_000).map(row).collect()
+}
+
+#[test]
+fn ten_thousand_rows_give_the_same_run_in_every_form() {
+    let run = Run::new();
+    let rows = many();
+    let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let cell = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+    let line = |row: &Value| {
+        let [a, b, c] = ["instruction", "input", "output"].map(|key| cell(row, key));
+        format!("{a},{b},{c},{}\n", row["id"])
+    };
+    let table: String = rows.iter().map(line).collect();
+    let expected = run.train("lines", &file(&run.write("many.jsonl", &lines)), &[]);
+    assert_eq!(expected.1.len(), 4);
+    let table = run.write("many.csv", &format!("instruction,input,output,id\n{table}"));
+    let array = run.write("many.json", &Value::from(rows).to_string());
+    #[cfg_attr(not(any(feature = "arrow", feature = "parquet")), allow(unused_mut))]
+    let mut files = vec![("table", table), ("array", array)];
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/src/tests/data");
+    #[cfg(feature = "parquet")]
+    files.push(("parquet", data.join("many.parquet")));
+    #[cfg(feature = "arrow")]
+    files.push(("arrow", data.join("many.arrow")));
+    assert!(data.join("many.arrow").exists());
+    for (name, path) in files {
+        assert!(run.train(name, &file(&path), &[]) == expected, "{name}");
+    }
+}
