@@ -64,7 +64,7 @@ fn many() -> Vec<Value> {
         (0..length).map(word).collect::<Vec<_>>().join(" ")
     };
     let row = |n: usize| {
-        let input = if n % 3 == 0 { text(n % 89, 2) } else { String::new() };
+        let input = if n.is_multiple_of(3) { text(n % 89, 2) } else { String::new() };
         let (instruction, output) = (text(n % 97, 3 + n % 5), text(n % 101, 1 + n % 7));
         json!({"instruction": instruction, "input": input, "output": output, "id": n / 100})
     };

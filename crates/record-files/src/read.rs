@@ -91,8 +91,12 @@ pub fn open_rows<V: RowValue>(
             None => Ok(json::lines(&file, head, source)),
         },
         Some(_) => {
-            let head = utf8(path, head)?;
-            Err(RecordFileError::UnknownForm { file: path.to_owned(), found: excerpt(&head) })
+            let mut found = utf8(path, head)?;
+            // Some more for the message, whatever it is.
+            let mut more = Vec::new();
+            source.take(256).read_to_end(&mut more).map_err(RecordFileError::io(path))?;
+            found += &String::from_utf8_lossy(&more);
+            Err(RecordFileError::UnknownForm { file: path.to_owned(), found: excerpt(&found) })
         }
     }
 }
