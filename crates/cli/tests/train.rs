@@ -120,6 +120,18 @@ fn so_does_one_with_packing_an_average_and_groups_of_parameters() {
 }
 
 #[test]
+fn event_files_are_written_beside_the_metrics() {
+    let run = Run::new();
+    let output = run.output("events");
+    run.train(&output, &["--set", "training.report_to=[\"tensorboard\"]"]);
+    let events = std::fs::read_dir(output.join("runs")).unwrap().next().unwrap().unwrap();
+    assert!(events.file_name().to_str().unwrap().starts_with("events.out.tfevents."));
+    let bytes = std::fs::read(events.path()).unwrap();
+    let counted = |tag: &[u8]| bytes.windows(tag.len()).filter(|window| *window == tag).count();
+    assert_eq!((counted(b"train/loss"), counted(b"eval/loss")), (12, 1));
+}
+
+#[test]
 fn resuming_does_not_ask_for_the_default_device_and_keeps_the_moments_of_whole_modules() {
     let run = Run::new();
     let set = ["--set", "training.save_steps=5", "--set", "adapter.modules_to_save=[\"norm\"]"];

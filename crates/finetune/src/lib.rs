@@ -9,5 +9,6 @@
 
 pub mod bench;
 pub mod calibrate;
+pub mod memory;
 pub mod run;
 pub mod train;

@@ -125,7 +125,10 @@ fn lines(output: &Path) -> Vec<Value> {
     text.lines()
         .map(|line| {
             let mut line: Value = serde_json::from_str(line).unwrap();
-            line.as_object_mut().unwrap().remove("tokens_per_s");
+            let fields = line.as_object_mut().unwrap();
+            for key in ["tokens_per_s", "resident_bytes"] {
+                fields.remove(key);
+            }
             line
         })
         .collect()

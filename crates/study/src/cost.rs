@@ -5,7 +5,8 @@ use model_zoo::{CausalLm, Decoder, generate_batch};
 use super::MethodCost;
 use crate::StudyError;
 use crate::demo::DemoMethod;
-use finetune::bench::{TrainBench, bench_train, reset_peak_rss};
+use finetune::bench::{TrainBench, bench_train};
+use finetune::memory::reset_peak;
 use finetune::train::Recompute;
 use moe_adapter::attach;
 
@@ -22,7 +23,7 @@ pub(super) fn measure_cost(
 ) -> Result<MethodCost, StudyError> {
     let bench =
         TrainBench { batch_size, seq_len, steps: 15, warmup: 3, seed, recompute: Recompute::None };
-    reset_peak_rss();
+    reset_peak();
     let trained = bench_train(base.clone(), &method.adapter, &bench)?;
 
     let mut model = base.clone();

@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use lora_moe::device::parse_device;
-use lora_moe::finetune::bench::reset_peak_rss;
+use lora_moe::finetune::memory::reset_peak;
 use lora_moe::finetune::run::{DryMeasurement, DryRun, DryRunOptions, RunConfig};
 
 use crate::args::TrainArgs;
@@ -14,7 +14,7 @@ pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
     let device = parse_device(device)?;
     let config = RunConfig::from_file(&args.config, &args.set)?;
     let options = DryRunOptions { without_data: args.without_data, measure: args.measure };
-    reset_peak_rss();
+    reset_peak();
     println!("{}", text(&DryRun::new(&config, options, &device)?)?);
     Ok(())
 }

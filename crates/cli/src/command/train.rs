@@ -198,8 +198,12 @@ impl TrainObserver for Bar<'_> {
             Some(loss) => format!(", balance loss {loss:.4}"),
             None => String::new(),
         };
+        let memory = match progress.resident_bytes {
+            Some(bytes) => format!(", {:.1} GB", bytes / 1e9),
+            None => String::new(),
+        };
         bar.set_message(format!(
-            "loss {:.4}{balance}, {:.0} tokens/s",
+            "loss {:.4}{balance}, {:.0} tokens/s{memory}",
             report.loss, progress.tokens_per_s
         ));
         bar.set_position(progress.step as u64);

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::prepare::{RunSamples, run_tokenizer};
 use super::{ModelConfig, RunConfig};
-use crate::bench::{TrainBench, bench_train, reset_peak_rss};
+use crate::bench::{TrainBench, bench_train};
+use crate::memory::reset_peak;
 use crate::train::{OptimizerKind, TrainError, TrainingConfig};
 
 /// What a run would do and cost, from its configuration and the shapes of its model: no weight is
@@ -222,7 +223,7 @@ fn measure(
         let known = weight_bytes(&shaped, &dense)
             + state_bytes(&AdapterSize::of(&shaped, &adapter)?, &run.training);
         let model = Decoder::init_random(&small, 0, device).map_err(ModelError::from)?.no_grad();
-        reset_peak_rss();
+        reset_peak();
         let result = bench_train(model, &adapter, &bench)?;
         *point = (result.step_s, result.peak_rss_mb * (1 << 20) as f64 - known);
     }

@@ -106,6 +106,8 @@ seed = {seed}
 group_by_length = true
 # A line of metrics every so many steps.
 logging_steps = {logging}
+# ["tensorboard"] writes event files into `runs` in output_dir too.
+report_to = []
 # An evaluation and a checkpoint every so many steps; 0 only at the end.
 eval_steps = 0
 save_steps = 0

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     EVAL_LOSS, LrSchedulerKwargs, LrSchedulerType, NonFinitePolicy, OptimizerKind, ParamGroup,
-    Recompute, Schedule, TrainError,
+    Recompute, ReportTo, Schedule, TrainError,
 };
 
 /// How to train; keys are those of transformers' `TrainingArguments`.
@@ -76,6 +76,10 @@ pub struct TrainingConfig {
     pub group_by_length: bool,
     /// A line of metrics every so many steps. Default 10.
     pub logging_steps: usize,
+    /// Where metrics go besides `metrics.jsonl`: `tensorboard` writes event files into `runs` in the
+    /// output folder. Default nowhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub report_to: Vec<ReportTo>,
     /// An evaluation every so many steps; 0 evaluates at the end only. Default 0.
     pub eval_steps: usize,
     /// Whether the untrained model is evaluated too. Default false.
@@ -140,6 +144,7 @@ impl Default for TrainingConfig {
             seed: 42,
             group_by_length: true,
             logging_steps: 10,
+            report_to: Vec::new(),
             eval_steps: 0,
             eval_on_start: false,
             save_steps: 0,
@@ -159,10 +164,11 @@ impl Default for TrainingConfig {
 
 impl TrainingConfig {
     /// Keys that may differ when a run is resumed: they do not change what is learned.
-    pub(super) const FREE_ON_RESUME: [&'static str; 13] = [
+    pub(super) const FREE_ON_RESUME: [&'static str; 14] = [
         "recompute",
         "eval_on_start",
         "logging_steps",
+        "report_to",
         "eval_steps",
         "save_steps",
         "save_total_limit",

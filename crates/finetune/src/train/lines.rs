@@ -16,6 +16,9 @@ pub(super) fn step_line(progress: &Progress, report: &StepReport) -> Value {
         "grad_norm": report.grad_norm,
         "tokens_per_s": progress.tokens_per_s,
     });
+    if let Some(bytes) = progress.resident_bytes {
+        line["resident_bytes"] = json!(bytes);
+    }
     if let Some(balance_loss) = report.balance_loss {
         line["balance_loss"] = json!(balance_loss);
     }

@@ -15,6 +15,8 @@ pub struct Progress {
     pub learning_rate: f64,
     /// Real tokens per second since the run started or was resumed.
     pub tokens_per_s: f64,
+    /// The resident memory of the process, in bytes, where the system tells.
+    pub resident_bytes: Option<f64>,
 }
 
 /// Watches a run, for instance to draw a progress bar.

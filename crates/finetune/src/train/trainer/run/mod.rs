@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use super::Trainer;
 use crate::train::learner::Snapshot;
+use crate::train::log::RunLog;
 use crate::train::{
-    CollapseMonitor, MetricsLog, NonFinitePolicy, Schedule, StepReport, TrainError, TrainObserver,
+    CollapseMonitor, NonFinitePolicy, Schedule, StepReport, TrainError, TrainObserver,
     TrainerState, TrainingTask, Validation,
 };
 
@@ -23,7 +24,7 @@ pub(super) struct Run<'o, 'a, M: Adaptable, T: TrainingTask<M>> {
     /// Held by the rank that writes.
     lock: Option<FolderLock>,
     /// Written by the rank that writes.
-    metrics: Option<MetricsLog>,
+    log: Option<RunLog>,
     plan: BatchPlan,
     /// The batches of an epoch.
     order: (u64, Vec<Vec<usize>>),
@@ -81,7 +82,7 @@ where
 
     /// Writes a line of metrics where this rank does.
     fn write(&mut self, line: &Value) -> Result<(), TrainError> {
-        self.metrics.as_mut().map_or(Ok(()), |metrics| metrics.write(line))
+        self.log.as_mut().map_or(Ok(()), |log| log.write(line))
     }
 }
 

@@ -7,8 +7,9 @@ use moe_adapter::{Adaptable, AdaptedProjection, FolderLock};
 use super::super::{METRICS_FILE, Trainer};
 use super::Run;
 use crate::train::checkpoint::{remove_later, remove_unfinished};
+use crate::train::log::RunLog;
 use crate::train::{
-    CollapseMonitor, MetricsLog, NonFinitePolicy, Resume, TrainError, TrainObserver, TrainerState,
+    CollapseMonitor, NonFinitePolicy, Resume, TrainError, TrainObserver, TrainerState,
     TrainingSample, TrainingTask,
 };
 
@@ -41,10 +42,11 @@ where
         }
         // Nothing is removed before all have read.
         trainer.agree(&state)?;
-        let mut metrics = None;
+        let mut log = None;
         if ranks.is_first() {
             let from = saved.as_deref().map(|folder| (folder, state.step));
-            metrics = Some(clear(trainer.output_dir, &metrics_path, from, observer)?);
+            clear(trainer.output_dir, &metrics_path, from, observer)?;
+            log = Some(RunLog::open(&metrics_path, state.step, &config.report_to)?);
         }
         let probe = trainer.probe(&plan);
         if state.step == 0 {
@@ -55,7 +57,7 @@ where
         Ok(Self {
             observer,
             lock,
-            metrics,
+            log,
             plan,
             order: (u64::MAX, Vec::new()),
             schedule: config.schedule(state.total_steps),
@@ -90,13 +92,13 @@ impl<M: Adaptable, T: TrainingTask<M>> Trainer<'_, M, T> {
     }
 }
 
-/// Removes what is after the checkpoint and step that a run goes on from, if any, and opens its log.
+/// Removes what is after the checkpoint and step that a run goes on from, if any.
 fn clear(
     output_dir: &Path,
     metrics: &Path,
     from: Option<(&Path, usize)>,
     observer: &mut dyn TrainObserver,
-) -> Result<MetricsLog, TrainError> {
+) -> Result<(), TrainError> {
     remove_unfinished(output_dir)?;
     match from {
         Some((folder, step)) => {
@@ -108,5 +110,5 @@ fn clear(
         }
         None => {}
     }
-    MetricsLog::open(metrics, from.map_or(0, |(_, step)| step))
+    Ok(())
 }

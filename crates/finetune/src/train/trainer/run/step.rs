@@ -5,6 +5,7 @@ use ranks::{PairwiseSum, share_of};
 use router::RoutingTape;
 
 use super::Run;
+use crate::memory::resident_bytes;
 use crate::train::checkpoint::checkpoint_folder;
 use crate::train::lines::{add_routing, non_finite_line, step_line};
 use crate::train::{
@@ -115,6 +116,7 @@ where
             epoch: passes as f64 / self.plan.batches_per_epoch() as f64,
             learning_rate,
             tokens_per_s: self.tokens as f64 / self.started.elapsed().as_secs_f64(),
+            resident_bytes: resident_bytes(),
         };
         self.observer.on_step(&progress, &report);
         if !logged {

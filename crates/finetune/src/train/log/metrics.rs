@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use moe_adapter::write_atomically;
 use serde_json::Value;
 
-use super::TrainError;
+use crate::train::TrainError;
 
 /// `metrics.jsonl`: one JSON object a line, each with its `step`.
 #[derive(Debug)]
