@@ -1,0 +1,95 @@
+//! The commands of documentation pages run as they stand, on a small model and its data.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+
+use support::{arg, tiny_model};
+
+/// The fenced blocks of a page: what follows the fence, and the text.
+fn blocks(page: &str) -> Vec<(&str, &str)> {
+    let mut rest = page;
+    let mut found = Vec::new();
+    while let Some((_, after)) = rest.split_once("\n```") {
+        let (language, after) = after.split_once('\n').unwrap();
+        let (text, after) = after.split_once("\n```").unwrap();
+        found.push((language, text));
+        rest = after;
+    }
+    found
+}
+
+/// The words of a line, quoted ones without their quotes; what follows `#` is a comment.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for (at, c) in line.char_indices() {
+        match (c, quote) {
+            ('\'' | '"', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (c, Some(open)) if c == open => quote = None,
+            ('#', None) if line[..at].ends_with(' ') => break,
+            (' ', None) => words.extend(word.take()),
+            (c, _) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// Runs what a page shows: a block of TOML that begins with `# FILE` is written to that file, and
+/// each `lora-moe` of the shell blocks must succeed. Returns how many did.
+fn run_page(name: &str, replaced: &[(&str, &str)], folder: &Path) -> usize {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src").join(name);
+    let page = std::fs::read_to_string(path).unwrap();
+    let mut count = 0;
+    for (language, text) in blocks(&page) {
+        let mut text = text.to_owned();
+        for (from, to) in replaced {
+            text = text.replace(from, to);
+        }
+        let file = text.lines().next().and_then(|line| line.strip_prefix("# "));
+        match (language, file) {
+            ("toml", Some(file)) if file.ends_with(".toml") => {
+                std::fs::write(folder.join(file), &text).unwrap();
+            }
+            ("sh", _) => {
+                for line in text.replace("\\\n", " ").lines() {
+                    let words = words(line);
+                    if words.first().is_none_or(|word| word != "lora-moe") {
+                        continue;
+                    }
+                    let output = Command::new(env!("CARGO_BIN_EXE_lora-moe"))
+                        .args(&words[1..])
+                        .current_dir(folder)
+                        .env_remove("LORA_MOE_DEVICE")
+                        .output()
+                        .unwrap();
+                    let error = String::from_utf8_lossy(&output.stderr);
+                    assert!(output.status.success(), "{name}: {line}: {error}");
+                    count += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    count
+}
+
+#[test]
+fn the_page_on_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, data) = tiny_model(folder.path());
+    let replaced = [("path/to/llama", arg(&model)), ("train.json", arg(&data))];
+    assert_eq!(run_page("training.md", &replaced, folder.path()), 8);
+}
+
+#[test]
+fn words_are_those_of_a_shell() {
+    let line = "lora-moe train --set 'a=[{ b = \"c\" }]'  x#y # and so on";
+    assert_eq!(words(line), ["lora-moe", "train", "--set", "a=[{ b = \"c\" }]", "x#y"]);
+}
