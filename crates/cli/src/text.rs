@@ -1,5 +1,7 @@
 //! How numbers are written for people.
 
+use lora_moe::data::{DataFile, Mixture};
+
 /// 1234567 as 1,234,567.
 pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
@@ -11,6 +13,21 @@ pub fn grouped(number: usize) -> String {
         text.push(digit);
     }
     text
+}
+
+/// What each data file has of an epoch.
+pub fn shares(files: &[DataFile], mixture: &Mixture) -> Vec<String> {
+    let total = mixture.samples().max(1) as f64;
+    let share = |(file, (size, draws)): (&DataFile, &(usize, usize))| {
+        format!(
+            "an epoch draws {} from the {} samples of {} ({:.1} %)",
+            grouped(*draws),
+            grouped(*size),
+            file.path.display(),
+            100.0 * *draws as f64 / total
+        )
+    };
+    files.iter().zip(mixture.sets()).map(share).collect()
 }
 
 #[cfg(test)]

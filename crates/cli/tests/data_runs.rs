@@ -5,9 +5,10 @@
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use serde_json::{Value, json};
-use support::{arg, succeeds, tiny_model};
+use support::{arg, lora_moe, tiny_model};
 
 /// A run of a few steps on the tiny model.
 struct Run {
@@ -35,15 +36,35 @@ impl Run {
         path
     }
 
-    /// Trains into a new folder, and returns the adapter's bytes and the losses.
-    fn train(&self, name: &str, data: &str, more: &[&str]) -> (Vec<u8>, Vec<f64>) {
+    /// Runs `train` on data into a folder of that name, with more arguments.
+    fn start(&self, name: &str, data: &str, more: &[&str]) -> Output {
         let output = self.folder.path().join(name);
         let sets = [format!("data.train={data}"), format!("training.output_dir={}", arg(&output))];
         let mut arguments = vec!["train", "--config", arg(&self.config)];
-        for set in sets.iter().map(String::as_str).chain(more.iter().copied()) {
-            arguments.extend(["--set", set]);
+        for set in &sets {
+            arguments.extend(["--set", set.as_str()]);
         }
-        succeeds(&arguments);
+        arguments.extend(more);
+        lora_moe(&arguments)
+    }
+
+    /// What a run says, which has to succeed.
+    fn said(&self, name: &str, data: &str, more: &[&str]) -> String {
+        let Output { status, stdout, stderr } = self.start(name, data, more);
+        let said = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
+        assert!(status.success(), "{said}");
+        said
+    }
+
+    /// Trains into a new folder, and returns the adapter's bytes and the losses.
+    fn train(&self, name: &str, data: &str, more: &[&str]) -> (Vec<u8>, Vec<f64>) {
+        self.said(name, data, more);
+        self.result(name)
+    }
+
+    /// What a run has left: the adapter's bytes and the losses.
+    fn result(&self, name: &str) -> (Vec<u8>, Vec<f64>) {
+        let output = self.folder.path().join(name);
         let metrics = std::fs::read_to_string(output.join("metrics.jsonl")).unwrap();
         let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let losses = lines.filter_map(|line| line["loss"].as_f64()).collect();
@@ -96,5 +117,55 @@ fn ten_thousand_rows_give_the_same_run_in_every_form() {
     assert!(data.join("many.arrow").exists());
     for (name, path) in files {
         assert!(run.train(name, &file(&path), &[]) == expected, "{name}");
+    }
+}
+
+#[test]
+fn mixtures_are_told_follow_the_seed_and_resume_at_the_exact_sample() {
+    let run = Run::new();
+    let rows = many();
+    let lines = |rows: &[Value]| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
+    let small = run.write("small.jsonl", &lines(&rows[..20]));
+    let large = run.write("large.jsonl", &lines(&rows[20..100]));
+    let mixed = |weight: f64| {
+        format!(
+            "[{{ path = {:?}, weight = {weight} }}, {{ path = {:?} }}]",
+            arg(&small),
+            arg(&large)
+        )
+    };
+    // 20 : 80 samples with 4 : 1 is half and half.
+    let more = ["--set", "training.save_steps=7", "--set", "training.max_steps=20"];
+    let said = run.said("mixed", &mixed(4.0), &more);
+    let share = |draws, samples, name| {
+        format!("an epoch draws {draws} from the {samples} samples of {}", arg(name))
+    };
+    assert!(said.contains(&(share(50, 20, &small) + " (50.0 %)")), "{said}");
+    assert!(said.contains(&share(50, 80, &large)), "{said}");
+    let expected = run.result("mixed");
+    assert_eq!(expected.1.len(), 20);
+    assert!(run.train("again", &mixed(4.0), &more) == expected);
+    // Interrupted after step 14, in the second of the epochs of 13 batches.
+    let (whole, parts) = (run.folder.path().join("mixed"), run.folder.path().join("parts"));
+    std::fs::create_dir_all(parts.join("checkpoint-14")).unwrap();
+    for entry in std::fs::read_dir(whole.join("checkpoint-14")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), parts.join("checkpoint-14").join(entry.file_name())).unwrap();
+    }
+    std::fs::copy(whole.join("metrics.jsonl"), parts.join("metrics.jsonl")).unwrap();
+    run.said("parts", &mixed(4.0), &[&more[..], &["--resume"]].concat());
+    assert!(run.result("parts") == expected);
+    // Equal weights are none.
+    let plain = format!("[{{ path = {:?} }}, {{ path = {:?} }}]", arg(&small), arg(&large));
+    let plain = run.train("plain", &plain, &more);
+    assert!(plain != expected && run.train("equal", &mixed(1.0), &more) == plain);
+    // T = 2: 1 : 2 of 100.
+    let warm = ["--set", "data.mixing_temperature=2", "--dry-run"];
+    let said = run.said("dry", &mixed(1.0), &warm);
+    assert!(said.contains(&share(33, 20, &small)), "{said}");
+    for set in ["training.packing=true", "training.max_tokens_per_batch=256"] {
+        let Output { status, stderr, .. } = run.start("no", &mixed(4.0), &["--set", set]);
+        let error = String::from_utf8_lossy(&stderr);
+        assert!(!status.success() && error.contains("weight"), "{error}");
     }
 }

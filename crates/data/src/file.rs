@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Columns, Shape, Tags};
 
 /// One data file or several of one kind, with what its records do not say themselves.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataFile {
     /// JSON, JSON Lines, CSV, TSV, Parquet (feature `parquet`) or Arrow (feature `arrow`), also packed
@@ -15,6 +15,10 @@ pub struct DataFile {
     /// Task type of the records that carry none (for LoRAMoE: 1 world knowledge, 0 other tasks).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_type: Option<u32>,
+    /// How much of an epoch this entry gets, relative to the others, as [`Mixture`](super::Mixture)
+    /// says. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
     /// What the columns are; otherwise the first row tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Shape>,

@@ -3,7 +3,7 @@ use std::cmp::Reverse;
 use rand::seq::SliceRandom;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
-use super::DataError;
+use super::{DataError, Mixture};
 
 /// Batches that are sorted by length together when grouping by length.
 const MEGA_BATCH: usize = 50;
@@ -17,6 +17,8 @@ pub struct BatchPlan {
     lengths: Vec<usize>,
     batch_size: usize,
     order: Order,
+    /// Which samples an epoch has, where it does not have all of them once.
+    mixture: Option<Mixture>,
 }
 
 #[derive(Debug, Clone)]
@@ -123,7 +125,34 @@ impl BatchPlan {
         if lengths.is_empty() {
             return Err(DataError::NoRecords("the samples to batch".into()));
         }
-        Ok(Self { lengths: lengths.to_vec(), batch_size, order })
+        Ok(Self { lengths: lengths.to_vec(), batch_size, order, mixture: None })
+    }
+
+    /// The same batches of the samples that a mixture draws. The sets of the mixture follow one
+    /// another in the samples of the plan.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] for a mixture of another number of samples, and for one that does not
+    /// draw every sample once where batches are made once for all epochs ([`Self::by_tokens`]).
+    pub fn with_mixture(mut self, mixture: &Mixture) -> Result<Self, DataError> {
+        if !mixture.is_plain() && !matches!(self.order, Order::Shuffled { .. }) {
+            return Err(DataError::Setting {
+                key: "weight",
+                found: "set (or `mixing_temperature`)".into(),
+                allowed: "unset where batches are made once for all epochs \
+                          (`training.max_tokens_per_batch`)"
+                    .into(),
+            });
+        }
+        if mixture.samples() != self.lengths.len() {
+            return Err(DataError::Setting {
+                key: "mixture",
+                found: format!("one of {} samples", mixture.samples()),
+                allowed: format!("one of {}, as there are", self.lengths.len()),
+            });
+        }
+        self.mixture = (!mixture.is_plain()).then(|| mixture.clone());
+        Ok(self)
     }
 
     /// Number of batches in every epoch.
@@ -137,7 +166,10 @@ impl BatchPlan {
 
     /// The batches of an epoch, each as indices of samples.
     pub fn batches(&self, epoch: u64) -> Vec<Vec<usize>> {
-        let mut samples: Vec<usize> = (0..self.lengths.len()).collect();
+        let mut samples: Vec<usize> = match (&self.mixture, &self.order) {
+            (Some(mixture), Order::Shuffled { seed, .. }) => mixture.draw(*seed, epoch),
+            _ => (0..self.lengths.len()).collect(),
+        };
         let by_length = |&index: &usize| Reverse(self.lengths[index]);
         match self.order {
             Order::Fixed { ref batches, seed } => {

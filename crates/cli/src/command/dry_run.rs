@@ -1,12 +1,13 @@
 use std::fmt::Write;
 
 use anyhow::Result;
+use lora_moe::data::DataFile;
 use lora_moe::device::parse_device;
 use lora_moe::finetune::memory::reset_peak;
 use lora_moe::finetune::run::{DryMeasurement, DryRun, DryRunOptions, RunConfig};
 
 use crate::args::TrainArgs;
-use crate::text::grouped;
+use crate::text::{grouped, shares};
 
 /// Runs `lora-moe train --dry-run`.
 #[allow(clippy::print_stdout)]
@@ -15,11 +16,11 @@ pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
     let config = RunConfig::from_file(&args.config, &args.set)?;
     let options = DryRunOptions { without_data: args.without_data, measure: args.measure };
     reset_peak();
-    println!("{}", text(&DryRun::new(&config, options, &device)?)?);
+    println!("{}", text(&DryRun::new(&config, options, &device)?, &config.data.train)?);
     Ok(())
 }
 
-fn text(run: &DryRun) -> Result<String> {
+fn text(run: &DryRun, files: &[DataFile]) -> Result<String> {
     let (trainable, gib) = (run.trainable(), |bytes: f64| bytes / f64::from(1 << 30));
     let percent = 100.0 * trainable as f64 / run.parameters as f64;
     let mut text = format!(
@@ -49,6 +50,9 @@ fn text(run: &DryRun) -> Result<String> {
             data.longest
         )?;
         write!(text, "\nrecords   {}", data.report)?;
+        for line in data.mixture.iter().flat_map(|mixture| shares(files, mixture)) {
+            write!(text, "\nmixture   {line}")?;
+        }
     }
     if let Some(steps) = run.steps {
         write!(text, "\nsteps     {}", grouped(steps))?;

@@ -24,13 +24,9 @@ pub fn run(args: &InspectArgs, device: &str) -> Result<()> {
     let tokenizer = load_tokenizer(model, Some(adapter))?;
     let model = load_model(model, Some(adapter), &LoadOptions::default(), &device)?;
     let data = DataConfig {
-        train: args.data.iter().map(DataFile::new).collect(),
-        validation: Vec::new(),
-        validation_split: None,
         template: template(&args.template),
         max_length: args.max_length,
-        train_on_prompt: false,
-        chat: Default::default(),
+        ..DataConfig::new(args.data.iter().map(DataFile::new).collect())
     };
     let max_length = args.max_length.min(model.max_positions());
     let (samples, report) = load_samples(&data.train, &data, max_length, &tokenizer)?;

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use indicatif::ProgressBar;
+use lora_moe::data::DataFile;
 use lora_moe::device::parse_device;
 use lora_moe::finetune::run::{PreparedRun, RunConfig, TaskEvaluation};
 use lora_moe::finetune::train::{
@@ -15,6 +16,7 @@ use crate::args::TrainArgs;
 use crate::interrupt::Interrupt;
 use crate::launch::Launch;
 use crate::progress::bar;
+use crate::text::shares;
 
 /// Runs `lora-moe train`.
 pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launch) -> Result<()> {
@@ -47,7 +49,7 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launc
     })?;
     decomposing.finish_and_clear();
     if ranks.is_first() {
-        describe(&run, ranks);
+        describe(&run, &config.data.train, ranks);
     }
     let evaluations: Vec<TaskEvaluation<'_>> = config
         .evaluation
@@ -64,6 +66,9 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launc
     )?
     .with_base_model(config.model.path.display().to_string())
     .with_ranks(ranks);
+    if let Some(mixture) = &run.mixture {
+        trainer = trainer.with_mixture(mixture);
+    }
     for evaluation in evaluations {
         trainer = trainer.with_evaluation(Box::new(evaluation));
     }
@@ -86,9 +91,12 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launc
 }
 
 /// Says what is trained on what.
-fn describe(run: &PreparedRun, ranks: &dyn Ranks) {
+fn describe(run: &PreparedRun, files: &[DataFile], ranks: &dyn Ranks) {
     let trainable = trainable_parameters(&run.model);
     eprintln!("data: {}", run.train_report);
+    for line in run.mixture.iter().flat_map(|mixture| shares(files, mixture)) {
+        eprintln!("{line}");
+    }
     let over = match ranks.size() {
         1 => String::new(),
         size => format!(", over {size} ranks"),

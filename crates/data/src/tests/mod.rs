@@ -5,6 +5,7 @@ mod chat;
 mod encode;
 mod encoder;
 mod messages;
+mod mixture;
 mod pack;
 mod paths;
 mod piece;

@@ -79,6 +79,10 @@ pub struct DataConfig {
     /// How an instruction becomes a prompt. Default `alpaca`.
     #[serde(default)]
     pub template: PromptTemplate,
+    /// `T` of the shares that the entries of `train` have of an epoch: in proportion to
+    /// `weight * samples^(1/T)` ([`Mixture`](data::Mixture)). Default 1.
+    #[serde(default = "default_mixing_temperature")]
+    pub mixing_temperature: f64,
     /// The longest sample in tokens. Default 1024.
     #[serde(default = "default_max_length")]
     pub max_length: usize,
@@ -94,10 +98,28 @@ pub struct DataConfig {
 const TABLES: [&str; 5] = ["model", "adapter", "data", "training", "evaluation"];
 
 impl DataConfig {
+    /// These files, and every other key at its default.
+    pub fn new(train: Vec<DataFile>) -> Self {
+        Self {
+            train,
+            validation: Vec::new(),
+            validation_split: None,
+            mixing_temperature: default_mixing_temperature(),
+            template: PromptTemplate::default(),
+            max_length: default_max_length(),
+            train_on_prompt: false,
+            chat: ChatConfig::default(),
+        }
+    }
+
     /// The longest sample in tokens, of a model with so many positions.
     pub fn longest(&self, max_positions: usize) -> usize {
         self.max_length.min(max_positions)
     }
+}
+
+fn default_mixing_temperature() -> f64 {
+    1.0
 }
 
 fn default_max_length() -> usize {

@@ -1,11 +1,12 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use data::{EncodeReport, Sample};
+use data::{EncodeReport, Mixture, Sample};
 use model_zoo::{Decoder, DecoderConfig, ModelError, WeightDType, resolve_model};
 use moe_adapter::{Adaptable, AdapterSize, Projection};
 use serde::Serialize;
 
-use super::prepare::{RunSamples, run_tokenizer};
+use super::prepare::run_tokenizer;
+use super::samples::RunSamples;
 use super::{ModelConfig, RunConfig};
 use crate::bench::{TrainBench, bench_train};
 use crate::memory::reset_peak;
@@ -50,6 +51,9 @@ pub struct DryData {
     pub learned: usize,
     /// The longest sample, in tokens.
     pub longest: usize,
+    /// How often samples are drawn, where an epoch does not have every one once.
+    #[serde(skip)]
+    pub mixture: Option<Mixture>,
     /// What became of the records.
     #[serde(skip)]
     pub report: EncodeReport,
@@ -102,15 +106,20 @@ impl DryRun {
             false => {
                 let tokenizer = run_tokenizer(run, &folder)?;
                 let max_length = run.data.longest(config.max_position_embeddings);
-                let RunSamples { train, report, .. } =
+                let RunSamples { train, mixture, report, .. } =
                     RunSamples::read(run, max_length, &tokenizer)?;
                 let lengths: Vec<_> = train.iter().map(Sample::len).collect();
+                let mut plan = run.training.plan(&lengths)?;
+                if let Some(mixture) = &mixture {
+                    plan = plan.with_mixture(mixture)?;
+                }
                 Some(DryData {
                     samples: train.len(),
-                    batches: run.training.plan(&lengths)?.batches_per_epoch(),
+                    batches: plan.batches_per_epoch(),
                     tokens: lengths.iter().sum(),
                     learned: train.iter().map(|sample| sample.target_count()).sum(),
                     longest: lengths.into_iter().max().unwrap_or(0),
+                    mixture,
                     report,
                 })
             }

@@ -8,6 +8,7 @@ mod config;
 mod dry_run;
 mod evaluation;
 mod prepare;
+mod samples;
 mod start;
 mod task_evaluation;
 mod template;
@@ -17,9 +18,8 @@ pub use config::{
 };
 pub use dry_run::{DryData, DryMeasurement, DryRun, DryRunOptions};
 pub use evaluation::TaskEvaluationConfig;
-pub use prepare::{
-    PreparedRun, load_any_model, load_base, load_model, load_rows, load_samples, load_tokenizer,
-};
+pub use prepare::{PreparedRun, load_any_model, load_base, load_model, load_tokenizer};
+pub use samples::{load_rows, load_samples};
 pub use start::{AdapterStart, TrainedPart};
 pub use task_evaluation::TaskEvaluation;
 pub use template::run_template;

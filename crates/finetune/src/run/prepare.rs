@@ -13,13 +13,11 @@ use moe_adapter::{
 };
 use svd_init::SvdCache;
 
-use super::{DataConfig, ModelConfig, RunConfig, TrainedPart};
+use super::samples::RunSamples;
+use super::{ModelConfig, RunConfig, TrainedPart};
 use crate::calibrate::calibrate;
 use crate::train::{Resume, TrainError, broken_checkpoint};
-use data::{
-    DataError, DataFile, EncodeConfig, EncodeReport, Encoded, Record, Sample, encode_rows, pack,
-    read_records, split,
-};
+use data::{EncodeReport, Mixture, Sample};
 
 /// A model with its adapters attached, and the samples of a run.
 pub struct PreparedRun {
@@ -33,6 +31,8 @@ pub struct PreparedRun {
     pub validation: Vec<Sample>,
     /// What became of the training records.
     pub train_report: EncodeReport,
+    /// How often samples are drawn, where an epoch does not have every one once.
+    pub mixture: Option<Mixture>,
     /// How many linears are adapted.
     pub adapted: usize,
 }
@@ -61,7 +61,7 @@ impl PreparedRun {
             model.resize_embeddings(tokenizer.vocab_size(), run.training.seed);
         }
         let max_length = run.data.longest(model.max_positions());
-        let RunSamples { train, validation, report: train_report } =
+        let RunSamples { train, validation, mixture, report: train_report } =
             RunSamples::read(run, max_length, &tokenizer)?;
         let resumed = checkpoint.is_some();
         let saved = |model: &mut Decoder, folder: &Path| -> Result<usize, TrainError> {
@@ -94,7 +94,7 @@ impl PreparedRun {
         if run.start.train == TrainedPart::Router {
             train_router_only(&mut model)?;
         }
-        Ok(Self { model, tokenizer, train, validation, train_report, adapted })
+        Ok(Self { model, tokenizer, train, validation, train_report, mixture, adapted })
     }
 }
 
@@ -106,80 +106,6 @@ pub(super) fn run_tokenizer(
     let mut tokenizer = TextTokenizer::from_folder(folder)?;
     tokenizer.add_special_tokens(&run.model.new_tokens)?;
     Ok(tokenizer)
-}
-
-/// The samples of a run.
-pub(super) struct RunSamples {
-    pub(super) train: Vec<Sample>,
-    pub(super) validation: Vec<Sample>,
-    /// What became of the training records.
-    pub(super) report: EncodeReport,
-}
-
-impl RunSamples {
-    pub(super) fn read(
-        run: &RunConfig,
-        max_length: usize,
-        tokenizer: &TextTokenizer,
-    ) -> Result<Self, TrainError> {
-        let load = |files: &[DataFile]| load_samples(files, &run.data, max_length, tokenizer);
-        let (mut train, report) = load(&run.data.train)?;
-        let validation = if !run.data.validation.is_empty() {
-            load(&run.data.validation)?.0
-        } else if let Some(hold_out) = run.data.validation_split {
-            let (kept, held_out) = split(train, hold_out, run.training.seed)?;
-            train = kept;
-            held_out
-        } else {
-            Vec::new()
-        };
-        if run.training.packing {
-            train = pack(&train, max_length);
-        }
-        Ok(Self { train, validation, report })
-    }
-}
-
-/// Reads files and encodes their records.
-///
-/// # Errors
-///
-/// [`TrainError`] naming the file and record at fault.
-pub fn load_samples(
-    files: &[DataFile],
-    data: &DataConfig,
-    max_length: usize,
-    tokenizer: &TextTokenizer,
-) -> Result<(Vec<Sample>, EncodeReport), TrainError> {
-    let (_, Encoded { samples, report, .. }) = load_rows(files, data, max_length, tokenizer)?;
-    match samples.is_empty() {
-        true => Err(DataError::NoTargets { report }.into()),
-        false => Ok((samples, report)),
-    }
-}
-
-/// As [`load_samples`], with the records, and what became of each of them; there may be no sample
-/// left.
-///
-/// # Errors
-///
-/// [`TrainError`] naming the file and record at fault.
-pub fn load_rows(
-    files: &[DataFile],
-    data: &DataConfig,
-    max_length: usize,
-    tokenizer: &TextTokenizer,
-) -> Result<(Vec<Record>, Encoded), TrainError> {
-    let config = EncodeConfig {
-        template: data.template.clone(),
-        max_length,
-        train_on_prompt: data.train_on_prompt,
-        chat: data.chat,
-        ..EncodeConfig::default()
-    };
-    let records = read_records(files)?;
-    let encoded = encode_rows(&records, tokenizer, &config)?;
-    Ok((records, encoded))
 }
 
 /// Reads the folder of a model that is to have an adapter.

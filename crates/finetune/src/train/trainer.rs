@@ -17,7 +17,7 @@ use super::{
     CausalTask, Learner, LearnerConfig, PeriodicEvaluation, Resume, TrainError, TrainObserver,
     TrainingConfig, TrainingSample, TrainingTask,
 };
-use data::Sample;
+use data::{Mixture, Sample};
 
 const METRICS_FILE: &str = "metrics.jsonl";
 
@@ -31,6 +31,7 @@ pub struct Trainer<'a, M: Adaptable, T: TrainingTask<M> = CausalTask> {
     train: &'a [T::Sample],
     validation: &'a [T::Sample],
     output_dir: &'a Path,
+    mixture: Option<&'a Mixture>,
     base_model: Option<String>,
     evaluations: Vec<Box<dyn PeriodicEvaluation<M> + 'a>>,
     ranks: &'a dyn Ranks,
@@ -109,6 +110,7 @@ where
             train,
             validation,
             output_dir,
+            mixture: None,
             base_model: None,
             evaluations: Vec::new(),
             ranks: &Alone,
@@ -118,6 +120,13 @@ where
     /// Names the base model in the adapter's configuration.
     pub fn with_base_model(mut self, name: impl Into<String>) -> Self {
         self.base_model = Some(name.into());
+        self
+    }
+
+    /// Draws the samples to train on as a mixture says, whose sets follow one another in them,
+    /// instead of every one once an epoch.
+    pub fn with_mixture(mut self, mixture: &'a Mixture) -> Self {
+        self.mixture = Some(mixture);
         self
     }
 

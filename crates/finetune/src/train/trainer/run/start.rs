@@ -79,7 +79,11 @@ impl<M: Adaptable, T: TrainingTask<M>> Trainer<'_, M, T> {
     /// Which samples form which batch.
     fn plan(&self) -> Result<BatchPlan, TrainError> {
         let lengths: Vec<_> = self.train.iter().map(TrainingSample::tokens).collect();
-        self.training.plan(&lengths)
+        let plan = self.training.plan(&lengths)?;
+        Ok(match self.mixture {
+            Some(mixture) => plan.with_mixture(mixture)?,
+            None => plan,
+        })
     }
 
     /// The samples of the first step, whose loss tells how healthy later weights are: other samples may
