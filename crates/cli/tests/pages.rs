@@ -1,6 +1,6 @@
 //! The commands of documentation pages run as they stand, on a small model and its data.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod support;
 

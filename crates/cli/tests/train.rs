@@ -267,6 +267,23 @@ fn a_trained_adapter_lowers_the_loss_and_generates() {
     let text = generate();
     assert!(text.starts_with("copy :"), "{text}");
     assert_eq!(text, generate());
+    // Among others, in a file without answers.
+    let prompts = run.output("prompts.jsonl");
+    let lines = ["the", "copy :", "copy : the"].map(|p| serde_json::json!({ "prompt": p }));
+    std::fs::write(&prompts, lines.map(|line| line.to_string()).join("\n")).unwrap();
+    let mut arguments = vec!["generate", "--model", &run.model, "--adapter", arg(&output)];
+    arguments.extend(["--prompts", arg(&prompts), "--max-new-tokens", "4"]);
+    let printed = succeeds(&arguments);
+    let found: Vec<Value> =
+        printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(found.len(), 3);
+    let alone = text.trim_start_matches("copy :").trim();
+    assert_eq!(found[1]["text"].as_str().unwrap().trim(), alone);
+    assert!(found[1]["origin"].as_str().unwrap().contains("prompts.jsonl"), "{printed}");
+    let file = run.output("answers.jsonl");
+    arguments.extend(["--batch-size", "1", "--output", arg(&file)]);
+    assert_eq!(succeeds(&arguments), "");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), printed);
     let described = succeeds(&["inspect", arg(&output)]);
     assert!(described.contains("mlp.gate_proj.router.weight"), "{described}");
 }

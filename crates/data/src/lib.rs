@@ -62,7 +62,7 @@ pub use pack::pack;
 pub use paths::paths;
 pub use piece::Piece;
 pub use plan::BatchPlan;
-pub use read::read_records;
+pub use read::{read_prompts, read_records};
 pub use record::{Record, RecordContent};
 pub use record_files::{OrderedValue, Origin};
 pub use report::EncodeReport;

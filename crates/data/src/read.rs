@@ -2,7 +2,7 @@ use std::path::Path;
 
 use record_files::{FileForm, FileRow, OrderedValue, ReadOptions, read_rows_as};
 
-use super::{DataError, DataFile, Record, layout::Layout, paths::paths};
+use super::{DataError, DataFile, Origin, Record, layout::DataRow, layout::Layout, paths::paths};
 
 /// Reads the records of several files, in the order given.
 ///
@@ -19,13 +19,34 @@ pub fn read_records(files: &[DataFile]) -> Result<Vec<Record>, DataError> {
     let mut records = Vec::new();
     for file in files {
         for path in paths(&file.path)? {
-            read_file(file, &path, &mut records)?;
+            read_file(file, &path, Layout::of, &mut records)?;
         }
     }
     Ok(records)
 }
 
-fn read_file(file: &DataFile, path: &Path, records: &mut Vec<Record>) -> Result<(), DataError> {
+/// Reads what is to be answered: as [`read_records`], but answers may be absent or empty, a
+/// conversation may end with a question, and a `text` is a prompt.
+///
+/// # Errors
+/// As [`read_records`].
+pub fn read_prompts(file: &DataFile) -> Result<Vec<Record>, DataError> {
+    let mut records = Vec::new();
+    for path in paths(&file.path)? {
+        read_file(file, &path, Layout::of_prompts, &mut records)?;
+    }
+    Ok(records)
+}
+
+/// How the columns of a file are found, from its first row.
+type Find<'a> = fn(&'a DataFile, bool, &DataRow, &Origin) -> Result<Layout<'a>, DataError>;
+
+fn read_file<'a>(
+    file: &'a DataFile,
+    path: &Path,
+    find: Find<'a>,
+    records: &mut Vec<Record>,
+) -> Result<(), DataError> {
     // Text has no named values, so a file that calls itself text holds JSON.
     let form = FileForm::of_extension(path).map(|form| match form {
         FileForm::Text => FileForm::Json,
@@ -37,7 +58,7 @@ fn read_file(file: &DataFile, path: &Path, records: &mut Vec<Record>) -> Result<
     let Some(first) = rows.first() else {
         return Err(DataError::NoRecords(format!("`{}`", path.display())));
     };
-    let layout = Layout::of(file, form == Some(FileForm::Table), &first.row, &first.origin)?;
+    let layout = find(file, form == Some(FileForm::Table), &first.row, &first.origin)?;
     records.reserve(rows.len());
     for FileRow { row, origin } in rows {
         records.push(layout.record(&row, origin)?);

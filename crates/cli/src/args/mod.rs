@@ -216,6 +216,7 @@ impl LoadArgs {
 #[command(after_help = "Examples:
   lora-moe generate --model llama --prompt 'Once upon a time' --max-new-tokens 100
   lora-moe generate --model llama --adapter runs/x --prompt 'Hi' --template chat --temperature 0.7 --top-p 0.9
+  lora-moe generate --model llama --adapter runs/x --prompts questions.jsonl --output answers.jsonl
 
 The text goes to standard output, everything else to standard error.")]
 pub struct GenerateArgs {
@@ -226,10 +227,21 @@ pub struct GenerateArgs {
     #[arg(long)]
     pub adapter: Option<PathBuf>,
     /// The text to continue.
-    #[arg(long)]
-    pub prompt: String,
+    #[arg(long, required_unless_present = "prompts")]
+    pub prompt: Option<String>,
+    /// A file of prompts to continue together, in any form that training reads; answers may be
+    /// absent. A line of JSON for each.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "skip_prompt"])]
+    pub prompts: Option<PathBuf>,
+    /// Receives the lines for --prompts, instead of standard output.
+    #[arg(long, requires = "prompts")]
+    pub output: Option<PathBuf>,
+    /// The most prompts that are continued together.
+    #[arg(long, default_value_t = 16, requires = "prompts")]
+    pub batch_size: usize,
     /// Take the prompt as an instruction in the template that the adapter was trained with (alpaca,
-    /// plain, chat, or a text with {instruction}), and print the answer only.
+    /// plain, chat, or a text with {instruction}), and print the answer only. Instructions of
+    /// --prompts have alpaca's unless another is given.
     #[arg(long)]
     pub template: Option<String>,
     /// Print the continuation without the prompt.

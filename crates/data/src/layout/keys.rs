@@ -50,8 +50,11 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// A text that is learned.
+    /// A text that is learned; where only prompts are read it may be absent.
     pub fn answer(&self, key: &'static str) -> Result<String, DataError> {
+        if self.layout.prompts {
+            return Ok(self.optional_text(key)?.unwrap_or_default());
+        }
         let text = self.text(key)?;
         if text.trim().is_empty() {
             let column = self.layout.column(key);

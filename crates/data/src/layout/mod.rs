@@ -25,6 +25,8 @@ pub(super) struct Layout<'a> {
     is_table: bool,
     /// Whether a conversation is called `conversations`.
     conversations: bool,
+    /// Whether only what comes before an answer is needed.
+    prompts: bool,
 }
 
 impl<'a> Layout<'a> {
@@ -39,6 +41,29 @@ impl<'a> Layout<'a> {
         is_table: bool,
         first: &DataRow,
         origin: &Origin,
+    ) -> Result<Self, DataError> {
+        Self::found(file, is_table, first, origin, false)
+    }
+
+    /// As [`of`](Self::of), of a file in which answers may be absent, or empty.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn of_prompts(
+        file: &'a DataFile,
+        is_table: bool,
+        first: &DataRow,
+        origin: &Origin,
+    ) -> Result<Self, DataError> {
+        Self::found(file, is_table, first, origin, true)
+    }
+
+    fn found(
+        file: &'a DataFile,
+        is_table: bool,
+        first: &DataRow,
+        origin: &Origin,
+        prompts: bool,
     ) -> Result<Self, DataError> {
         let unknown = |found: String| {
             Err(DataError::UnknownShape {
@@ -60,9 +85,12 @@ impl<'a> Layout<'a> {
         if shapes.is_empty() {
             shapes = Shape::of_columns(has);
         }
+        if shapes.is_empty() && prompts {
+            shapes = Shape::of_columns(|column| Shape::ANSWERS.contains(&column) || has(column));
+        }
         let conversations = !has("messages") && has("conversations");
         match shapes[..] {
-            [shape] => Ok(Self { file, shape, is_table, conversations }),
+            [shape] => Ok(Self { file, shape, is_table, conversations, prompts }),
             [] => unknown("no known shape".into()),
             [..] => {
                 let names: Vec<_> =
@@ -114,6 +142,9 @@ impl<'a> Layout<'a> {
                 prompt: keys.text("prompt")?,
                 completion: keys.answer("chosen")?,
             },
+            Shape::Text if self.prompts => {
+                RecordContent::Completion { prompt: keys.text("text")?, completion: String::new() }
+            }
             Shape::Text => RecordContent::Text(keys.answer("text")?),
         };
         let task_type = keys.task_type()?.or(self.file.task_type);
@@ -183,7 +214,8 @@ impl<'a> Layout<'a> {
         mut messages: Vec<Message>,
         sharegpt: bool,
     ) -> Result<RecordContent, DataError> {
-        if !messages.iter().any(|message| message.role == Role::Assistant) {
+        let answered = messages.iter().any(|message| message.role == Role::Assistant);
+        if !answered && !self.prompts {
             let found = "without an assistant turn".into();
             return keys.wrong(self.column(key), found, "a list with at least one assistant turn");
         }

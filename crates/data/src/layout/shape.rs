@@ -31,6 +31,9 @@ impl Shape {
         (Self::Text, "`text`"),
     ];
 
+    /// The columns of answers of shapes whose other columns tell what they are.
+    pub(super) const ANSWERS: [&'static str; 3] = ["output", "answer", "completion"];
+
     /// The name in a configuration file.
     pub fn as_str(self) -> &'static str {
         match self {

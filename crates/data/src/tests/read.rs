@@ -147,3 +147,30 @@ fn file_settings_reject_unknown_keys() {
     assert_eq!(file, DataFile::new("a.json").with_task_type(1));
     assert!(serde_json::from_str::<DataFile>(r#"{"path": "a.json", "tasktype": 1}"#).is_err());
 }
+
+#[test]
+fn prompts_are_read_without_their_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        read_prompts(&DataFile::new(path))
+    };
+    let first = |name: &str, text: &str| read(name, text).unwrap().remove(0).content;
+    let completion = |prompt: &str, answer: &str| RecordContent::Completion {
+        prompt: prompt.into(),
+        completion: answer.into(),
+    };
+    assert_eq!(first("p.jsonl", r#"{"prompt": "a"}"#), completion("a", ""));
+    assert_eq!(first("t.csv", "text,other\na,1\n"), completion("a", ""));
+    let both = r#"{"prompt": "a", "completion": "b"}"#;
+    assert_eq!(first("c.jsonl", both), completion("a", "b"));
+    let RecordContent::Instruction(asked) = first("q.jsonl", r#"{"question": "a"}"#) else {
+        panic!("no instruction");
+    };
+    assert_eq!((&asked.instruction[..], &asked.output[..]), ("a", ""));
+    let chat = r#"{"messages": [{"role": "user", "content": "a"}]}"#;
+    let RecordContent::Dialogue(dialogue) = first("m.jsonl", chat) else { panic!("no dialogue") };
+    assert_eq!(dialogue.messages.len(), 1);
+    assert!(read("x.jsonl", r#"{"other": "a"}"#).unwrap_err().to_string().contains("`other`"));
+}

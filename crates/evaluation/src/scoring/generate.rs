@@ -28,9 +28,9 @@ pub(super) fn generate_all<M: CausalLm, E: From<ScoringError>>(
     on_done: &mut dyn FnMut(usize, Generation) -> Result<(), E>,
 ) -> Result<(), E> {
     let generator = BatchGenerator {
-        model,
         prompt_tokens: options.batch_tokens,
         cache_tokens: options.cache_tokens,
+        ..BatchGenerator::new(model)
     };
     let families = families(prompts);
     for family in families.iter().flat_map(|family| family.chunks(TOGETHER)) {

@@ -9,9 +9,6 @@ use super::stop::{cut_at_stops, has_stop};
 use super::{FinishReason, Generation, GenerationConfig, GenerationError};
 use crate::{CausalLm, KvCache, PaddingSide, TextTokenizer, TokenInput, TokenTree};
 
-/// The most sequences that are continued together.
-const ROWS: usize = 64;
-
 /// A shared beginning is computed once when that saves so many tokens.
 const WORTH_A_PASS: usize = 256;
 
@@ -39,6 +36,8 @@ pub struct BatchGenerator<'a, M: CausalLm> {
     pub prompt_tokens: usize,
     /// The most tokens whose keys and values are kept at a time.
     pub cache_tokens: usize,
+    /// The most sequences that are continued together.
+    pub rows: usize,
 }
 
 /// Continues many prompts, each with its most probable tokens.
@@ -92,7 +91,7 @@ fn needs(prompt: &BatchPrompt<'_>) -> usize {
 impl<'a, M: CausalLm> BatchGenerator<'a, M> {
     /// With limits that suit CPUs.
     pub fn new(model: &'a M) -> Self {
-        Self { model, prompt_tokens: 2048, cache_tokens: 1 << 16 }
+        Self { model, prompt_tokens: 2048, cache_tokens: 1 << 16, rows: 64 }
     }
 
     /// Continues all prompts; `on_done` is given each as it ends, with its index.
@@ -261,7 +260,7 @@ impl<'a, M: CausalLm> BatchGenerator<'a, M> {
         queue: &mut VecDeque<usize>,
     ) -> Vec<usize> {
         let mut longest = rows.iter().map(|row| needs(&row.prompt)).max().unwrap_or(0);
-        let most = if alone { 1 } else { ROWS };
+        let most = if alone { 1 } else { self.rows.max(1) };
         let mut joining = Vec::new();
         while let Some(&index) = queue.front() {
             longest = longest.max(needs(&prompts[index]));

@@ -1,3 +1,5 @@
+mod many;
+
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
@@ -6,7 +8,7 @@ use anyhow::{Context, Result};
 use lora_moe::data::{Instruction, Origin, Record, RecordContent, encode_prompt};
 use lora_moe::device::parse_device;
 use lora_moe::finetune::run::{load_model, load_tokenizer};
-use lora_moe::model_zoo::{GenerationConfig, generate};
+use lora_moe::model_zoo::{Decoder, GenerationConfig, generate};
 
 use crate::args::GenerateArgs;
 use crate::command::template::template;
@@ -27,11 +29,16 @@ pub fn run(args: &GenerateArgs, device: &str) -> Result<()> {
     config.check()?;
     let folder = args.model.folder()?;
     let tokenizer = load_tokenizer(&folder, args.adapter.as_deref())?;
+    let load = || Ok(load_model(&folder, args.adapter.as_deref(), &args.model.options(), &device)?);
+    if let Some(prompts) = &args.prompts {
+        return many::run(args, prompts, &config, &tokenizer, load);
+    }
+    let text = args.prompt.as_deref().unwrap_or_default();
     let prompt = match &args.template {
-        Some(name) => encode_prompt(&instruction(&args.prompt), &tokenizer, &template(name))?,
-        None => tokenizer.encode(&args.prompt, true)?,
+        Some(name) => encode_prompt(&instruction(text), &tokenizer, &template(name))?,
+        None => tokenizer.encode(text, true)?,
     };
-    let model = load_model(&folder, args.adapter.as_deref(), &args.model.options(), &device)?;
+    let model: Decoder = load()?;
 
     let mut out = std::io::stdout().lock();
     let mut failed = None;
@@ -44,7 +51,7 @@ pub fn run(args: &GenerateArgs, device: &str) -> Result<()> {
         }
     };
     if args.template.is_none() && !args.skip_prompt {
-        write(&args.prompt);
+        write(text);
     }
     let started = Instant::now();
     let generation = generate(&model, &tokenizer, &prompt, &config, &mut write)?;
