@@ -149,6 +149,43 @@ fn merged_models_compute_what_the_adapter_did_and_give_the_base_back() {
 }
 
 #[test]
+fn a_merged_model_has_the_element_type_of_its_base_unless_another_is_asked_for() {
+    let mut place = Place::new();
+    let types = |folder: &Path| -> Vec<Dtype> {
+        let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let mut types: Vec<_> = file.iter().map(|(_, tensor)| tensor.dtype()).collect();
+        types.dedup();
+        types
+    };
+    let lora = place.train("lora", "preset = \"lora\"\nr = 2");
+    let exact = place.path("exact");
+    place.merge(&lora, &exact, &[]);
+    assert_eq!(types(&exact), [Dtype::F32]);
+
+    let half = place.path("half");
+    let asked = ["--output-dtype", "bfloat16", "--output", arg(&half)];
+    let merge = ["merge", "--model", arg(&place.model), "--adapter", arg(&lora)];
+    let output = lora_moe(&[&merge[..], &asked].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    // Half of the spacing of 8 bits, uniformly: about 2^-9 / sqrt(3) / 0.72 of a weight.
+    assert!(said.contains("in bfloat16, which rounds the weights by 1."), "{said}");
+    assert!(said.contains("e-3 of their norm"), "{said}");
+    assert_eq!(types(&half), [Dtype::BF16]);
+    let config = std::fs::read_to_string(half.join("config.json")).unwrap();
+    assert!(config.contains("\"torch_dtype\": \"bfloat16\""), "{config}");
+    let off = difference(&place.logits(&half, None), &place.logits(&exact, None));
+    assert!(off > 0.0 && off < 2e-2, "{off}");
+
+    // A base in bf16, and nothing said.
+    place.model = half;
+    let again = place.train("again", "preset = \"lora\"\nr = 2");
+    let merged = place.path("merged");
+    place.merge(&again, &merged, &[]);
+    assert_eq!(types(&merged), [Dtype::BF16]);
+}
+
+#[test]
 fn a_mixture_merges_at_given_weights_or_is_refused_with_the_ways_out() {
     let place = Place::new();
     let mixture = place.train("mixture", &format!("{LORA}\nnum_experts = 2"));

@@ -1,11 +1,11 @@
 use std::path::Path;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 
-use crate::encoder::read_config;
+use crate::encoder::{read_config, save};
 use crate::{
     AnyModelConfig, ClipClassifier, ClipVision, Decoder, LoadOptions, ModelError,
-    RobertaClassifier, VitClassifier,
+    RobertaClassifier, Rounding, VitClassifier,
 };
 
 /// A model of any family, ready to be adapted.
@@ -91,7 +91,28 @@ impl AnyModel {
     ///
     /// [`ModelError`] when the folder cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), ModelError> {
-        with_any_model!(self, model => model.save(folder))
+        self.save_in(folder, None).map(|_| ())
+    }
+
+    /// As [`save`](Self::save), with every tensor rounded to an element type, where there is one.
+    /// Returns what that lost.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save).
+    pub fn save_in(
+        &self,
+        folder: impl AsRef<Path>,
+        dtype: Option<DType>,
+    ) -> Result<Rounding, ModelError> {
+        let folder = folder.as_ref();
+        match self {
+            Self::Decoder(model) => model.save_in(folder, dtype),
+            Self::Roberta(model) => save(model, model.config().to_json(), folder, dtype),
+            Self::Vit(model) => save(model, model.config().to_json(), folder, dtype),
+            Self::ClipVision(model) => save(model, model.config().to_json(), folder, dtype),
+            Self::ClipClassifier(model) => save(model, model.to_json(), folder, dtype),
+        }
     }
 }
 

@@ -78,4 +78,4 @@ pub use vision::{
     ClipVisionEncoder, ClipVisionOutput, ClipVisionTower, PatchEmbedding, VitClassifier, VitConfig,
     VitEmbeddings, VitEncoder, VitLayer, VitModel, VitPatchEmbeddings,
 };
-pub use weights::{UnknownDType, WeightDType, WeightError, WeightSource, WeightWriter};
+pub use weights::{Rounding, UnknownDType, WeightDType, WeightError, WeightSource, WeightWriter};

@@ -365,6 +365,9 @@ pub struct MergeArgs {
     /// Receives the merged model.
     #[arg(long)]
     pub output: PathBuf,
+    /// The element type that it is written in; auto is that of the model's own files.
+    #[arg(long, value_name = "DTYPE", default_value_t = WeightDType::AsStored)]
+    pub output_dtype: WeightDType,
 }
 
 /// Arguments of `unmerge`.
@@ -384,6 +387,9 @@ pub struct UnmergeArgs {
     /// Receives the base model.
     #[arg(long)]
     pub output: PathBuf,
+    /// The element type that it is written in; auto is that of the merged model's files.
+    #[arg(long, value_name = "DTYPE", default_value_t = WeightDType::AsStored)]
+    pub output_dtype: WeightDType,
 }
 
 /// Arguments of `extract`.

@@ -1,11 +1,16 @@
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use lora_moe::adapter_arithmetic::{
     FixedRouting, MERGE_RECORD_FILE, MergeRecord, fixed_routing, mean_routing, merge_adapters,
 };
-use lora_moe::burn::tensor::{Int, Tensor};
+use lora_moe::burn::tensor::{DType, Int, Tensor};
 use lora_moe::device::parse_device;
 use lora_moe::finetune::run::{load_any_model, load_tokenizer};
-use lora_moe::model_zoo::{AnyModel, CausalLm, Decoder, TextTokenizer, TokenInput, with_any_model};
+use lora_moe::model_zoo::{
+    AnyModel, CausalLm, Decoder, Rounding, TextTokenizer, TokenInput, WeightDType, WeightSource,
+    with_any_model,
+};
 use lora_moe::router::RoutingTape;
 
 use super::besides::copy_besides;
@@ -31,6 +36,8 @@ pub fn run(args: &MergeArgs, device: &str) -> Result<()> {
         let base = load_any_model(&folder, None, &options, &device)?;
         with_any_model!(&base, base => record.complete(base));
     }
+    let dtype = output_dtype(args.output_dtype, &folder)?;
+    let mut rounding = Rounding::default();
     output.fill(|to| {
         // A merged model without its record could not be unmerged, or only into something else.
         match record.implied {
@@ -40,18 +47,39 @@ pub fn run(args: &MergeArgs, device: &str) -> Result<()> {
         copy_besides(&folder, to)?;
         // Where the adapter has a tokenizer of its own, it has more tokens.
         copy_besides(&args.adapter, to)?;
-        Ok(model.save(to)?)
+        rounding = model.save_in(to, Some(dtype))?;
+        Ok(())
     })?;
     let changed = if record.updates.is_empty() {
         format!("{} parameters replaced", record.replaced.len())
     } else {
         format!("{} adapters merged", record.updates.len())
     };
-    eprintln!("{changed}; the model is in {}", args.output.display());
+    let written = written(dtype, rounding);
+    eprintln!("{changed}; the model is in {}{written}", args.output.display());
     if !record.implied {
         eprintln!("{MERGE_RECORD_FILE} says what was changed, for `lora-moe unmerge`");
     }
     Ok(())
+}
+
+/// The element type that a model is written in.
+pub(super) fn output_dtype(wanted: WeightDType, folder: &Path) -> Result<DType> {
+    Ok(match wanted.dtype() {
+        Some(dtype) => dtype,
+        None => WeightSource::open(folder, WeightDType::AsStored)?.stored_dtype(),
+    })
+}
+
+/// What rounding to it lost, where it is not f32.
+pub(super) fn written(dtype: DType, rounding: Rounding) -> String {
+    match WeightDType::of(dtype) {
+        WeightDType::F32 => String::new(),
+        half => format!(
+            " in {half}, which rounds the weights by {:.1e} of their norm",
+            rounding.relative_error()
+        ),
+    }
 }
 
 /// What a text routes to.

@@ -3,10 +3,11 @@ use lora_moe::adapter_arithmetic::{MERGE_RECORD_FILE, MergeRecord, unmerge_adapt
 use lora_moe::adapter_formats::read_adapter;
 use lora_moe::device::parse_device;
 use lora_moe::finetune::run::load_any_model;
-use lora_moe::model_zoo::with_any_model;
+use lora_moe::model_zoo::{Rounding, with_any_model};
 use lora_moe::moe_adapter::StoredAdapter;
 
 use super::besides::copy_besides;
+use super::merge::{output_dtype, written};
 use super::output::OutputFolder;
 use crate::args::UnmergeArgs;
 
@@ -33,15 +34,19 @@ pub fn run(args: &UnmergeArgs, device: &str) -> Result<()> {
         }
     };
     with_any_model!(&mut model, model => unmerge_adapters(model, &record))?;
+    let dtype = output_dtype(args.output_dtype, &folder)?;
+    let mut rounding = Rounding::default();
     output.fill(|to| {
         copy_besides(&folder, to)?;
-        Ok(model.save(to)?)
+        rounding = model.save_in(to, Some(dtype))?;
+        Ok(())
     })?;
     eprintln!(
-        "{} linears and {} whole parameters as they were, by {source}; the model is in {}",
+        "{} linears and {} whole parameters as they were, by {source}; the model is in {}{}",
         record.updates.len(),
         record.base.len(),
-        args.output.display()
+        args.output.display(),
+        written(dtype, rounding)
     );
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::feed_forward::FeedForward;
 use super::qkv::QkvProjections;
 use super::{Decoder, LoadOptions};
 use crate::parameters::LoadedParameters;
-use crate::{DecoderConfig, ModelError, WeightWriter};
+use crate::{DecoderConfig, ModelError, Rounding, WeightDType, WeightWriter};
 
 impl<P: Projection> Decoder<P> {
     /// Loads a Hugging Face folder; all parameters are frozen.
@@ -50,11 +50,26 @@ impl<P: Projection> Decoder<P> {
     ///
     /// [`ModelError`] when the folder cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), ModelError> {
+        self.save_in(folder, None).map(|_| ())
+    }
+
+    /// As [`save`](Self::save), with every tensor rounded to an element type, where there is one.
+    /// Returns what that lost.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save).
+    pub fn save_in(
+        &self,
+        folder: impl AsRef<Path>,
+        dtype: Option<DType>,
+    ) -> Result<Rounding, ModelError> {
         let folder = folder.as_ref();
         let write = |path: &Path, source| ModelError::Write { path: path.to_owned(), source };
         fs::create_dir_all(folder).map_err(|source| write(folder, source))?;
 
-        let mut writer = WeightWriter::new();
+        let mut writer = WeightWriter::in_dtype(dtype);
+        let stored = WeightDType::of(dtype.unwrap_or(self.model.embed_tokens.weight.val().dtype()));
         let dtype = self.model.embed_tokens.weight.val().dtype();
         writer.push("model.embed_tokens.weight", self.model.embed_tokens.weight.val());
         for (i, layer) in self.model.layers.iter().enumerate() {
@@ -72,15 +87,16 @@ impl<P: Projection> Decoder<P> {
         if let Some(head) = &self.lm_head {
             writer.push_linear("lm_head", &BaseLinear::from(head.clone()), dtype);
         }
-        writer.write(&folder.join("model.safetensors"))?;
+        let rounding = writer.write(&folder.join("model.safetensors"))?;
 
         let path = folder.join("config.json");
         let mut config = self.config().to_json();
         if let Some(object) = config.as_object_mut() {
-            object.insert("torch_dtype".to_owned(), self.stored_dtype().into());
+            object.insert("torch_dtype".to_owned(), stored.name().into());
         }
         let text = format!("{config:#}\n");
-        write_atomically(&path, text.as_bytes()).map_err(|source| write(&path, source))
+        write_atomically(&path, text.as_bytes()).map_err(|source| write(&path, source))?;
+        Ok(rounding)
     }
 
     /// Adds all projections, quantised ones as `dtype`; those that the files of the family hold as one
@@ -102,15 +118,6 @@ impl<P: Projection> Decoder<P> {
             for (name, projection) in rest {
                 writer.push_linear(&path(name), projection.linear(), dtype);
             }
-        }
-    }
-
-    /// The element type of the weights, as PyTorch names it.
-    fn stored_dtype(&self) -> &'static str {
-        match self.model.embed_tokens.weight.val().dtype() {
-            DType::F16 => "float16",
-            DType::BF16 => "bfloat16",
-            _ => "float32",
         }
     }
 }

@@ -8,19 +8,21 @@ use moe_adapter::{Adaptable, Projection};
 use serde_json::Value;
 use tensor_files::write_atomically;
 
-use crate::{ModelError, WeightWriter};
+use crate::{ModelError, Rounding, WeightDType, WeightWriter};
 
 /// Writes `config.json` and `model.safetensors`. Projections are written as the linears of the
-/// base model; every other parameter under its module path, which is its Hugging Face name.
+/// base model; every other parameter under its module path, which is its Hugging Face name. All are
+/// rounded to `dtype`, where there is one.
 pub(crate) fn save<M: Adaptable>(
     model: &M,
     mut config: Value,
     folder: &Path,
-) -> Result<(), ModelError> {
+    dtype: Option<DType>,
+) -> Result<Rounding, ModelError> {
     let write = |path: &Path, source| ModelError::Write { path: path.to_owned(), source };
     fs::create_dir_all(folder).map_err(|source| write(folder, source))?;
 
-    let mut writer = WeightWriter::new();
+    let mut writer = WeightWriter::in_dtype(dtype);
     let mut written = Ids::default();
     model.visit_projections(&mut |path, _, projection| {
         writer.push_linear(path, projection.linear(), DType::F32);
@@ -29,20 +31,17 @@ pub(crate) fn save<M: Adaptable>(
     let mut others =
         Others { writer, written: written.0, path: Vec::new(), container: Vec::new(), dtype: None };
     model.visit(&mut others);
-    let dtype = others.dtype;
-    others.writer.write(&folder.join("model.safetensors"))?;
+    let dtype = dtype.or(others.dtype);
+    let rounding = others.writer.write(&folder.join("model.safetensors"))?;
 
     if let Some(object) = config.as_object_mut() {
-        let name = match dtype {
-            Some(DType::F16) => "float16",
-            Some(DType::BF16) => "bfloat16",
-            _ => "float32",
-        };
-        object.insert("torch_dtype".to_owned(), name.into());
+        let dtype = dtype.map_or(WeightDType::F32, WeightDType::of);
+        object.insert("torch_dtype".to_owned(), dtype.name().into());
     }
     let path = folder.join("config.json");
     let text = format!("{config:#}\n");
-    write_atomically(&path, text.as_bytes()).map_err(|source| write(&path, source))
+    write_atomically(&path, text.as_bytes()).map_err(|source| write(&path, source))?;
+    Ok(rounding)
 }
 
 /// Collects the identities of parameters.

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -24,6 +25,25 @@ pub enum WeightDType {
 }
 
 impl WeightDType {
+    /// The choice that holds matrices in an element type; f32 for any other than the halves.
+    pub fn of(dtype: DType) -> Self {
+        match dtype {
+            DType::F16 => Self::F16,
+            DType::BF16 => Self::BF16,
+            _ => Self::F32,
+        }
+    }
+
+    /// The element type; `None` for that of the file.
+    pub fn dtype(self) -> Option<DType> {
+        match self {
+            Self::F32 => Some(DType::F32),
+            Self::F16 => Some(DType::F16),
+            Self::BF16 => Some(DType::BF16),
+            Self::AsStored => None,
+        }
+    }
+
     /// Every choice.
     pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::BF16, Self::AsStored];
 

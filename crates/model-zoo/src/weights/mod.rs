@@ -6,6 +6,7 @@ mod index;
 mod mapped;
 mod pytorch;
 mod quantized;
+mod rounding;
 mod safetensors_file;
 mod source;
 mod stored_tensor;
@@ -13,5 +14,6 @@ mod writer;
 
 pub use dtype::{UnknownDType, WeightDType};
 pub use error::WeightError;
+pub use rounding::Rounding;
 pub use source::WeightSource;
 pub use writer::WeightWriter;

@@ -85,6 +85,24 @@ impl WeightSource {
         self.left.keys().map(String::as_str)
     }
 
+    /// The element type that most floats of the tensors not yet taken are stored in; f32 where there
+    /// are none.
+    pub fn stored_dtype(&self) -> DType {
+        let mut elements = [(DType::F32, 0), (DType::F16, 0), (DType::BF16, 0)];
+        for name in self.left.keys() {
+            let Ok(StoredTensor { dtype, shape, .. }) = self.stored(name) else { continue };
+            let of = match dtype {
+                Dtype::F32 | Dtype::F64 => 0,
+                Dtype::F16 => 1,
+                Dtype::BF16 => 2,
+                _ => continue,
+            };
+            elements[of].1 += shape.iter().product::<usize>();
+        }
+        let most = elements.iter().fold(elements[0], |a, b| if b.1 > a.1 { *b } else { a });
+        most.0
+    }
+
     /// Takes a tensor as it is stored.
     ///
     /// # Errors

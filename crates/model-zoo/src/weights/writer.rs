@@ -9,7 +9,7 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use tensor_files::fill_atomically;
 
-use super::WeightError;
+use super::{Rounding, WeightError};
 
 /// Collects a model's tensors, then writes them as one safetensors file.
 ///
@@ -18,6 +18,7 @@ use super::WeightError;
 #[derive(Debug, Default)]
 pub struct WeightWriter {
     tensors: Vec<(String, StoredTensor)>,
+    dtype: Option<DType>,
 }
 
 impl WeightWriter {
@@ -26,12 +27,17 @@ impl WeightWriter {
         Self::default()
     }
 
+    /// A writer that rounds every tensor to an element type; `None` leaves each as it is.
+    pub fn in_dtype(dtype: Option<DType>) -> Self {
+        Self { dtype, ..Self::default() }
+    }
+
     /// Adds a tensor as it is.
     pub fn push<const D: usize>(&mut self, name: impl Into<String>, tensor: Tensor<D>) {
         let shape = tensor.dims().to_vec();
         let count = shape.iter().product::<usize>();
         let tensor = tensor.reshape([1, count]);
-        let (dtype, weight) = (tensor.dtype(), tensor.into());
+        let (dtype, weight) = (self.dtype.unwrap_or(tensor.dtype()), tensor.into());
         self.tensors.push((name.into(), StoredTensor { weight, dtype, shape, transposed: false }));
     }
 
@@ -44,6 +50,7 @@ impl WeightWriter {
             Weight::Dense(weight) | Weight::Frozen(weight) => weight.dtype(),
             Weight::Quantized(_) => dtype,
         };
+        let dtype = self.dtype.unwrap_or(dtype);
         let shape = vec![outputs, inputs];
         let stored = StoredTensor { weight, dtype, shape, transposed: true };
         self.tensors.push((format!("{path}.weight"), stored));
@@ -57,7 +64,7 @@ impl WeightWriter {
     /// # Errors
     ///
     /// [`WeightError`] when the file cannot be written.
-    pub fn write(mut self, path: &Path) -> Result<(), WeightError> {
+    pub fn write(mut self, path: &Path) -> Result<Rounding, WeightError> {
         let io = |source| WeightError::Io { path: path.to_owned(), source };
         // The order of the safetensors crate, which keeps the tensors aligned.
         self.tensors.sort_by(|(name, tensor), (other_name, other)| {
@@ -65,18 +72,20 @@ impl WeightWriter {
         });
         let header =
             self.header().map_err(|source| WeightError::Write { path: path.to_owned(), source })?;
+        let mut rounding = Rounding::default();
         fill_atomically(
             path,
             |file| {
                 let mut file = BufWriter::with_capacity(1 << 20, file);
                 file.write_all(&header).map_err(io)?;
                 for (_, tensor) in &self.tensors {
-                    file.write_all(&tensor.bytes()).map_err(io)?;
+                    file.write_all(&tensor.bytes(&mut rounding)).map_err(io)?;
                 }
                 file.flush().map_err(io)
             },
             io,
-        )
+        )?;
+        Ok(rounding)
     }
 
     /// What a safetensors file begins with: the size of the rest, and where each tensor is.
@@ -113,8 +122,8 @@ impl StoredTensor {
         }
     }
 
-    /// Its elements as files have them.
-    fn bytes(&self) -> Vec<u8> {
+    /// Its elements as files have them; what they lose by that is added to `rounding`.
+    fn bytes(&self, rounding: &mut Rounding) -> Vec<u8> {
         let mut tensor = self.weight.clone().dense();
         if self.transposed {
             tensor = tensor.transpose();
@@ -123,6 +132,11 @@ impl StoredTensor {
             half @ (DType::F16 | DType::BF16) => half,
             _ => DType::F32,
         };
+        if tensor.dtype() == DType::F32 && dtype != DType::F32 {
+            let rounded = tensor.clone().cast(dtype).into_data();
+            rounding.add(&tensor.into_data(), &rounded);
+            return rounded.as_bytes().to_vec();
+        }
         tensor.cast(dtype).into_data().as_bytes().to_vec()
     }
 

@@ -113,7 +113,7 @@ impl<P: Projection> ClipClassifier<P> {
     ///
     /// [`ModelError`] when the folder cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), ModelError> {
-        save(self, self.to_json(), folder.as_ref())
+        save(self, self.to_json(), folder.as_ref(), None).map(|_| ())
     }
 
     /// The shape of the tower.
@@ -121,7 +121,7 @@ impl<P: Projection> ClipClassifier<P> {
         &self.config
     }
 
-    fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let mut config = json!({
             "architectures": ["CLIPForImageClassification"],
             "model_type": "clip",

@@ -102,7 +102,7 @@ impl<P: Projection> VitClassifier<P> {
     ///
     /// [`ModelError`] when the folder cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), ModelError> {
-        save(self, self.config.to_json(), folder.as_ref())
+        save(self, self.config.to_json(), folder.as_ref(), None).map(|_| ())
     }
 
     /// The shape of the model.
