@@ -99,6 +99,15 @@ fn a_resumed_run_repeats_the_numbers_of_an_uninterrupted_one() {
     resumes(&[]);
 }
 
+/// Matrices that are trained as a whole lie in memory as they do after a step, also where they were
+/// loaded.
+#[test]
+fn so_does_one_that_trains_whole_modules() {
+    let whole = "adapter.modules_to_save=[\"lm_head\", \"embed_tokens\", \"input_layernorm\"]";
+    resumes(&[whole]);
+    resumes(&[whole, "adapter.preset=lora", "adapter.lora_alpha=4", "adapter.bias=all"]);
+}
+
 #[test]
 fn so_does_one_with_packing_an_average_and_groups_of_parameters() {
     let groups = "training.param_groups=[{params='router',learning_rate=1e-3,weight_decay=0.1}]";

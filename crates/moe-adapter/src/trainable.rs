@@ -147,7 +147,8 @@ pub(crate) fn unfreeze<M: Module>(
             if of_bias || whole {
                 self.count += 1;
                 // Updates are far smaller than the steps of a half type.
-                return param.map(|tensor| tensor.cast(DType::F32)).set_require_grad(true);
+                let trained = param.map(|tensor| in_order(tensor.cast(DType::F32)));
+                return trained.set_require_grad(true);
             }
             param
         }
@@ -179,6 +180,14 @@ pub(crate) fn unfreeze<M: Module>(
     }
     *model = changed;
     Ok(mapper.count)
+}
+
+/// The same with its elements in the order of its shape in memory. What is trained is so when it is
+/// first trained, when it is loaded and after every step, so that its products are summed up in one
+/// order, and a resumed run makes the same numbers.
+fn in_order<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    let (device, dtype) = (tensor.device(), tensor.dtype());
+    Tensor::from_data(tensor.into_data(), (&device, dtype))
 }
 
 /// The trainable parameters of a model that are not among `known`, by the names they have on disk.
@@ -282,7 +291,7 @@ pub(crate) fn load_trainable<M: Module>(model: &mut M, state: &mut BTreeMap<Stri
             param.map(|tensor| {
                 let mut loaded: Tensor<D> = Tensor::from_data(data, &tensor.device());
                 if transposed {
-                    loaded = loaded.transpose();
+                    loaded = in_order(loaded.transpose());
                 }
                 let loaded: Tensor<D> = loaded.cast(tensor.dtype());
                 loaded.set_require_grad(tensor.is_require_grad())
