@@ -65,6 +65,7 @@ fn main() -> ExitCode {
         }
         Command::Data(args) => command::data::run(args),
         Command::Eval(args) => command::eval::run(args, device, &interrupt),
+        Command::Predict(args) => command::predict::run(args, device),
         Command::Generate(args) => command::generate::run(args, device),
         #[cfg(feature = "serve")]
         Command::Serve(args) => command::serve::run(args, device, &interrupt),

@@ -46,6 +46,32 @@ pub enum DataError {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// Labelled data without a column that is needed.
+    #[error("{origin}: there is no column {what}; the columns are {}", columns.join(", "))]
+    NoColumn {
+        /// Where.
+        origin: Origin,
+        /// Which.
+        what: String,
+        /// Those that there are.
+        columns: Vec<String>,
+    },
+    /// A row without a label.
+    #[error("{origin}: there is no label; name the column of labels by `columns.label`")]
+    NoLabel {
+        /// Where.
+        origin: Origin,
+    },
+    /// A label that no class has.
+    #[error("{origin}: the label `{label}` is none of those known: {known}")]
+    UnknownLabel {
+        /// Where.
+        origin: Origin,
+        /// The label.
+        label: String,
+        /// The labels that there are.
+        known: String,
+    },
     /// Records with and without a task type in one set.
     #[error(
         "{without} has no `task_type` but {with} has one; allowed: all records or none. \

@@ -5,6 +5,9 @@
 //!       -> BatchPlan + Collator -> Batch -> DeviceBatch
 //! ```
 //!
+//! Labelled data goes another way: [`read_labelled`] to a [`LabelledRow`], whose [`Target`] a
+//! [`LabelSet`] tells.
+//!
 //! Every random choice (hold-out, order of batches) is a pure function of an explicit seed, nothing
 //! is dropped or cut without being counted in the [`EncodeReport`], and padding is never a target.
 
@@ -20,6 +23,7 @@ mod encoder;
 mod error;
 mod file;
 mod instruction;
+mod labelled;
 mod layout;
 mod message;
 mod mixture;
@@ -55,6 +59,10 @@ pub use encoder::{BoxError, TextEncoder};
 pub use error::DataError;
 pub use file::DataFile;
 pub use instruction::Instruction;
+pub use labelled::{
+    FileFormat, ImageData, InputKind, LabelSet, LabelledColumns, LabelledFile, LabelledRow,
+    RowInput, Target, read_labelled,
+};
 pub use layout::{Columns, Shape, Tags};
 pub use message::Message;
 pub use mixture::Mixture;

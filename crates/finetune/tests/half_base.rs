@@ -22,6 +22,7 @@ fn steps(preset: Preset, dtype: WeightDType) -> Vec<StepReport> {
         quantization: None,
         split_fused: false,
         svd_cache: None,
+        new_head: None,
         untie_head: false,
         new_tokens: Vec::new(),
     };
@@ -79,6 +80,7 @@ fn trained_parts_of_a_half_model_are_f32() {
         quantization: None,
         split_fused: false,
         svd_cache: None,
+        new_head: None,
         untie_head: false,
         new_tokens: Vec::new(),
     };

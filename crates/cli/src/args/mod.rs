@@ -1,5 +1,6 @@
 mod bench;
 mod eval;
+mod predict;
 #[cfg(feature = "serve")]
 mod serve;
 mod shell;
@@ -14,6 +15,7 @@ use lora_moe::model_zoo::{HubError, LoadOptions, Quantization, WeightDType, reso
 
 pub use bench::{BenchArgs, BenchCommand, BenchGenerateArgs, BenchModelArgs, BenchTrainArgs};
 pub use eval::EvalArgs;
+pub use predict::PredictArgs;
 #[cfg(feature = "serve")]
 pub use serve::ServeArgs;
 pub use shell::{CompletionsArgs, ManArgs};
@@ -59,6 +61,8 @@ pub enum Command {
     Data(DataArgs),
     /// Measure a model, with or without adapters: scores on tasks, or its loss on data.
     Eval(Box<EvalArgs>),
+    /// Answer rows of texts or images by an encoder that `train` has trained.
+    Predict(PredictArgs),
     /// Continue a text.
     Generate(GenerateArgs),
     /// Answer OpenAI's requests over HTTP, with one model and many adapters.

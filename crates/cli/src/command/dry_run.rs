@@ -4,7 +4,7 @@ use anyhow::Result;
 use lora_moe::data::DataFile;
 use lora_moe::device::parse_device;
 use lora_moe::finetune::memory::reset_peak;
-use lora_moe::finetune::run::{DryMeasurement, DryRun, DryRunOptions, RunConfig};
+use lora_moe::finetune::run::{AnyRunConfig, DryMeasurement, DryRun, DryRunOptions};
 
 use crate::args::TrainArgs;
 use crate::text::{grouped, shares};
@@ -13,10 +13,16 @@ use crate::text::{grouped, shares};
 #[allow(clippy::print_stdout)]
 pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
     let device = parse_device(device)?;
-    let config = RunConfig::from_file(&args.config, &args.set)?;
+    let config = AnyRunConfig::from_file(&args.config, &args.set)?;
     let options = DryRunOptions { without_data: args.without_data, measure: args.measure };
     reset_peak();
-    println!("{}", text(&DryRun::new(&config, options, &device)?, &config.data.train)?);
+    let (run, files) = match &config {
+        AnyRunConfig::Causal(config) => {
+            (DryRun::new(config, options, &device)?, &config.data.train[..])
+        }
+        AnyRunConfig::Labelled(config) => (DryRun::of_labelled(config, options, &device)?, &[][..]),
+    };
+    println!("{}", text(&run, files)?);
     Ok(())
 }
 

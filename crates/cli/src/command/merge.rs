@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -6,11 +7,12 @@ use lora_moe::adapter_arithmetic::{
 };
 use lora_moe::burn::tensor::{DType, Int, Tensor};
 use lora_moe::device::parse_device;
-use lora_moe::finetune::run::{load_any_model, load_tokenizer};
+use lora_moe::finetune::run::{load_any_model, load_tokenizer, read_labels};
 use lora_moe::model_zoo::{
     AnyModel, CausalLm, Decoder, Rounding, TextTokenizer, TokenInput, WeightDType, WeightSource,
     with_any_model,
 };
+use lora_moe::moe_adapter::named_state;
 use lora_moe::router::RoutingTape;
 
 use super::besides::copy_besides;
@@ -32,6 +34,13 @@ pub fn run(args: &MergeArgs, device: &str) -> Result<()> {
         (model, None) => with_any_model!(model, model => fixed_routing(model, &args.weights))?,
     };
     let mut record = with_any_model!(&mut model, model => merge_adapters(model, &routing))?;
+    if read_labels(&args.adapter)?.is_some() {
+        // The base model's own head is for other labels, or there is none: this one stays.
+        let is_head = |name: &&String| name.starts_with("classifier.");
+        let head: BTreeSet<String> = record.replaced.iter().filter(is_head).cloned().collect();
+        record.base.extend(with_any_model!(&model, model => named_state(model, &head)));
+        record.replaced.retain(|name| !head.contains(name));
+    }
     if !record.replaced.is_empty() {
         let base = load_any_model(&folder, None, &options, &device)?;
         with_any_model!(&base, base => record.complete(base));

@@ -15,6 +15,7 @@ pub mod man;
 pub mod merge;
 pub mod mix;
 pub mod output;
+pub mod predict;
 pub mod routing;
 #[cfg(feature = "serve")]
 pub mod serve;

@@ -103,7 +103,7 @@ impl<'a> Keys<'a> {
 }
 
 /// What stands at a key: type and, where short, value: enough to find it in the file.
-pub(super) fn found(value: Option<&OrderedValue>) -> String {
+pub(crate) fn found(value: Option<&OrderedValue>) -> String {
     match value {
         None => "absent".into(),
         Some(OrderedValue::Null) => "null".into(),

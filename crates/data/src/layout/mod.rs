@@ -13,7 +13,8 @@ use super::{
 };
 pub use columns::Columns;
 pub(crate) use keys::DataRow;
-use keys::{Keys, found};
+use keys::Keys;
+pub(crate) use keys::found;
 pub use shape::Shape;
 pub use tags::Tags;
 

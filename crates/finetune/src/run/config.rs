@@ -2,16 +2,17 @@ use std::path::{Path, PathBuf};
 
 use model_zoo::{Quantization, WeightDType};
 use moe_adapter::{AdapterConfig, Preset};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::{AdapterStart, TaskEvaluationConfig};
+use super::{AdapterStart, AnyRunConfig, TaskEvaluationConfig};
 use crate::train::{TrainError, TrainingConfig};
 use data::{ChatConfig, DataFile, HoldOut, PromptTemplate};
 
-/// A whole run.
+/// A whole run, on data of a kind: by default that of language models.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RunConfig {
+pub struct RunConfig<D = DataConfig> {
     /// What is adapted.
     pub model: ModelConfig,
     /// With what.
@@ -19,7 +20,7 @@ pub struct RunConfig {
     /// Where the adapter starts, and what of it is trained.
     pub start: AdapterStart,
     /// On what.
-    pub data: DataConfig,
+    pub data: D,
     /// How.
     pub training: TrainingConfig,
     /// On which tasks it is evaluated meanwhile.
@@ -57,6 +58,10 @@ pub struct ModelConfig {
     /// as they are stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantization: Option<Quantization>,
+    /// Whether an encoder gets a new head for the labels of the data; otherwise its own is trained
+    /// on, which must be for the same labels. Default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_head: Option<bool>,
     /// A folder that keeps decompositions of the model's weights from run to run, for starts that
     /// decompose them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,8 +132,8 @@ fn default_max_length() -> usize {
 }
 
 impl RunConfig {
-    /// Reads a run from TOML text; `overrides` are `key.path=value` and win over the text, and
-    /// `origin` names the text in errors.
+    /// Reads a run of a language model from TOML text; `overrides` are `key.path=value` and win over
+    /// the text, and `origin` names the text in errors.
     ///
     /// Relative paths are meant relative to the working directory.
     ///
@@ -136,18 +141,44 @@ impl RunConfig {
     ///
     /// [`TrainError::Config`] naming the key, what was found and what is allowed.
     pub fn from_toml(text: &str, origin: &str, overrides: &[String]) -> Result<Self, TrainError> {
+        match AnyRunConfig::from_toml(text, origin, overrides)? {
+            AnyRunConfig::Causal(run) => Ok(*run),
+            AnyRunConfig::Labelled(run) => Err(not_causal(run.data.task.name())),
+        }
+    }
+
+    /// Reads a run from a file; see [`from_toml`](Self::from_toml).
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] naming the file, the key and what is allowed.
+    pub fn from_file(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
+        match AnyRunConfig::from_file(path, overrides)? {
+            AnyRunConfig::Causal(run) => Ok(*run),
+            AnyRunConfig::Labelled(run) => Err(not_causal(run.data.task.name())),
+        }
+    }
+
+    /// Refuses what only encoders have.
+    pub(super) fn checked(self) -> Result<Self, TrainError> {
+        match self.model.new_head {
+            None => Ok(self),
+            Some(given) => {
+                let allowed = "absent for language models, whose heads are no classifiers";
+                Err(TrainError::value("model.new_head", given, allowed))
+            }
+        }
+    }
+}
+
+fn not_causal(task: &str) -> TrainError {
+    TrainError::value("data.task", format!("{task:?}"), "\"causal_lm\" for this command")
+}
+
+impl<D: DeserializeOwned> RunConfig<D> {
+    /// Understands the tables of a run.
+    pub(super) fn of_tables(mut table: Table, origin: &str) -> Result<Self, TrainError> {
         let config = |message: String| TrainError::Config { origin: origin.into(), message };
-        let mut table: Table =
-            text.parse().map_err(|error: toml::de::Error| config(error.to_string()))?;
-        for assignment in overrides {
-            set(&mut table, assignment)?;
-        }
-        if let Some(key) = table.keys().find(|key| !TABLES.contains(&key.as_str())) {
-            return Err(config(format!(
-                "unknown table `[{key}]`; there are `[model]`, `[adapter]`, `[data]`, \
-                 `[training]` and `[[evaluation]]`"
-            )));
-        }
         let mut section = |name: &str| match table.remove(name) {
             Some(Value::Table(section)) => Ok(section),
             Some(other) => Err(config(format!("`{name}` is {other}, but must be a table"))),
@@ -169,18 +200,22 @@ impl RunConfig {
         training.check()?;
         Ok(Self { model, adapter, start, data, training, evaluation, output_dir })
     }
+}
 
-    /// Reads a run from a file; see [`from_toml`](Self::from_toml).
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError`] naming the file, the key and what is allowed.
-    pub fn from_file(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path).map_err(|error| TrainError::Config {
-            origin: path.display().to_string(),
-            message: format!("{error}; `lora-moe config > run.toml` writes one to start from"),
-        })?;
-        Self::from_toml(&text, &path.display().to_string(), overrides)
+/// The tables of a text with its `overrides`.
+pub(super) fn tables(text: &str, origin: &str, overrides: &[String]) -> Result<Table, TrainError> {
+    let config = |message: String| TrainError::Config { origin: origin.into(), message };
+    let mut table: Table =
+        text.parse().map_err(|error: toml::de::Error| config(error.to_string()))?;
+    for assignment in overrides {
+        set(&mut table, assignment)?;
+    }
+    match table.keys().find(|key| !TABLES.contains(&key.as_str())) {
+        None => Ok(table),
+        Some(key) => Err(config(format!(
+            "unknown table `[{key}]`; there are `[model]`, `[adapter]`, `[data]`, `[training]` and \
+             `[[evaluation]]`"
+        ))),
     }
 }
 
@@ -335,7 +370,7 @@ fn set(table: &mut Table, assignment: &str) -> Result<(), TrainError> {
 ///
 /// # Errors
 /// [`TrainError::Config`] naming the section and the key.
-pub fn parse<T: serde::de::DeserializeOwned>(
+pub fn parse<T: DeserializeOwned>(
     table: Table,
     section: &str,
     origin: &str,

@@ -1,6 +1,6 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use data::{EncodeReport, Mixture, Sample};
+use data::{Mixture, Sample};
 use model_zoo::{Decoder, DecoderConfig, ModelError, WeightDType, resolve_model};
 use moe_adapter::{Adaptable, AdapterSize, Projection};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::prepare::run_tokenizer;
 use super::samples::RunSamples;
 use super::{ModelConfig, RunConfig};
-use crate::bench::{TrainBench, bench_train};
+use crate::bench::{TrainBench, TrainBenchResult, bench_train};
 use crate::memory::reset_peak;
 use crate::train::{OptimizerKind, TrainError, TrainingConfig};
 
@@ -54,9 +54,9 @@ pub struct DryData {
     /// How often samples are drawn, where an epoch does not have every one once.
     #[serde(skip)]
     pub mixture: Option<Mixture>,
-    /// What became of the records.
+    /// What became of the records, in words.
     #[serde(skip)]
-    pub report: EncodeReport,
+    pub report: String,
 }
 
 /// What one micro-batch of the longest samples takes, by models of one and two layers.
@@ -120,7 +120,7 @@ impl DryRun {
                     learned: train.iter().map(|sample| sample.target_count()).sum(),
                     longest: lengths.into_iter().max().unwrap_or(0),
                     mixture,
-                    report,
+                    report: report.to_string(),
                 })
             }
         };
@@ -161,7 +161,7 @@ impl DryRun {
 }
 
 /// Parameters, gradients and the state of the optimiser, all f32.
-fn state_bytes(size: &AdapterSize, training: &TrainingConfig) -> f64 {
+pub(super) fn state_bytes(size: &AdapterSize, training: &TrainingConfig) -> f64 {
     let moments = match training.optim {
         OptimizerKind::Adamw => 2,
         OptimizerKind::Lion | OptimizerKind::Muon => 1,
@@ -221,9 +221,8 @@ fn measure(
     };
     // Layers may alternate in kind.
     let period = if config.full_attention_layers.is_empty() { 1 } else { 2 };
-    let mut points = [(0.0, 0.0); 2];
-    for (at, point) in points.iter_mut().enumerate() {
-        let layers = (at + 1) * period;
+    let mut points = Points::default();
+    for layers in [period, 2 * period] {
         let mut small = DecoderConfig { num_hidden_layers: layers, ..config.clone() };
         small.full_attention_layers.retain(|layer| *layer < layers);
         let mut adapter = run.adapter.clone();
@@ -233,16 +232,38 @@ fn measure(
             + state_bytes(&AdapterSize::of(&shaped, &adapter)?, &run.training);
         let model = Decoder::init_random(&small, 0, device).map_err(ModelError::from)?.no_grad();
         reset_peak();
-        let result = bench_train(model, &adapter, &bench)?;
-        *point = (result.step_s, result.peak_rss_mb * (1 << 20) as f64 - known);
+        points.add(&bench_train(model, &adapter, &bench)?, known);
     }
     let full = Decoder::shaped(config, device).map_err(ModelError::from)?;
     let known = weight_bytes(&full, &run.model)
         + state_bytes(&AdapterSize::of(&full, &run.adapter)?, &run.training);
     let periods = config.num_hidden_layers as f64 / period as f64;
-    let line = |one: f64, two: f64| one + (periods - 1.0) * (two - one).max(0.0);
-    let [(time, rest), (two_times, two_rests)] = points;
-    let step_s = line(time, two_times) * run.training.gradient_accumulation_steps as f64;
-    let peak = if rest > 0.0 { line(rest, two_rests) + known } else { 0.0 };
-    Ok(DryMeasurement { step_s, peak_bytes: peak, batch: [batch_size, seq_len] })
+    let passes = run.training.gradient_accumulation_steps;
+    Ok(points.measurement(periods, passes, known, [batch_size, seq_len]))
+}
+
+/// What models of one and two periods of layers took: the time of a micro-batch, and the memory
+/// besides what is known.
+#[derive(Default)]
+pub(super) struct Points(Vec<[f64; 2]>);
+
+impl Points {
+    pub(super) fn add(&mut self, result: &TrainBenchResult, known: f64) {
+        self.0.push([result.step_s, result.peak_rss_mb * (1 << 20) as f64 - known]);
+    }
+
+    /// The same of a model of so many periods whose weights and state are `known`, with so many
+    /// passes a step.
+    pub(super) fn measurement(
+        &self,
+        periods: f64,
+        passes: usize,
+        known: f64,
+        batch: [usize; 2],
+    ) -> DryMeasurement {
+        let [one, two] = [0, 1].map(|at| self.0.get(at).copied().unwrap_or_default());
+        let line = |of: usize| one[of] + (periods - 1.0) * (two[of] - one[of]).max(0.0);
+        let peak_bytes = if one[1] > 0.0 { line(1) + known } else { 0.0 };
+        DryMeasurement { step_s: line(0) * passes as f64, peak_bytes, batch }
+    }
 }

@@ -4,20 +4,27 @@
 //! [`PreparedRun`] reads the model and the data; the [`Trainer`](crate::train::Trainer) does the
 //! rest.
 
+mod any_config;
 mod config;
 mod dry_run;
 mod evaluation;
+mod labelled;
 mod prepare;
 mod samples;
 mod start;
 mod task_evaluation;
 mod template;
 
+pub use any_config::AnyRunConfig;
 pub use config::{
     DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table, parse,
 };
 pub use dry_run::{DryData, DryMeasurement, DryRun, DryRunOptions};
 pub use evaluation::TaskEvaluationConfig;
+pub use labelled::{
+    LABELS_FILE, LabelledData, LabelledInputs, LabelledReport, LabelledRows, LabelledSamples,
+    LabelledTask, Prediction, Predictions, Predictor, PreparedLabelledRun, read_labels,
+};
 pub use prepare::{PreparedRun, load_any_model, load_base, load_model, load_tokenizer};
 pub use samples::{load_rows, load_samples};
 pub use start::{AdapterStart, TrainedPart};

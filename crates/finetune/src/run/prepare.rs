@@ -13,6 +13,7 @@ use moe_adapter::{
 };
 use svd_init::SvdCache;
 
+use super::labelled::{load_with_head, new_head};
 use super::samples::RunSamples;
 use super::{ModelConfig, RunConfig, TrainedPart};
 use crate::calibrate::calibrate;
@@ -179,7 +180,8 @@ pub fn load_model(
     Ok(model)
 }
 
-/// As [`load_model`], for a model of any family.
+/// As [`load_model`], for a model of any family. An adapter that brings a head along puts it in the
+/// place of the model's, which need not have one.
 ///
 /// # Errors
 ///
@@ -190,15 +192,21 @@ pub fn load_any_model(
     options: &LoadOptions,
     device: &Device,
 ) -> Result<AnyModel, TrainError> {
-    let mut model = AnyModel::load(folder, options, device)?;
-    if let Some(adapter) = adapter {
-        match &model {
-            AnyModel::Decoder(model) => check_activations(model, options.dtype)?,
-            _ if options.dtype != WeightDType::F32 => return Err(half_activations(options.dtype)),
-            _ => {}
-        }
-        with_any_model!(&mut model, model => put_adapter(model, adapter))?;
+    let Some(path) = adapter else {
+        return Ok(AnyModel::load(folder, options, device)?);
+    };
+    let StoredAdapter { config, state, .. } = read_adapter(path)?;
+    let mut model = match new_head(folder, path, &state)? {
+        Some(task) => load_with_head(folder, task, 0, options, device)?,
+        None => AnyModel::load(folder, options, device)?,
+    };
+    match &model {
+        AnyModel::Decoder(model) => check_activations(model, options.dtype)?,
+        _ if options.dtype != WeightDType::F32 => return Err(half_activations(options.dtype)),
+        _ => {}
     }
+    let origin = path.display().to_string();
+    with_any_model!(&mut model, model => attach_saved(model, &config, state, &origin))?;
     Ok(model)
 }
 

@@ -38,11 +38,35 @@ pub fn latest_checkpoint(output_dir: &Path) -> Option<PathBuf> {
     checkpoints(output_dir).last().map(|step| checkpoint_folder(output_dir, *step))
 }
 
+/// What the folder of an adapter holds besides its parameters.
+#[derive(Clone, Copy)]
+pub(super) struct AdapterFolder<'a> {
+    pub(super) adapter: &'a AdapterConfig,
+    pub(super) base_model: Option<&'a str>,
+    /// Further files, by name.
+    pub(super) files: &'a [(String, String)],
+}
+
+impl AdapterFolder<'_> {
+    /// Writes the adapter of a model, each file atomically and the configuration last.
+    pub(super) fn write<M>(&self, model: &M, folder: &Path) -> Result<(), TrainError>
+    where
+        M: Adaptable,
+        M::Projection: AdaptedProjection,
+    {
+        std::fs::create_dir_all(folder).map_err(TrainError::io(folder))?;
+        for (name, text) in self.files {
+            let path = folder.join(name);
+            write_atomically(&path, text.as_bytes()).map_err(TrainError::io(&path))?;
+        }
+        Ok(save_adapter(model, self.adapter, self.base_model, folder)?)
+    }
+}
+
 /// Writes a checkpoint into a temporary folder and renames it, so that one is complete or absent.
 pub(super) fn save_checkpoint<M, T>(
     learner: &Learner<M, T>,
-    adapter: &AdapterConfig,
-    base_model: Option<&str>,
+    adapter: AdapterFolder<'_>,
     state: &TrainerState,
     output_dir: &Path,
 ) -> Result<PathBuf, TrainError>
@@ -56,7 +80,7 @@ where
     if writing.exists() {
         std::fs::remove_dir_all(&writing).map_err(TrainError::io(&writing))?;
     }
-    save_adapter(&learner.averaged(), adapter, base_model, &writing)?;
+    adapter.write(&learner.averaged(), &writing)?;
     let path = writing.join(OPTIMIZER_FILE);
     learner.optimizer().table(learner.model()).write(&path)?;
     let path = writing.join(STATE_FILE);

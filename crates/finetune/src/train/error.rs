@@ -65,6 +65,17 @@ pub enum TrainError {
     /// Tasks that cannot be evaluated.
     #[error(transparent)]
     Tasks(#[from] evaluation::run::RunError),
+    /// An image that cannot be read or used.
+    #[error(transparent)]
+    Image(#[from] model_zoo::ImageError),
+    /// An image of the data that cannot be read or used.
+    #[error("{origin}: {source}")]
+    ImageOf {
+        /// Where it comes from.
+        origin: String,
+        /// What is wrong with it.
+        source: model_zoo::ImageError,
+    },
     /// A file of tensors that cannot be read or written.
     #[error(transparent)]
     Tensors(#[from] tensor_files::TensorFileError),

@@ -9,6 +9,7 @@ mod config;
 mod error;
 mod gradient_sum;
 mod health;
+mod labelled;
 mod learner;
 mod lines;
 mod log;
@@ -34,6 +35,9 @@ pub use collapse::{CollapseMonitor, RoutingCollapse};
 pub use config::TrainingConfig;
 pub use error::TrainError;
 pub use health::CheckpointHealth;
+pub use labelled::{
+    ImageSample, ImageTask, LabelledBatch, TextSample, TextTask, label_loss, probabilities,
+};
 pub use learner::{Learner, LearnerConfig, StepReport};
 pub use log::{MetricsLog, ReportTo};
 pub use non_finite::{NonFinite, NonFiniteOrigin, NonFinitePolicy};

@@ -33,6 +33,7 @@ pub struct Trainer<'a, M: Adaptable, T: TrainingTask<M> = CausalTask> {
     output_dir: &'a Path,
     mixture: Option<&'a Mixture>,
     base_model: Option<String>,
+    files: Vec<(String, String)>,
     evaluations: Vec<Box<dyn PeriodicEvaluation<M> + 'a>>,
     ranks: &'a dyn Ranks,
 }
@@ -112,6 +113,7 @@ where
             output_dir,
             mixture: None,
             base_model: None,
+            files: Vec::new(),
             evaluations: Vec::new(),
             ranks: &Alone,
         })
@@ -127,6 +129,12 @@ where
     /// instead of every one once an epoch.
     pub fn with_mixture(mut self, mixture: &'a Mixture) -> Self {
         self.mixture = Some(mixture);
+        self
+    }
+
+    /// Writes a file of this name and text beside every adapter that the run saves.
+    pub fn with_file(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        self.files.push((name.into(), text.into()));
         self
     }
 

@@ -1,3 +1,4 @@
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::keys::Keys;
@@ -5,7 +6,8 @@ use crate::ConfigError;
 
 /// What the logits of a classifier mean, and so which loss trains it; `problem_type` in
 /// `config.json`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ProblemType {
     /// Each logit is a number to be predicted: mean squared error.
     Regression,
@@ -66,6 +68,25 @@ impl ClassificationTask {
             1 => ProblemType::Regression,
             _ => ProblemType::SingleLabelClassification,
         })
+    }
+
+    /// Its keys of a `config.json`: `id2label`, `label2id` and, where it is said, `problem_type`.
+    pub fn to_json(&self) -> Value {
+        let mut keys = Map::new();
+        self.write(&mut keys);
+        keys.into()
+    }
+
+    /// Reads its keys of a `config.json`; `origin` stands for the file in messages.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the key, what was found and what is allowed.
+    pub fn from_json(value: &Value, origin: &str) -> Result<Self, ConfigError> {
+        let keys = Keys::new(value, origin)?;
+        let task = Self::read(&keys)?;
+        task.check(&keys)?;
+        Ok(task)
     }
 
     pub(crate) fn read(keys: &Keys) -> Result<Self, ConfigError> {

@@ -22,6 +22,12 @@ pub enum ImageError {
         /// What is wrong with it.
         message: String,
     },
+    /// The bytes of a file hold no image of a known kind.
+    #[error("the bytes of an image file: {message}")]
+    Encoded {
+        /// What is wrong with them.
+        message: String,
+    },
     /// The program was built without decoders of image files.
     #[error(
         "{}: this program reads no image files; build it with the feature `images`, or give the \

@@ -18,14 +18,21 @@ const JPEG: &[u8] = b"\xff\xd8\xff";
 pub(super) fn open(path: &Path) -> Result<Image, ImageError> {
     let bytes =
         fs::read(path).map_err(|source| ImageError::Read { path: path.to_owned(), source })?;
-    let decoded = match &bytes[..] {
+    decoded(&bytes).map_err(|message| ImageError::File { path: path.to_owned(), message })
+}
+
+/// Decodes the bytes of a file.
+pub(super) fn decode(bytes: &[u8]) -> Result<Image, ImageError> {
+    decoded(bytes).map_err(|message| ImageError::Encoded { message })
+}
+
+fn decoded(bytes: &[u8]) -> Result<Image, String> {
+    let (shape, data) = match bytes {
         bytes if bytes.starts_with(PNG) => png(bytes),
         bytes if bytes.starts_with(JPEG) => jpeg(bytes),
         _ => Err("is neither a PNG nor a JPEG file".to_owned()),
-    };
-    let file = |message| ImageError::File { path: path.to_owned(), message };
-    let (shape, data) = decoded.map_err(file)?;
-    Image::new(shape, data).map_err(|error| file(error.to_string()))
+    }?;
+    Image::new(shape, data).map_err(|error| error.to_string())
 }
 
 type Decoded = Result<([usize; 3], Vec<u8>), String>;

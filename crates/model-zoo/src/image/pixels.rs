@@ -47,6 +47,18 @@ impl Image {
         Err(ImageError::NoFiles { path: path.to_owned() })
     }
 
+    /// Reads the bytes of a PNG or JPEG file, as [`open`](Self::open) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn decode(bytes: &[u8]) -> Result<Self, ImageError> {
+        #[cfg(feature = "images")]
+        return super::file::decode(bytes);
+        #[cfg(not(feature = "images"))]
+        Err(ImageError::NoFiles { path: format!("{} bytes of an image", bytes.len()).into() })
+    }
+
     /// An array of numbers from 0 to 255: `[rows, columns]`, which is grey, `[channels, rows,
     /// columns]` or `[rows, columns, channels]`. Three rows of three numbers could be either of
     /// the latter, and are taken for channels first, as in transformers.

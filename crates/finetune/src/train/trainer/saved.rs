@@ -5,7 +5,9 @@ use moe_adapter::{
 };
 
 use super::Trainer;
-use crate::train::checkpoint::{checkpoint_folder, load_checkpoint, save_checkpoint};
+use crate::train::checkpoint::{
+    AdapterFolder, checkpoint_folder, load_checkpoint, save_checkpoint,
+};
 use crate::train::{
     Resume, TrainError, TrainerState, TrainingTask, broken_checkpoint, latest_checkpoint,
 };
@@ -61,8 +63,13 @@ where
 
     /// Writes the checkpoint of a state.
     pub(super) fn save(&self, state: &TrainerState) -> Result<PathBuf, TrainError> {
-        let base_model = self.base_model.as_deref();
-        save_checkpoint(&self.learner, self.adapter, base_model, state, self.output_dir)
+        save_checkpoint(&self.learner, self.folder(), state, self.output_dir)
+    }
+
+    /// What the folder of an adapter holds.
+    pub(super) fn folder(&self) -> AdapterFolder<'_> {
+        let (adapter, base_model) = (self.adapter, self.base_model.as_deref());
+        AdapterFolder { adapter, base_model, files: &self.files }
     }
 
     /// Puts the adapter of the checkpoint of a step on a model.

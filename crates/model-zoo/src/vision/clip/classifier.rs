@@ -12,6 +12,7 @@ use crate::encoder::{
     Checkpoint, ClassificationTask, Classifier, ImageClassifier, Keys, read_config, save,
 };
 use crate::parameters::{ParameterSource, RandomParameters};
+use crate::shaped_parameters::ShapedParameters;
 use crate::vision::layer::label_scores;
 use crate::{ConfigError, LoadOptions, ModelError};
 
@@ -101,6 +102,25 @@ impl<P: Projection> ClipClassifier<P> {
         task.check(&Keys::of("ClassificationTask"))?;
         let mut source = RandomParameters::new(seed, config.initializer_range, device);
         match Self::build(config, task, &mut source) {
+            Ok(model) => Ok(model),
+            Err(never) => match never {},
+        }
+    }
+
+    /// A classifier whose frozen parameters have shapes and no values, to be counted: nothing is
+    /// allocated until one is asked for, which then is 0.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when it cannot work.
+    pub fn shaped(
+        config: &ClipVisionConfig,
+        task: &ClassificationTask,
+        device: &Device,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        task.check(&Keys::of("ClassificationTask"))?;
+        match Self::build(config, task, &mut ShapedParameters::new(device)) {
             Ok(model) => Ok(model),
             Err(never) => match never {},
         }

@@ -13,6 +13,7 @@ use crate::encoder::{
     visit_layers_mut,
 };
 use crate::parameters::{ParameterSource, RandomParameters};
+use crate::shaped_parameters::ShapedParameters;
 use crate::vision::layer::{assert_image, label_scores};
 use crate::{ConfigError, LoadOptions, ModelError};
 
@@ -90,6 +91,20 @@ impl<P: Projection> VitClassifier<P> {
         config.check()?;
         let mut source = RandomParameters::new(seed, config.initializer_range, device);
         match Self::build(config, &mut source) {
+            Ok(model) => Ok(model),
+            Err(never) => match never {},
+        }
+    }
+
+    /// A classifier whose frozen parameters have shapes and no values, to be counted: nothing is
+    /// allocated until one is asked for, which then is 0.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when it cannot work.
+    pub fn shaped(config: &VitConfig, device: &Device) -> Result<Self, ConfigError> {
+        config.check()?;
+        match Self::build(config, &mut ShapedParameters::new(device)) {
             Ok(model) => Ok(model),
             Err(never) => match never {},
         }

@@ -1,4 +1,4 @@
-use moe_adapter::{Adaptable, AdaptedProjection, save_adapter};
+use moe_adapter::{Adaptable, AdaptedProjection};
 
 use super::super::TrainSummary;
 use super::Run;
@@ -51,8 +51,7 @@ where
             trainer.load_best(&mut model, step)?;
         }
         if ranks.is_first() {
-            let base_model = trainer.base_model.as_deref();
-            save_adapter(&model, trainer.adapter, base_model, trainer.output_dir)?;
+            trainer.folder().write(&model, trainer.output_dir)?;
         }
         if validation.is_none() && !trainer.validation.is_empty() {
             validation = Some(trainer.validate(&model)?);

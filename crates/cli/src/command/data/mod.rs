@@ -1,8 +1,10 @@
+mod labelled;
+
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 
 use anyhow::Result;
 use lora_moe::data::{DataFile, DataSummary, Encoded, Piece, Record, Sample};
-use lora_moe::finetune::run::{RunConfig, load_rows};
+use lora_moe::finetune::run::{AnyRunConfig, RunConfig, load_rows};
 use lora_moe::model_zoo::{DecoderConfig, ModelError, TextTokenizer, resolve_model};
 use serde_json::json;
 
@@ -13,7 +15,19 @@ const IGNORED: i64 = -100;
 
 /// Runs `lora-moe data`: what training would see, by the code that training encodes with.
 pub fn run(args: &DataArgs) -> Result<()> {
-    let run = RunConfig::from_file(&args.config, &args.set)?;
+    let written = match AnyRunConfig::from_file(&args.config, &args.set)? {
+        AnyRunConfig::Causal(run) => causal(&run, args),
+        AnyRunConfig::Labelled(run) => labelled::run(&run, args),
+    };
+    match written {
+        // Whoever reads has seen enough, as `head` has.
+        Err(error) if is_closed(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// Shows the data of a language model.
+fn causal(run: &RunConfig, args: &DataArgs) -> Result<()> {
     let folder =
         resolve_model(&run.model.path, run.model.revision.as_deref()).map_err(ModelError::from)?;
     let mut tokenizer = TextTokenizer::from_folder(&folder)?;
@@ -28,10 +42,10 @@ pub fn run(args: &DataArgs) -> Result<()> {
     };
     let mut out = BufWriter::new(io::stdout().lock());
     let view = View { tokenizer: &tokenizer, max_length, colours: colours() };
-    let written = match args.json {
-        true => view.json(&mut out, &train, args.show),
-        false => view.text(&mut out, &train, args.show.unwrap_or(5)),
-    };
+    match args.json {
+        true => view.json(&mut out, &train, args.show)?,
+        false => view.text(&mut out, &train, args.show.unwrap_or(5))?,
+    }
     let summaries = || {
         let mut text = summary("train", &train);
         if let Some(validation) = &validation {
@@ -39,18 +53,11 @@ pub fn run(args: &DataArgs) -> Result<()> {
         }
         text
     };
-    let written = written.and_then(|()| match args.json {
-        true => {
-            eprint!("{}", summaries());
-            out.flush().map_err(Into::into)
-        }
-        false => write!(out, "{}", summaries()).and_then(|()| out.flush()).map_err(Into::into),
-    });
-    match written {
-        // Whoever reads has seen enough, as `head` has.
-        Err(error) if is_closed(&error) => Ok(()),
-        other => other,
+    match args.json {
+        true => eprint!("{}", summaries()),
+        false => write!(out, "{}", summaries())?,
     }
+    Ok(out.flush()?)
 }
 
 fn is_closed(error: &anyhow::Error) -> bool {

@@ -1,0 +1,85 @@
+mod causal;
+mod labelled;
+mod observer;
+
+use std::path::Path;
+
+use anyhow::Result;
+use indicatif::ProgressBar;
+use lora_moe::device::parse_device;
+use lora_moe::finetune::run::AnyRunConfig;
+use lora_moe::finetune::train::{Resume, TrainSummary};
+use lora_moe::ranks::{Ranks, agree};
+
+use self::observer::validated;
+use crate::args::TrainArgs;
+use crate::interrupt::Interrupt;
+use crate::launch::Launch;
+use crate::progress::bar;
+
+/// Runs `lora-moe train`.
+pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launch) -> Result<()> {
+    if args.dry_run {
+        return super::dry_run::run(args, device);
+    }
+    let ranks = launch.ranks();
+    let device = parse_device(&launch.device(device))?;
+    let config = AnyRunConfig::from_file(&args.config, &args.set)?;
+    if ranks.size() > 1 {
+        let properties = [
+            ("the version of lora-moe", env!("CARGO_PKG_VERSION").to_owned()),
+            ("the configuration", format!("{config:?}")),
+            ("`--resume`", format!("{:?}", args.resume)),
+        ];
+        agree(ranks, &properties)?;
+    }
+    let resume = match &args.resume {
+        None => Resume::No,
+        Some(None) => Resume::LastHealthy,
+        Some(Some(checkpoint)) => Resume::From(checkpoint.clone()),
+    };
+    match &config {
+        AnyRunConfig::Causal(config) => causal::run(config, &device, &resume, interrupt, ranks),
+        AnyRunConfig::Labelled(config) => labelled::run(config, &device, &resume, interrupt, ranks),
+    }
+}
+
+/// Shows decompositions, where they take long.
+fn decomposing(ranks: &dyn Ranks) -> ProgressBar {
+    match ranks.is_first() {
+        true => bar(0, "decomposing weights"),
+        false => ProgressBar::hidden(),
+    }
+}
+
+/// What is trained with how many others.
+fn over(ranks: &dyn Ranks) -> String {
+    match ranks.size() {
+        1 => String::new(),
+        size => format!(", over {size} ranks"),
+    }
+}
+
+/// Says what came of a run.
+fn report(summary: &TrainSummary, ranks: &dyn Ranks, output_dir: &Path) {
+    if let Some(validation) = &summary.evaluation {
+        eprintln!("{} over {} targets", validated(validation), validation.targets);
+    }
+    if summary.stopped_early {
+        eprintln!("stopped early: `training.early_stopping_patience` evaluations brought no gain");
+    }
+    if ranks.size() > 1 {
+        eprintln!(
+            "{:.1} of {:.1} s in sums over {} ranks, waiting for others included",
+            summary.sum_seconds,
+            summary.seconds,
+            ranks.size()
+        );
+    }
+    eprintln!(
+        "{} steps, {:.0} tokens/s; the adapter is in {}",
+        summary.steps,
+        summary.tokens_per_s,
+        output_dir.display()
+    );
+}
