@@ -1,12 +1,14 @@
 //! Which experts a token selects, from its scores: pure functions of tensors `[T, E]`.
 //!
-//! None of them sorts, because sorting on a GPU waits for the host. [`top_p`] and [`sparsegen`]
-//! compare each expert with each other one instead, which takes `T * E * E` comparisons and as much
-//! memory: little for the numbers of experts in use (up to 64 or so). Of experts with equal scores
-//! the first is ahead. The masks are decided without gradients.
+//! None of them sorts on a GPU, because that waits for the host. [`top_p`] and [`sparsegen`] compare
+//! each expert with each other one there, which takes `T * E * E` comparisons and as much memory:
+//! little for the numbers of experts in use (up to 64 or so). On a CPU they sort each row. Of
+//! experts with equal scores the first is ahead. The masks are decided without gradients.
+
+mod host;
 
 use burn::tensor::{Bool, Int, Tensor};
-use fused_ops::softmax_rows;
+use fused_ops::{runs_kernels, softmax_rows};
 
 /// Whether an expert is ahead of another one: `[T, E, E]`, true at `[t, e, j]` where `j` has a
 /// larger score than `e`, or an equal one and a smaller index.
@@ -67,6 +69,18 @@ pub fn top_p(
     // A sum of probabilities may be rounded to more than 1.
     let p = if p >= 1.0 { f64::from(f32::MAX) } else { p };
     let probabilities = probabilities.without_autodiff();
+    match runs_kernels(&probabilities) {
+        true => host::top_p(&probabilities, p, crossing, min_experts).greater_scalar(0.5),
+        false => top_p_compared(probabilities, p, crossing, min_experts),
+    }
+}
+
+fn top_p_compared(
+    probabilities: Tensor<2>,
+    p: f64,
+    crossing: Crossing,
+    min_experts: usize,
+) -> Tensor<2, Bool> {
     let [tokens, experts] = probabilities.dims();
     let ahead = ahead(probabilities.clone()).float();
     let of_j = probabilities.clone().unsqueeze_dim::<3>(1).expand([tokens, experts, experts]);
@@ -93,25 +107,31 @@ pub fn top_p(
 /// - `lambda`: `[T, 1]`
 /// - the weights: `[T, E]`; each row sums to 1
 pub fn sparsegen(logits: Tensor<2>, lambda: Tensor<2>) -> Tensor<2> {
-    let [tokens, experts] = logits.dims();
     // The weights do not change with a constant added to all logits.
     let largest = logits.clone().without_autodiff().max_dim(1);
     let logits = logits - largest;
     let room = lambda.neg().add_scalar(1.0);
-
-    let shape = [tokens, experts, experts];
-    let fixed = logits.clone().without_autodiff();
-    let of_j = fixed.clone().unsqueeze_dim::<3>(1).expand(shape);
-    let excess = of_j - fixed.unsqueeze_dim::<3>(2).expand(shape);
-    let excess: Tensor<2> = excess.clamp_min(0.0).sum_dim(2).squeeze_dim(2);
-    let limit = room.clone().without_autodiff().expand([tokens, experts]);
-    let support = excess.lower(limit).float();
+    let [fixed, limit] = [&logits, &room].map(|tensor| tensor.clone().without_autodiff());
+    let support = match runs_kernels(&fixed) {
+        true => host::support(&fixed, &limit),
+        false => support_compared(fixed, limit),
+    };
 
     let count = support.clone().sum_dim(1);
     let sum = (logits.clone() * support.clone()).sum_dim(1);
     let tau = (sum - room.clone()) / count;
     // Rounding may leave an expert at the edge of the support a little below 0.
     ((logits - tau) * support).clamp_min(0.0) / room
+}
+
+/// The support of [`sparsegen`], `[T, E]` of 1 and 0.
+fn support_compared(fixed: Tensor<2>, room: Tensor<2>) -> Tensor<2> {
+    let [tokens, experts] = fixed.dims();
+    let shape = [tokens, experts, experts];
+    let of_j = fixed.clone().unsqueeze_dim::<3>(1).expand(shape);
+    let excess = of_j - fixed.unsqueeze_dim::<3>(2).expand(shape);
+    let excess: Tensor<2> = excess.clamp_min(0.0).sum_dim(2).squeeze_dim(2);
+    excess.lower(room.expand([tokens, experts])).float()
 }
 
 /// The values where `mask`, 0 elsewhere.
@@ -129,4 +149,41 @@ pub fn renormalise(weights: Tensor<2>) -> Tensor<2> {
 /// The softmax over the experts where `mask`, 0 elsewhere.
 pub fn masked_softmax(logits: Tensor<2>, mask: Tensor<2, Bool>) -> Tensor<2> {
     softmax_rows(logits.mask_fill(mask.bool_not(), -1e30))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Distribution};
+
+    fn floats(tensor: Tensor<2>) -> Vec<f32> {
+        tensor.into_data().iter::<f32>().collect()
+    }
+
+    /// Scores with many equal ones among them.
+    fn scores(experts: usize, spread: f64) -> Tensor<2> {
+        let distribution = Distribution::Normal(0.0, spread);
+        Tensor::<2>::random([300, experts], distribution, &Device::flex()).round() / 4.0
+    }
+
+    #[test]
+    fn sorted_rows_select_what_compared_ones_do() {
+        for (experts, spread) in [(1, 1.0), (5, 3.0), (8, 20.0), (64, 2.0), (64, 12.0)] {
+            let scores = scores(experts, spread);
+            let probabilities = softmax_rows(scores.clone());
+            for crossing in [Crossing::Kept, Crossing::Dropped] {
+                // Sums of equal scores are at no bound that is reached by rounding.
+                for (p, min) in [(0.501, 1), (0.7503, 2.min(experts)), (0.9001, 0)] {
+                    let sorted = host::top_p(&probabilities, p, crossing, min);
+                    let compared = top_p_compared(probabilities.clone(), p, crossing, min).float();
+                    assert_eq!(floats(sorted), floats(compared), "{experts} {p} {crossing:?}");
+                }
+            }
+            let logits = scores.clone() - scores.max_dim(1);
+            let room =
+                Tensor::<2>::random([300, 1], Distribution::Uniform(0.01, 3.0), &Device::flex());
+            let sorted = host::support(&logits, &room);
+            assert_eq!(floats(sorted), floats(support_compared(logits, room)), "{experts}");
+        }
+    }
 }
