@@ -41,8 +41,9 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Runs what a page shows: a block of TOML that begins with `# FILE` is written to that file, and
-/// each `lora-moe` of the shell blocks must succeed. Returns how many did.
+/// Runs what a page shows: a block of TOML that begins with `# FILE` is written to that file (what
+/// follows a semicolon is a remark), and each `lora-moe` of the shell blocks must succeed. Returns
+/// how many did.
 fn run_page(name: &str, replaced: &[(&str, &str)], folder: &Path) -> usize {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src").join(name);
     let page = std::fs::read_to_string(path).unwrap();
@@ -52,7 +53,8 @@ fn run_page(name: &str, replaced: &[(&str, &str)], folder: &Path) -> usize {
         for (from, to) in replaced {
             text = text.replace(from, to);
         }
-        let file = text.lines().next().and_then(|line| line.strip_prefix("# "));
+        let first = text.lines().next().and_then(|line| line.strip_prefix("# "));
+        let file = first.map(|line| line.split(';').next().unwrap_or(line));
         match (language, file) {
             ("toml", Some(file)) if file.ends_with(".toml") => {
                 std::fs::write(folder.join(file), &text).unwrap();
@@ -85,7 +87,13 @@ fn the_page_on_training() {
     let folder = tempfile::tempdir().unwrap();
     let (model, data) = tiny_model(folder.path());
     let replaced = [("path/to/llama", arg(&model)), ("train.json", arg(&data))];
-    assert_eq!(run_page("training.md", &replaced, folder.path()), 8);
+    // The page says that it is alike.
+    let slim = format!(
+        "[model]\npath = {model:?}\n[adapter]\npreset = \"slim\"\nr = 8\n[data]\n\
+         train = [{{ path = {data:?} }}]\n[training]\noutput_dir = \"runs/slim\"\nmax_steps = 8\n"
+    );
+    std::fs::write(folder.path().join("slim.toml"), slim).unwrap();
+    assert_eq!(run_page("training.md", &replaced, folder.path()), 9);
 }
 
 #[test]

@@ -104,14 +104,16 @@ pub enum Command {
   lora-moe train --config run.toml --dry-run --measure
   lora-moe train --config run.toml --resume
   lora-moe train --config run.toml --resume checkpoint-500 --set training.learning_rate=1e-5
+  lora-moe train --config goat.toml --config loramoe.toml
   mpirun -n 4 lora-moe train --config run.toml      # built with --features mpi
 
 Several ranks share the forward passes of each step (training.gradient_accumulation_steps), and learn
 what one learns.")]
 pub struct TrainArgs {
-    /// The configuration; `lora-moe config` prints one.
-    #[arg(long)]
-    pub config: PathBuf,
+    /// The configuration; `lora-moe config` prints one. Given several times, the runs train at once
+    /// on one copy of their model's weights.
+    #[arg(long, required = true)]
+    pub config: Vec<PathBuf>,
     /// Overrides a key of the configuration; may be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,

@@ -13,16 +13,23 @@ use crate::text::{grouped, shares};
 #[allow(clippy::print_stdout)]
 pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
     let device = parse_device(device)?;
-    let config = AnyRunConfig::from_file(&args.config, &args.set)?;
     let options = DryRunOptions { without_data: args.without_data, measure: args.measure };
-    reset_peak();
-    let (run, files) = match &config {
-        AnyRunConfig::Causal(config) => {
-            (DryRun::new(config, options, &device)?, &config.data.train[..])
+    for path in &args.config {
+        let config = AnyRunConfig::from_file(path, &args.set)?;
+        reset_peak();
+        let (run, files) = match &config {
+            AnyRunConfig::Causal(config) => {
+                (DryRun::new(config, options, &device)?, &config.data.train[..])
+            }
+            AnyRunConfig::Labelled(config) => {
+                (DryRun::of_labelled(config, options, &device)?, &[][..])
+            }
+        };
+        if args.config.len() > 1 {
+            println!("{}", path.display());
         }
-        AnyRunConfig::Labelled(config) => (DryRun::of_labelled(config, options, &device)?, &[][..]),
-    };
-    println!("{}", text(&run, files)?);
+        println!("{}", text(&run, files)?);
+    }
     Ok(())
 }
 

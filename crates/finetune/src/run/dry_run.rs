@@ -96,7 +96,7 @@ impl DryRun {
         config.fused_projections &= !run.model.split_fused;
         config.tie_word_embeddings &= !run.model.untie_head;
         if !run.model.new_tokens.is_empty() {
-            let vocab_size = run_tokenizer(run, &folder)?.vocab_size();
+            let vocab_size = run_tokenizer(&run.model, &folder)?.vocab_size();
             config.vocab_size = config.vocab_size.max(vocab_size);
         }
         let model = Decoder::shaped(&config, device).map_err(ModelError::from)?;
@@ -104,7 +104,7 @@ impl DryRun {
         let data = match options.without_data {
             true => None,
             false => {
-                let tokenizer = run_tokenizer(run, &folder)?;
+                let tokenizer = run_tokenizer(&run.model, &folder)?;
                 let max_length = run.data.longest(config.max_position_embeddings);
                 let RunSamples { train, mixture, report, .. } =
                     RunSamples::read(run, max_length, &tokenizer)?;

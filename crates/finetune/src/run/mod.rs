@@ -5,6 +5,7 @@
 //! rest.
 
 mod any_config;
+mod base;
 mod config;
 mod dry_run;
 mod evaluation;
@@ -16,6 +17,7 @@ mod task_evaluation;
 mod template;
 
 pub use any_config::AnyRunConfig;
+pub use base::Base;
 pub use config::{
     DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table, parse,
 };

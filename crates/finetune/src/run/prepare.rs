@@ -4,8 +4,8 @@ use std::path::Path;
 
 use burn::tensor::{DType, Device};
 use model_zoo::{
-    AnyModel, CausalLm, Decoder, LoadOptions, ModelError, TextTokenizer, TokenizerError,
-    WeightDType, resolve_model, with_any_model,
+    AnyModel, CausalLm, Decoder, LoadOptions, TextTokenizer, TokenizerError, WeightDType,
+    with_any_model,
 };
 use moe_adapter::{
     ADAPTER_CONFIG_FILE, Adaptable, AdaptedLinear, AttachOptions, StoredAdapter, attach_saved,
@@ -13,6 +13,7 @@ use moe_adapter::{
 };
 use svd_init::SvdCache;
 
+use super::base::Base;
 use super::labelled::{load_with_head, new_head};
 use super::samples::RunSamples;
 use super::{ModelConfig, RunConfig, TrainedPart};
@@ -53,11 +54,24 @@ impl PreparedRun {
         resume: &Resume,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Self, TrainError> {
+        // What cannot be resumed is told before the model is read.
+        resume.checkpoint(&run.output_dir)?;
+        Self::on(&Base::load(&run.model, device)?, run, resume, progress)
+    }
+
+    /// As [`new`](Self::new), on a model that was read before, as `run.model` says.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] naming the file at fault.
+    pub fn on(
+        base: &Base,
+        run: &RunConfig,
+        resume: &Resume,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Self, TrainError> {
         let checkpoint = resume.checkpoint(&run.output_dir)?;
-        let folder = resolve_model(&run.model.path, run.model.revision.as_deref())
-            .map_err(ModelError::from)?;
-        let tokenizer = run_tokenizer(run, &folder)?;
-        let mut model = load_base(&folder, &run.model, device)?;
+        let Base { tokenizer, mut model } = base.clone();
         if !run.model.new_tokens.is_empty() {
             model.resize_embeddings(tokenizer.vocab_size(), run.training.seed);
         }
@@ -99,13 +113,13 @@ impl PreparedRun {
     }
 }
 
-/// The tokenizer of a run's model, with the tokens that the run adds.
+/// The tokenizer of a model, with the tokens that its runs add.
 pub(super) fn run_tokenizer(
-    run: &RunConfig,
+    config: &ModelConfig,
     folder: &Path,
 ) -> Result<TextTokenizer, TokenizerError> {
     let mut tokenizer = TextTokenizer::from_folder(folder)?;
-    tokenizer.add_special_tokens(&run.model.new_tokens)?;
+    tokenizer.add_special_tokens(&config.new_tokens)?;
     Ok(tokenizer)
 }
 

@@ -2,7 +2,7 @@ use anyhow::Result;
 use lora_moe::burn::tensor::Device;
 use lora_moe::data::DataFile;
 use lora_moe::finetune::run::{PreparedRun, RunConfig, TaskEvaluation};
-use lora_moe::finetune::train::{Resume, Trainer};
+use lora_moe::finetune::train::{Resume, TrainObserver, TrainSummary, Trainer};
 use lora_moe::moe_adapter::trainable_parameters;
 use lora_moe::ranks::Ranks;
 
@@ -28,6 +28,26 @@ pub fn run(
     if ranks.is_first() {
         describe(&run, &config.data.train, ranks);
     }
+    interrupt.listen()?;
+    if !ranks.is_first() {
+        train(config, run, resume, ranks, &mut Follower { interrupt })?;
+        return Ok(());
+    }
+    let mut observer = Bar::new(config.training.routing_collapse_threshold, interrupt);
+    let summary = train(config, run, resume, ranks, &mut observer)?;
+    observer.finish();
+    report(&summary, ranks, &config.output_dir);
+    Ok(())
+}
+
+/// Trains a run that was prepared.
+pub(super) fn train(
+    config: &RunConfig,
+    run: PreparedRun,
+    resume: &Resume,
+    ranks: &dyn Ranks,
+    observer: &mut dyn TrainObserver,
+) -> Result<TrainSummary> {
     let evaluations: Vec<TaskEvaluation<'_>> = config
         .evaluation
         .iter()
@@ -49,23 +69,15 @@ pub fn run(
     for evaluation in evaluations {
         trainer = trainer.with_evaluation(Box::new(evaluation));
     }
-    interrupt.listen()?;
-    if !ranks.is_first() {
-        trainer.run(resume, &mut Follower { interrupt })?;
-        return Ok(());
-    }
-    let mut observer = Bar::new(config.training.routing_collapse_threshold, interrupt);
-    let (_, summary) = trainer.run(resume, &mut observer)?;
-    observer.finish();
-    if !config.model.new_tokens.is_empty() {
+    let (_, summary) = trainer.run(resume, observer)?;
+    if ranks.is_first() && !config.model.new_tokens.is_empty() {
         run.tokenizer.save(&config.output_dir)?;
     }
-    report(&summary, ranks, &config.output_dir);
-    Ok(())
+    Ok(summary)
 }
 
 /// Says what is trained on what.
-fn describe(run: &PreparedRun, files: &[DataFile], ranks: &dyn Ranks) {
+pub(super) fn describe(run: &PreparedRun, files: &[DataFile], ranks: &dyn Ranks) {
     let trainable = trainable_parameters(&run.model);
     eprintln!("data: {}", run.train_report);
     for line in run.mixture.iter().flat_map(|mixture| shares(files, mixture)) {

@@ -1,10 +1,11 @@
 mod causal;
 mod labelled;
 mod observer;
+mod several;
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use indicatif::ProgressBar;
 use lora_moe::device::parse_device;
 use lora_moe::finetune::run::AnyRunConfig;
@@ -24,7 +25,17 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launc
     }
     let ranks = launch.ranks();
     let device = parse_device(&launch.device(device))?;
-    let config = AnyRunConfig::from_file(&args.config, &args.set)?;
+    let resume = match &args.resume {
+        None => Resume::No,
+        Some(None) => Resume::LastHealthy,
+        Some(Some(checkpoint)) => Resume::From(checkpoint.clone()),
+    };
+    let path = match &args.config[..] {
+        [path] => path,
+        _ if ranks.size() > 1 => bail!("under mpirun a run has one --config"),
+        paths => return several::run(paths, &args.set, &device, &resume, interrupt),
+    };
+    let config = AnyRunConfig::from_file(path, &args.set)?;
     if ranks.size() > 1 {
         let properties = [
             ("the version of lora-moe", env!("CARGO_PKG_VERSION").to_owned()),
@@ -33,11 +44,6 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launc
         ];
         agree(ranks, &properties)?;
     }
-    let resume = match &args.resume {
-        None => Resume::No,
-        Some(None) => Resume::LastHealthy,
-        Some(Some(checkpoint)) => Resume::From(checkpoint.clone()),
-    };
     match &config {
         AnyRunConfig::Causal(config) => causal::run(config, &device, &resume, interrupt, ranks),
         AnyRunConfig::Labelled(config) => labelled::run(config, &device, &resume, interrupt, ranks),

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use indicatif::ProgressBar;
+use indicatif::{MultiProgress, ProgressBar};
 use lora_moe::finetune::train::{
     Measurement, NonFinite, NonFinitePolicy, Progress, RoutingCollapse, StepReport, TrainObserver,
     Validation,
@@ -36,12 +36,20 @@ pub struct Bar<'a> {
     bar: Option<ProgressBar>,
     threshold: f64,
     interrupt: &'a Interrupt,
+    /// The bars of all runs that go on at once, and what this one is called.
+    among: Option<(MultiProgress, String)>,
 }
 
 impl<'a> Bar<'a> {
     /// For a run that warns of routing shares above a threshold.
     pub fn new(threshold: f64, interrupt: &'a Interrupt) -> Self {
-        Self { bar: None, threshold, interrupt }
+        Self { bar: None, threshold, interrupt, among: None }
+    }
+
+    /// Among others: what it says begins with a name.
+    pub fn among(mut self, bars: &MultiProgress, name: String) -> Self {
+        self.among = Some((bars.clone(), name));
+        self
     }
 
     /// Ends what is drawn.
@@ -52,6 +60,10 @@ impl<'a> Bar<'a> {
     }
 
     fn say(&self, text: String) {
+        let text = match &self.among {
+            Some((_, name)) => format!("{name}: {text}"),
+            None => text,
+        };
         match &self.bar {
             Some(bar) if !bar.is_hidden() => bar.println(text),
             _ => eprintln!("{text}"),
@@ -83,7 +95,10 @@ impl TrainObserver for Bar<'_> {
 
     fn on_step(&mut self, progress: &Progress, report: &StepReport) {
         let bar = self.bar.get_or_insert_with(|| {
-            let bar = bar(progress.total_steps, "training");
+            let bar = match &self.among {
+                None => bar(progress.total_steps, "training"),
+                Some((bars, name)) => bars.add(bar(progress.total_steps, name)),
+            };
             // A resumed run starts in the middle, which must not count as speed.
             bar.set_position(progress.step.saturating_sub(1) as u64);
             bar.reset_eta();
