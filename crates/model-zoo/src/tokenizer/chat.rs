@@ -48,6 +48,7 @@ impl ChatTemplate {
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", |format: String| time::format_now(&format));
         environment.add_filter("tojson", tojson);
+        environment.add_test("iterable", is_iterable);
         environment.set_formatter(python_text);
         environment.set_fuel(Some(FUEL));
         let marked = marks::with_marks(source);
@@ -150,7 +151,16 @@ fn raise_exception(message: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{message}")))
 }
 
+/// As in Python, where `None` is not.
+fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && value.try_iter().is_ok()
+}
+
 fn tojson(value: Value, options: Kwargs) -> Result<Value, Error> {
+    if value.is_undefined() {
+        let message = "what is undefined has no JSON";
+        return Err(Error::new(ErrorKind::BadSerialization, message));
+    }
     let json = PythonJson {
         indent: options.get("indent")?,
         separators: match options.get::<Option<Vec<String>>>("separators")?.as_deref() {
@@ -222,6 +232,15 @@ mod tests {
         let template = "{% for message in messages %}\n    {% if true %}\n{{ message.role }}\n    \
             {% endif %}\n{% endfor %}";
         assert_eq!(render(template, &[ChatMessage::new("user", "x")]).unwrap(), "user\n");
+    }
+
+    #[test]
+    fn none_is_not_iterable_and_what_is_undefined_has_no_json() {
+        let template = "{{ tools is iterable }} {{ messages is iterable }} {{ 'x' is iterable }}";
+        let chat = [ChatMessage::new("user", "x")];
+        assert_eq!(render(template, &chat).unwrap(), "False True True");
+        let error = render("{{ messages[0].absent | tojson }}", &chat).unwrap_err().to_string();
+        assert!(error.contains("undefined has no JSON"), "{error}");
     }
 
     #[test]
