@@ -14,6 +14,16 @@ pub fn bar(steps: usize, name: &str) -> ProgressBar {
     bar
 }
 
+/// A count on standard error, invisible where that is no terminal.
+pub fn spinner(name: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{prefix:28} {human_pos}  {per_sec}") {
+        bar.set_style(style);
+    }
+    bar.set_prefix(name.to_owned());
+    bar
+}
+
 /// One bar for each run that goes on.
 #[derive(Default)]
 pub struct Bars {

@@ -169,3 +169,61 @@ fn mixtures_are_told_follow_the_seed_and_resume_at_the_exact_sample() {
         assert!(!status.success() && error.contains("weight"), "{error}");
     }
 }
+
+/// The folders of stores in a cache.
+fn stores(cache: &Path) -> Vec<PathBuf> {
+    let mut stores: Vec<_> = cache.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    stores.sort();
+    stores
+}
+
+#[test]
+fn runs_from_a_cache_are_those_from_memory() {
+    let run = Run::new();
+    let rows = many();
+    let lines = |rows: &[Value]| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
+    let a = run.write("a.jsonl", &lines(&rows[..300]));
+    let b = run.write("b.jsonl", &lines(&rows[300..340]));
+    let cache = run.folder.path().join("cache");
+    let data = format!("[{{ path = {:?} }}, {{ path = {:?} }}]", arg(&a), arg(&b));
+    let weighed = format!("[{{ path = {:?} }}, {{ path = {:?}, weight = 3.0 }}]", arg(&a), arg(&b));
+    let in_cache = format!("data.cache_dir={:?}", arg(&cache));
+    let validated = ["--set", "data.validation_split=0.1"];
+    let cases: [(&str, &str, &[&str]); 4] = [
+        ("plain", &data, &[]),
+        ("held_out", &data, &[&validated[..], &["--set", "training.eval_steps=2"]].concat()),
+        ("packed", &data, &[&validated[..], &["--set", "training.packing=true"]].concat()),
+        ("mixed", &weighed, &validated),
+    ];
+    for (name, data, more) in cases {
+        let expected = run.train(name, data, more);
+        let cached = [&["--set", in_cache.as_str()], more].concat();
+        assert!(run.train(&format!("{name}-cached"), data, &cached) == expected, "{name}");
+    }
+    assert_eq!(stores(&cache).len(), 1, "weights, packing and what is held out change no sample");
+
+    // What changes samples makes others, and they are not mixed up.
+    let cached = ["--set", in_cache.as_str(), "--set"];
+    for (at, set) in
+        ["data.max_length=9", "data.train_on_prompt=true", "model.new_tokens=[\"<x>\"]"]
+            .into_iter()
+            .enumerate()
+    {
+        let more = [&cached[..], &[set, "--dry-run"]].concat();
+        run.said("dry", &data, &more);
+        assert_eq!(stores(&cache).len(), at + 2, "{set}");
+    }
+    std::fs::write(&b, lines(&rows[340..380])).unwrap();
+    let changed = run.train("changed", &data, &[]);
+    assert!(run.train("changed-cached", &data, &cached[..2]) == changed);
+    assert_eq!(stores(&cache).len(), 5);
+
+    // A damaged store is named.
+    let broken = stores(&cache);
+    for store in &broken {
+        std::fs::write(store.join("index.bin"), "x").unwrap();
+    }
+    let Output { status, stderr, .. } = run.start("broken", &data, &cached[..2]);
+    let error = String::from_utf8_lossy(&stderr);
+    assert!(!status.success() && error.contains("index.bin: 1 bytes where 340 samples"), "{error}");
+}

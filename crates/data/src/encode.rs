@@ -4,6 +4,7 @@ use super::{
     DataError, Dialogue, EncodeConfig, EncodeReport, Encoded, Instruction, Message, Origin,
     PromptTemplate, Record, RecordContent, Role, Sample, TextEncoder,
     chat::{self, Conversation},
+    row_encoder::{EncodedRow, RowEncoder},
     segments::Segments,
 };
 
@@ -46,51 +47,23 @@ pub fn encode_rows(
     encoder: &dyn TextEncoder,
     config: &EncodeConfig,
 ) -> Result<Encoded, DataError> {
-    config.check()?;
+    let mut row_encoder = RowEncoder::new(encoder, config)?;
     if records.is_empty() {
         return Err(DataError::NoRecords("an empty list of records".into()));
     }
-    check_task_types(records)?;
     let mut all = Encoded::default();
     for (row, record) in records.iter().enumerate() {
-        let encoded = encode_record(record, encoder, config)?;
-        let mut kept = false;
-        if encoded.is_empty() {
-            all.report.dropped_without_target += 1;
+        let EncodedRow { samples, cut } = row_encoder.encode(record)?;
+        if cut {
+            all.cut_rows.insert(row);
         }
-        for Segments { mut ids, mut mask, splits } in encoded {
-            all.report.boundary_splits += splits;
-            if ids.len() > config.max_length {
-                all.report.truncated += 1;
-                all.cut_rows.insert(row);
-                ids.truncate(config.max_length);
-                mask.truncate(config.max_length);
-            }
-            if config.train_on_prompt {
-                mask.fill(true);
-            }
-            if let Some(first) = mask.first_mut() {
-                *first = false;
-            }
-            let task_type = record.task_type;
-            let sample =
-                Sample { input_ids: ids, target_mask: mask, task_type, ..Sample::default() };
-            let targets = sample.target_count();
-            if targets == 0 {
-                all.report.dropped_without_target += 1;
-                continue;
-            }
-            all.report.samples += 1;
-            all.report.tokens += sample.len();
-            all.report.target_tokens += targets;
-            all.samples.push(sample);
-            all.rows.push(row);
-            kept = true;
-        }
-        if !kept {
+        if samples.is_empty() {
             all.dropped_rows.insert(row);
         }
+        all.rows.resize(all.rows.len() + samples.len(), row);
+        all.samples.extend(samples);
     }
+    all.report = row_encoder.report();
     Ok(all)
 }
 
@@ -123,7 +96,7 @@ pub fn encode_prompt(
     Ok(segments.ids)
 }
 
-fn encode_record(
+pub(super) fn encode_record(
     record: &Record,
     encoder: &dyn TextEncoder,
     config: &EncodeConfig,
@@ -227,17 +200,5 @@ impl<'a> Draft<'a> {
                 Self::Text { prompt: String::new(), answer: text, separated: false }
             }
         })
-    }
-}
-
-fn check_task_types(records: &[Record]) -> Result<(), DataError> {
-    let with = records.iter().find(|record| record.task_type.is_some());
-    let without = records.iter().find(|record| record.task_type.is_none());
-    match (with, without) {
-        (Some(with), Some(without)) => Err(DataError::MixedTaskTypes {
-            with: with.origin.to_string(),
-            without: without.origin.to_string(),
-        }),
-        _ => Ok(()),
     }
 }

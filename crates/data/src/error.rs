@@ -139,6 +139,14 @@ pub enum DataError {
         /// The counts.
         report: EncodeReport,
     },
+    /// Samples on disk that cannot be written or read.
+    #[error("the samples in {}: {message}; where they are damaged, remove the folder", folder.display())]
+    Store {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// A sample that cannot go into a batch.
     #[error("sample {index} of the batch {found}; allowed: {allowed}")]
     Sample {

@@ -13,15 +13,30 @@ use super::Sample;
 /// Attention stays within each sample and positions count from its start, so that the loss of every
 /// target is that without packing.
 pub fn pack(samples: &[Sample], max_length: usize) -> Vec<Sample> {
-    let mut order: Vec<usize> = (0..samples.len()).collect();
-    order.sort_by_key(|&at| Reverse(samples[at].len()));
+    let rows =
+        pack_rows(samples.len(), |at| (samples[at].len(), samples[at].task_type), max_length);
+    let packed = rows.into_iter().map(|row| match row[..] {
+        [one] => samples[one].clone(),
+        _ => Sample::packed(row.iter().map(|&at| &samples[at])),
+    });
+    packed.collect()
+}
+
+/// As [`pack`], which samples are in which row; `of` gives the length and the task type of each.
+pub(super) fn pack_rows(
+    samples: usize,
+    of: impl Fn(usize) -> (usize, Option<u32>),
+    max_length: usize,
+) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..samples).collect();
+    order.sort_by_key(|&at| Reverse(of(at).0));
     let mut rows: Vec<Vec<usize>> = Vec::new();
     // The rows with so much room, by task type.
     let mut room: BTreeMap<Option<u32>, BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
     for at in order {
-        let sample = &samples[at];
-        let room = room.entry(sample.task_type).or_default();
-        let fits = room.range(sample.len()..).next().map(|(left, _)| *left);
+        let (length, task_type) = of(at);
+        let room = room.entry(task_type).or_default();
+        let fits = room.range(length..).next().map(|(left, _)| *left);
         let (row, left) = match fits.and_then(|left| Some((room.get_mut(&left)?.pop()?, left))) {
             Some(found) => found,
             None => {
@@ -33,11 +48,7 @@ pub fn pack(samples: &[Sample], max_length: usize) -> Vec<Sample> {
             room.remove(&left);
         }
         rows[row].push(at);
-        room.entry(left.saturating_sub(sample.len())).or_default().push(row);
+        room.entry(left.saturating_sub(length)).or_default().push(row);
     }
-    let packed = rows.into_iter().map(|row| match row[..] {
-        [one] => samples[one].clone(),
-        _ => Sample::packed(row.iter().map(|&at| &samples[at])),
-    });
-    packed.collect()
+    rows
 }

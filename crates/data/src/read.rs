@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use record_files::{FileForm, FileRow, OrderedValue, ReadOptions, read_rows_as};
+use record_files::{FileForm, FileRow, OrderedValue, ReadOptions, open_rows};
 
 use super::{DataError, DataFile, Origin, Record, layout::DataRow, layout::Layout, paths::paths};
 
@@ -18,9 +18,10 @@ pub fn read_records(files: &[DataFile]) -> Result<Vec<Record>, DataError> {
     }
     let mut records = Vec::new();
     for file in files {
-        for path in paths(&file.path)? {
-            read_file(file, &path, Layout::of, &mut records)?;
-        }
+        each_record(file, &mut |record| {
+            records.push(record);
+            Ok(())
+        })?;
     }
     Ok(records)
 }
@@ -33,9 +34,27 @@ pub fn read_records(files: &[DataFile]) -> Result<Vec<Record>, DataError> {
 pub fn read_prompts(file: &DataFile) -> Result<Vec<Record>, DataError> {
     let mut records = Vec::new();
     for path in paths(&file.path)? {
-        read_file(file, &path, Layout::of_prompts, &mut records)?;
+        read_file(file, &path, Layout::of_prompts, &mut |record| {
+            records.push(record);
+            Ok(())
+        })?;
     }
     Ok(records)
+}
+
+/// Takes the next record.
+type Take<'t> = &'t mut dyn FnMut(Record) -> Result<(), DataError>;
+
+/// Gives the records of an entry away one after another, in the memory of a row where the form of its
+/// files allows it ([`record_files::open_rows`]).
+///
+/// # Errors
+/// As [`read_records`], and those of whoever takes them.
+pub(super) fn each_record(file: &DataFile, take: Take<'_>) -> Result<(), DataError> {
+    for path in paths(&file.path)? {
+        read_file(file, &path, Layout::of, take)?;
+    }
+    Ok(())
 }
 
 /// How the columns of a file are found, from its first row.
@@ -45,7 +64,7 @@ fn read_file<'a>(
     file: &'a DataFile,
     path: &Path,
     find: Find<'a>,
-    records: &mut Vec<Record>,
+    take: Take<'_>,
 ) -> Result<(), DataError> {
     // Text has no named values, so a file that calls itself text holds JSON.
     let form = FileForm::of_extension(path).map(|form| match form {
@@ -54,14 +73,18 @@ fn read_file<'a>(
     });
     // What looks like a number in a table is a text to learn as it stands.
     let options = ReadOptions { form, untyped: true, ..ReadOptions::default() };
-    let rows: Vec<FileRow<OrderedValue>> = read_rows_as(path, &options)?;
-    let Some(first) = rows.first() else {
-        return Err(DataError::NoRecords(format!("`{}`", path.display())));
-    };
-    let layout = find(file, form == Some(FileForm::Table), &first.row, &first.origin)?;
-    records.reserve(rows.len());
-    for FileRow { row, origin } in rows {
-        records.push(layout.record(&row, origin)?);
+    let mut layout = None;
+    for row in open_rows::<OrderedValue>(path, &options)? {
+        let FileRow { row, origin } = row?;
+        if layout.is_none() {
+            layout = Some(find(file, form == Some(FileForm::Table), &row, &origin)?);
+        }
+        if let Some(layout) = &layout {
+            take(layout.record(&row, origin)?)?;
+        }
     }
-    Ok(())
+    match layout {
+        Some(_) => Ok(()),
+        None => Err(DataError::NoRecords(format!("`{}`", path.display()))),
+    }
 }

@@ -15,6 +15,7 @@ mod real;
 mod same_samples;
 mod shapes;
 mod split;
+mod store;
 mod summary;
 mod template;
 mod templates;

@@ -81,6 +81,10 @@ pub struct DataConfig {
     /// share. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_split: Option<HoldOut>,
+    /// A folder that keeps tokenised samples, from which they are read as they are needed, instead of
+    /// from memory. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_dir: Option<PathBuf>,
     /// How an instruction becomes a prompt. Default `alpaca`.
     #[serde(default)]
     pub template: PromptTemplate,
@@ -110,6 +114,7 @@ impl DataConfig {
             validation: Vec::new(),
             validation_split: None,
             mixing_temperature: default_mixing_temperature(),
+            cache_dir: None,
             template: PromptTemplate::default(),
             max_length: default_max_length(),
             train_on_prompt: false,

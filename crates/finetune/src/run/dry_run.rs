@@ -1,6 +1,6 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use data::{Mixture, Sample};
+use data::Mixture;
 use model_zoo::{Decoder, DecoderConfig, ModelError, WeightDType, resolve_model};
 use moe_adapter::{Adaptable, AdapterSize, Projection};
 use serde::Serialize;
@@ -107,8 +107,8 @@ impl DryRun {
                 let tokenizer = run_tokenizer(&run.model, &folder)?;
                 let max_length = run.data.longest(config.max_position_embeddings);
                 let RunSamples { train, mixture, report, .. } =
-                    RunSamples::read(run, max_length, &tokenizer)?;
-                let lengths: Vec<_> = train.iter().map(Sample::len).collect();
+                    RunSamples::read(run, max_length, &tokenizer, &|_| ())?;
+                let lengths: Vec<_> = (0..train.len()).map(|at| train.tokens(at)).collect();
                 let mut plan = run.training.plan(&lengths)?;
                 if let Some(mixture) = &mixture {
                     plan = plan.with_mixture(mixture)?;
@@ -117,7 +117,7 @@ impl DryRun {
                     samples: train.len(),
                     batches: plan.batches_per_epoch(),
                     tokens: lengths.iter().sum(),
-                    learned: train.iter().map(|sample| sample.target_count()).sum(),
+                    learned: (0..train.len()).map(|at| train.targets(at)).sum(),
                     longest: lengths.into_iter().max().unwrap_or(0),
                     mixture,
                     report: report.to_string(),

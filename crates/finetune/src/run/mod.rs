@@ -6,10 +6,12 @@
 
 mod any_config;
 mod base;
+mod cache;
 mod config;
 mod dry_run;
 mod evaluation;
 mod labelled;
+mod preparation;
 mod prepare;
 mod samples;
 mod start;
@@ -27,6 +29,7 @@ pub use labelled::{
     LABELS_FILE, LabelledData, LabelledInputs, LabelledReport, LabelledRows, LabelledSamples,
     LabelledTask, Prediction, Predictions, Predictor, PreparedLabelledRun, read_labels,
 };
+pub use preparation::Preparation;
 pub use prepare::{PreparedRun, load_any_model, load_base, load_model, load_tokenizer};
 pub use samples::{load_rows, load_samples};
 pub use start::{AdapterStart, TrainedPart};

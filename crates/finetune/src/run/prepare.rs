@@ -16,10 +16,10 @@ use svd_init::SvdCache;
 use super::base::Base;
 use super::labelled::{load_with_head, new_head};
 use super::samples::RunSamples;
-use super::{ModelConfig, RunConfig, TrainedPart};
+use super::{ModelConfig, Preparation, RunConfig, TrainedPart};
 use crate::calibrate::calibrate;
 use crate::train::{Resume, TrainError, broken_checkpoint};
-use data::{EncodeReport, Mixture, Sample};
+use data::{EncodeReport, Mixture, Samples};
 
 /// A model with its adapters attached, and the samples of a run.
 pub struct PreparedRun {
@@ -28,9 +28,9 @@ pub struct PreparedRun {
     /// Its tokenizer.
     pub tokenizer: TextTokenizer,
     /// The samples to train on; with packing in rows of several.
-    pub train: Vec<Sample>,
+    pub train: Samples,
     /// The samples to validate on.
-    pub validation: Vec<Sample>,
+    pub validation: Samples,
     /// What became of the training records.
     pub train_report: EncodeReport,
     /// How often samples are drawn, where an epoch does not have every one once.
@@ -42,8 +42,7 @@ pub struct PreparedRun {
 impl PreparedRun {
     /// Reads the model and the data of a run, and puts the adapter on the model: a fresh one, the
     /// saved one that the run starts from, or that of the checkpoint which it goes on from; the start
-    /// of a saved one is not repeated. `progress` is told how many of the start's decompositions are
-    /// done.
+    /// of a saved one is not repeated. `progress` is told how far it has come.
     ///
     /// # Errors
     ///
@@ -52,7 +51,7 @@ impl PreparedRun {
         run: &RunConfig,
         device: &Device,
         resume: &Resume,
-        progress: &(dyn Fn(usize, usize) + Sync),
+        progress: &(dyn Fn(Preparation) + Sync),
     ) -> Result<Self, TrainError> {
         // What cannot be resumed is told before the model is read.
         resume.checkpoint(&run.output_dir)?;
@@ -68,7 +67,7 @@ impl PreparedRun {
         base: &Base,
         run: &RunConfig,
         resume: &Resume,
-        progress: &(dyn Fn(usize, usize) + Sync),
+        progress: &(dyn Fn(Preparation) + Sync),
     ) -> Result<Self, TrainError> {
         let checkpoint = resume.checkpoint(&run.output_dir)?;
         let Base { tokenizer, mut model } = base.clone();
@@ -77,7 +76,9 @@ impl PreparedRun {
         }
         let max_length = run.data.longest(model.max_positions());
         let RunSamples { train, validation, mixture, report: train_report } =
-            RunSamples::read(run, max_length, &tokenizer)?;
+            RunSamples::read(run, max_length, &tokenizer, &|records| {
+                progress(Preparation::Records(records));
+            })?;
         let resumed = checkpoint.is_some();
         let saved = |model: &mut Decoder, folder: &Path| -> Result<usize, TrainError> {
             let StoredAdapter { state, config, .. } = read_adapter(folder)?;
@@ -91,14 +92,16 @@ impl PreparedRun {
                 .map_err(|error| broken_checkpoint(&run.output_dir, &folder, error))?,
             (None, Some(folder)) => saved(&mut model, folder)?,
             (None, None) => {
-                let few = &train[..train.len().min(run.training.calibration_samples)];
+                let few = train.first(run.training.calibration_samples)?;
                 let batch_size = run.training.per_device_train_batch_size;
                 let cache = run.model.svd_cache.as_deref().map(SvdCache::new);
                 let options = AttachOptions {
                     seed: run.training.seed,
-                    statistics: calibrate(&model, &run.adapter, few, batch_size)?,
+                    statistics: calibrate(&model, &run.adapter, &few, batch_size)?,
                     svd_cache: cache.as_ref(),
-                    progress: Some(progress),
+                    progress: Some(&|done, total| {
+                        progress(Preparation::Decompositions { done, total });
+                    }),
                 };
                 attach_with(&mut model, &run.adapter, options)?
             }

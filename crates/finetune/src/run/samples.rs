@@ -1,16 +1,18 @@
+use std::sync::Arc;
+
 use data::{
-    DataError, DataFile, EncodeConfig, EncodeReport, Encoded, Mixture, Record, Sample, encode_rows,
-    pack, read_records, split,
+    DataError, DataFile, EncodeConfig, EncodeReport, Encoded, Mixture, Record, Sample, SampleStore,
+    Samples, encode_rows, read_records, split,
 };
 use model_zoo::TextTokenizer;
 
-use super::{DataConfig, RunConfig};
+use super::{DataConfig, RunConfig, cache::cached};
 use crate::train::TrainError;
 
 /// The samples of a run.
 pub(super) struct RunSamples {
-    pub(super) train: Vec<Sample>,
-    pub(super) validation: Vec<Sample>,
+    pub(super) train: Samples,
+    pub(super) validation: Samples,
     /// How often samples are drawn, where an epoch does not have every one once.
     pub(super) mixture: Option<Mixture>,
     /// What became of the training records.
@@ -22,6 +24,7 @@ impl RunSamples {
         run: &RunConfig,
         max_length: usize,
         tokenizer: &TextTokenizer,
+        progress: &dyn Fn(usize),
     ) -> Result<Self, TrainError> {
         let (data, training) = (&run.data, &run.training);
         if let Some(file) = data.validation.iter().find(|file| file.weight.is_some()) {
@@ -32,23 +35,19 @@ impl RunSamples {
                 "none: all is measured",
             ));
         }
-        let (Encoded { samples: mut train, report, .. }, mut ends) =
-            load_sets(&data.train, data, max_length, tokenizer)?;
-        if train.is_empty() {
-            return Err(DataError::NoTargets { report }.into());
-        }
-        let validation = if !data.validation.is_empty() {
-            load_samples(&data.validation, data, max_length, tokenizer)?.0
+        let load = |files: &[DataFile]| load_sets(files, data, max_length, tokenizer, progress);
+        let Loaded { samples, mut ends, report } = load(&data.train)?;
+        let (mut train, validation) = if !data.validation.is_empty() {
+            (samples.all(), load(&data.validation)?.samples.all())
         } else if let Some(hold_out) = data.validation_split {
-            let numbered = train.into_iter().enumerate().collect();
-            let (kept, held_out) = split(numbered, hold_out, training.seed)?;
+            let places = (0..samples.len()).collect();
+            let (kept, held_out) = split(places, hold_out, training.seed)?;
             for end in &mut ends {
-                *end = kept.partition_point(|(at, _)| at < end);
+                *end = kept.partition_point(|at| at < end);
             }
-            train = kept.into_iter().map(|(_, sample)| sample).collect();
-            held_out.into_iter().map(|(_, sample)| sample).collect()
+            samples.divide(kept, held_out)
         } else {
-            Vec::new()
+            (samples.all(), Samples::none())
         };
         let mixture = mixture(data, &ends)?;
         if training.packing {
@@ -56,9 +55,63 @@ impl RunSamples {
                 let allowed = "false with `data.train.weight` or `data.mixing_temperature`";
                 return Err(TrainError::value("training.packing", true, allowed));
             }
-            train = pack(&train, max_length);
+            train = train.packed(max_length);
         }
         Ok(Self { train, validation, mixture, report })
+    }
+}
+
+/// The samples of several files.
+struct Loaded {
+    samples: Source,
+    /// Where the samples of each file end.
+    ends: Vec<usize>,
+    report: EncodeReport,
+}
+
+/// Where samples are.
+enum Source {
+    Memory(Vec<Sample>),
+    Disk(SampleStore),
+}
+
+impl Source {
+    fn len(&self) -> usize {
+        match self {
+            Self::Memory(samples) => samples.len(),
+            Self::Disk(store) => store.len(),
+        }
+    }
+
+    fn all(self) -> Samples {
+        match self {
+            Self::Memory(samples) => samples.into(),
+            Self::Disk(store) => {
+                let places = (0..store.len()).collect();
+                Samples::stored(Arc::new(store), places)
+            }
+        }
+    }
+
+    /// Those at some places, and the others.
+    fn divide(self, kept: Vec<usize>, others: Vec<usize>) -> (Samples, Samples) {
+        match self {
+            Self::Memory(samples) => {
+                let mut kept = kept.into_iter().peekable();
+                let (mut of_kept, mut of_others) = (Vec::new(), Vec::new());
+                for (at, sample) in samples.into_iter().enumerate() {
+                    match kept.next_if_eq(&at) {
+                        Some(_) => of_kept.push(sample),
+                        None => of_others.push(sample),
+                    }
+                }
+                (of_kept.into(), of_others.into())
+            }
+            Self::Disk(store) => {
+                let store = Arc::new(store);
+                (Samples::stored(store.clone(), kept), Samples::stored(store, others))
+            }
+        }
     }
 }
 
@@ -106,24 +159,42 @@ pub fn load_rows(
     Ok((records, encoded))
 }
 
-/// As [`load_rows`] without the records, and where the samples of each file end.
+/// The samples of files, of which there must be some.
 fn load_sets(
     files: &[DataFile],
     data: &DataConfig,
     max_length: usize,
     tokenizer: &TextTokenizer,
-) -> Result<(Encoded, Vec<usize>), TrainError> {
-    let mut records = Vec::new();
-    let mut ends = Vec::with_capacity(files.len());
-    for file in files {
-        records.extend(read_records(std::slice::from_ref(file))?);
-        ends.push(records.len());
+    progress: &dyn Fn(usize),
+) -> Result<Loaded, TrainError> {
+    let config = encoding(data, max_length);
+    let loaded = match &data.cache_dir {
+        Some(folder) => {
+            let store = cached(folder, files, tokenizer, &config, progress)?;
+            let (ends, report) = (store.info().ends.clone(), store.info().report);
+            Loaded { samples: Source::Disk(store), ends, report }
+        }
+        None if files.is_empty() => {
+            return Err(DataError::NoRecords("an empty list of files".into()).into());
+        }
+        None => {
+            let mut records = Vec::new();
+            let mut ends = Vec::with_capacity(files.len());
+            for file in files {
+                records.extend(read_records(std::slice::from_ref(file))?);
+                ends.push(records.len());
+            }
+            let Encoded { samples, rows, report, .. } = encode_rows(&records, tokenizer, &config)?;
+            for end in &mut ends {
+                *end = rows.partition_point(|row| row < end);
+            }
+            Loaded { samples: Source::Memory(samples), ends, report }
+        }
+    };
+    match loaded.samples.len() {
+        0 => Err(DataError::NoTargets { report: loaded.report }.into()),
+        _ => Ok(loaded),
     }
-    let encoded = encode_rows(&records, tokenizer, &encoding(data, max_length))?;
-    for end in &mut ends {
-        *end = encoded.rows.partition_point(|row| row < end);
-    }
-    Ok((encoded, ends))
 }
 
 fn encoding(data: &DataConfig, max_length: usize) -> EncodeConfig {

@@ -23,6 +23,7 @@ mod resume;
 mod running_state;
 mod schedule;
 mod share;
+mod source;
 mod state;
 mod task;
 mod together;
@@ -49,6 +50,7 @@ pub use resume::Resume;
 pub(crate) use resume::broken_checkpoint;
 pub use schedule::{DecayType, LrSchedulerKwargs, LrSchedulerType, Schedule};
 pub use share::Share;
+pub use source::SampleSource;
 pub use state::TrainerState;
 pub use task::{
     BatchOutcome, Pass, PassReport, TrainingBatch, TrainingSample, TrainingTask, Validation,

@@ -7,13 +7,18 @@ use moe_adapter::Adaptable;
 use ranks::{Ranks, agree};
 use sha2::{Digest, Sha256};
 
-use super::{BatchOutcome, Measurement, TrainError, TrainingSample, TrainingTask, Validation};
+use super::source::picked;
+use super::{
+    BatchOutcome, Measurement, SampleSource, TrainError, TrainingSample, TrainingTask, Validation,
+};
 
 /// A hash of samples, for comparison between ranks.
-fn samples_hash<S: TrainingSample>(samples: &[S]) -> String {
+fn samples_hash<S: TrainingSample>(samples: &dyn SampleSource<S>) -> Result<String, TrainError> {
     let mut hash = Sha256::new();
-    samples.iter().for_each(|sample| sample.describe(&mut |bytes| hash.update(bytes)));
-    shown(samples.len(), "samples", hash)
+    for at in 0..samples.len() {
+        samples.get(at)?.describe(&mut |bytes| hash.update(bytes));
+    }
+    Ok(shown(samples.len(), "samples", hash))
 }
 
 /// A hash of what of a model on an autodiff device is trained, or moves as it is trained.
@@ -71,7 +76,7 @@ fn shown(count: usize, what: &str, hash: Sha256) -> String {
 pub(super) fn agree_on<M: Module, S: TrainingSample>(
     ranks: &dyn Ranks,
     settings: Vec<(&str, String)>,
-    samples: [&[S]; 2],
+    samples: [&dyn SampleSource<S>; 2],
     model: &M,
 ) -> Result<(), TrainError> {
     if ranks.size() == 1 {
@@ -79,8 +84,8 @@ pub(super) fn agree_on<M: Module, S: TrainingSample>(
     }
     let mut properties = vec![("the version of lora-moe", env!("CARGO_PKG_VERSION").to_owned())];
     properties.extend(settings);
-    properties.push(("the training data", samples_hash(samples[0])));
-    properties.push(("the validation data", samples_hash(samples[1])));
+    properties.push(("the training data", samples_hash(samples[0])?));
+    properties.push(("the validation data", samples_hash(samples[1])?));
     properties.push(("the weights of the model", weights(model)));
     properties.push(("the start of the adapter", trained_hash(model)));
     Ok(agree(ranks, &properties)?)
@@ -92,15 +97,17 @@ pub(super) fn evaluate_over<M: Adaptable, T: TrainingTask<M>>(
     ranks: &dyn Ranks,
     task: &T,
     model: &M,
-    samples: &[T::Sample],
+    samples: &dyn SampleSource<T::Sample>,
     batch_size: usize,
 ) -> Result<Validation, TrainError> {
     let (rank, size) = (ranks.rank(), ranks.size());
-    let lengths: Vec<_> = samples.iter().map(TrainingSample::tokens).collect();
+    let lengths: Vec<_> = (0..samples.len()).map(|at| samples.tokens(at)).collect();
     let batches = BatchPlan::ordered(&lengths, batch_size)?.batches(0);
     let mut own = Vec::new();
     for indices in batches.iter().skip(rank).step_by(size) {
-        let batch = task.batch(model, samples, indices)?;
+        let samples = picked(samples, indices)?;
+        let all: Vec<usize> = (0..samples.len()).collect();
+        let batch = task.batch(model, &samples, &all)?;
         task.evaluate(model, &batch)?.write(&mut own);
     }
     let mut of_ranks: Vec<_> =

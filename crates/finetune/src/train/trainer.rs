@@ -14,10 +14,10 @@ use ranks::{Alone, Ranks};
 use router::Reach;
 
 use super::{
-    CausalTask, Learner, LearnerConfig, PeriodicEvaluation, Resume, TrainError, TrainObserver,
-    TrainingConfig, TrainingSample, TrainingTask,
+    CausalTask, Learner, LearnerConfig, PeriodicEvaluation, Resume, SampleSource, TrainError,
+    TrainObserver, TrainingConfig, TrainingTask,
 };
-use data::{Mixture, Sample};
+use data::{Mixture, Sample, Samples};
 
 const METRICS_FILE: &str = "metrics.jsonl";
 
@@ -28,8 +28,8 @@ pub struct Trainer<'a, M: Adaptable, T: TrainingTask<M> = CausalTask> {
     learner: Learner<M, T>,
     adapter: &'a AdapterConfig,
     training: &'a TrainingConfig,
-    train: &'a [T::Sample],
-    validation: &'a [T::Sample],
+    train: Box<dyn SampleSource<T::Sample> + 'a>,
+    validation: Box<dyn SampleSource<T::Sample> + 'a>,
     output_dir: &'a Path,
     mixture: Option<&'a Mixture>,
     base_model: Option<String>,
@@ -57,14 +57,38 @@ where
         validation: &'a [Sample],
         output_dir: &'a Path,
     ) -> Result<Self, TrainError> {
-        let packed = train.iter().any(|sample| sample.documents.len() > 1);
-        if packed && model.reach() == Reach::Sample {
-            let allowed = "false where a router goes by samples (`scope` = \"sequence\")";
-            return Err(TrainError::value("training.packing", true, allowed));
-        }
+        check_packed(&model, train.iter().any(|sample| sample.documents.len() > 1))?;
         let task = CausalTask::from(training);
         Self::for_task(task, model, adapter, training, [train, validation], output_dir)
     }
+
+    /// As [`new`](Self::new), of samples that may be on disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn of_samples(
+        model: M,
+        adapter: &'a AdapterConfig,
+        training: &'a TrainingConfig,
+        [train, validation]: [&'a Samples; 2],
+        output_dir: &'a Path,
+    ) -> Result<Self, TrainError> {
+        check_packed(&model, train.has_packed())?;
+        let task = CausalTask::from(training);
+        let sources: [Box<dyn SampleSource<Sample> + 'a>; 2] =
+            [Box::new(train), Box::new(validation)];
+        Self::of_sources(task, model, adapter, training, sources, output_dir)
+    }
+}
+
+/// Refuses packed samples where a router goes by samples.
+fn check_packed<M: CausalLm>(model: &M, packed: bool) -> Result<(), TrainError> {
+    if packed && model.reach() == Reach::Sample {
+        let allowed = "false where a router goes by samples (`scope` = \"sequence\")";
+        return Err(TrainError::value("training.packing", true, allowed));
+    }
+    Ok(())
 }
 
 impl<'a, M, T> Trainer<'a, M, T>
@@ -87,9 +111,27 @@ where
         samples: [&'a [T::Sample]; 2],
         output_dir: &'a Path,
     ) -> Result<Self, TrainError> {
+        let [train, validation] = samples;
+        let sources: [Box<dyn SampleSource<T::Sample> + 'a>; 2] =
+            [Box::new(train), Box::new(validation)];
+        Self::of_sources(task, model, adapter, training, sources, output_dir)
+    }
+
+    /// As [`for_task`](Self::for_task), of samples that are read when they are needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`for_task`](Self::for_task).
+    pub fn of_sources(
+        task: T,
+        model: M,
+        adapter: &'a AdapterConfig,
+        training: &'a TrainingConfig,
+        [train, validation]: [Box<dyn SampleSource<T::Sample> + 'a>; 2],
+        output_dir: &'a Path,
+    ) -> Result<Self, TrainError> {
         training.check()?;
         task.check(training)?;
-        let [train, validation] = samples;
         if train.is_empty() {
             return Err(TrainError::NoSamples);
         }
@@ -99,7 +141,7 @@ where
         };
         if let Some(loss) = &adapter.balance_loss
             && loss.needs_task_types()
-            && train.iter().any(|sample| sample.task_type().is_none())
+            && (0..train.len()).any(|at| train.task_type(at).is_none())
         {
             return Err(balance_loss::BalanceLossError::MissingTaskTypes.into());
         }

@@ -7,7 +7,8 @@ use lora_moe::moe_adapter::trainable_parameters;
 use lora_moe::ranks::Ranks;
 
 use super::observer::{Bar, Follower};
-use super::{decomposing, over, report};
+use super::preparing::Preparing;
+use super::{over, report};
 use crate::interrupt::Interrupt;
 use crate::text::shares;
 
@@ -19,12 +20,9 @@ pub fn run(
     interrupt: &Interrupt,
     ranks: &dyn Ranks,
 ) -> Result<()> {
-    let bar = decomposing(ranks);
-    let run = PreparedRun::new(config, device, resume, &|done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    })?;
-    bar.finish_and_clear();
+    let bars = Preparing::new(ranks);
+    let run = PreparedRun::new(config, device, resume, &|step| bars.show(step))?;
+    bars.finish();
     if ranks.is_first() {
         describe(&run, &config.data.train, ranks);
     }
@@ -53,12 +51,11 @@ pub(super) fn train(
         .iter()
         .map(|entry| TaskEvaluation::new(entry, &run.tokenizer, &config.output_dir))
         .collect::<Result<_, _>>()?;
-    let mut trainer = Trainer::new(
+    let mut trainer = Trainer::of_samples(
         run.model,
         &config.adapter,
         &config.training,
-        &run.train,
-        &run.validation,
+        [&run.train, &run.validation],
         &config.output_dir,
     )?
     .with_base_model(config.model.path.display().to_string())

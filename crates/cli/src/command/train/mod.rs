@@ -1,6 +1,7 @@
 mod causal;
 mod labelled;
 mod observer;
+mod preparing;
 mod several;
 
 use std::path::Path;

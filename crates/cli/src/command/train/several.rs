@@ -9,7 +9,8 @@ use lora_moe::finetune::train::{Resume, TrainSummary};
 use lora_moe::ranks::Alone;
 
 use super::observer::Bar;
-use super::{causal, decomposing, report};
+use super::preparing::Preparing;
+use super::{causal, report};
 use crate::interrupt::Interrupt;
 
 /// Trains several adapters at once on one copy of the base model's weights, each run with its own
@@ -29,12 +30,9 @@ pub fn run(
     let base = Base::load(&configs[0].model, device)?;
     let mut runs = Vec::with_capacity(configs.len());
     for (config, resume) in configs.iter().zip(&resumes) {
-        let bar = decomposing(&Alone);
-        let run = PreparedRun::on(&base, config, resume, &|done, total| {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
-        });
-        bar.finish_and_clear();
+        let bars = Preparing::new(&Alone);
+        let run = PreparedRun::on(&base, config, resume, &|step| bars.show(step));
+        bars.finish();
         let run = run.with_context(|| name(config))?;
         eprintln!("{}:", name(config));
         causal::describe(&run, &config.data.train, &Alone);

@@ -24,7 +24,7 @@ where
             ("`[adapter]`", json(serde_json::to_string(self.adapter))?),
             ("the step to go on from", state.step.to_string()),
         ];
-        agree_on(self.ranks, settings, [self.train, self.validation], self.learner.model())
+        agree_on(self.ranks, settings, [&*self.train, &*self.validation], self.learner.model())
     }
 
     /// Whether any rank was asked to end.
@@ -38,12 +38,12 @@ where
         let batch_size = self.training.per_device_train_batch_size;
         let model = self.learner.model().valid();
         let task = self.learner.task();
-        Ok(evaluate_over(self.ranks, task, &model, samples, batch_size)?.loss)
+        Ok(evaluate_over(self.ranks, task, &model, &samples, batch_size)?.loss)
     }
 
     /// How well a model does on the validation samples.
     pub(super) fn validate(&self, model: &M) -> Result<Validation, TrainError> {
         let batch_size = self.training.per_device_eval_batch_size;
-        evaluate_over(self.ranks, self.learner.task(), model, self.validation, batch_size)
+        evaluate_over(self.ranks, self.learner.task(), model, &*self.validation, batch_size)
     }
 }

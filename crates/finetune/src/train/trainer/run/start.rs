@@ -9,8 +9,7 @@ use super::Run;
 use crate::train::checkpoint::{remove_later, remove_unfinished};
 use crate::train::log::RunLog;
 use crate::train::{
-    CollapseMonitor, NonFinitePolicy, Resume, TrainError, TrainObserver, TrainerState,
-    TrainingSample, TrainingTask,
+    CollapseMonitor, NonFinitePolicy, Resume, TrainError, TrainObserver, TrainerState, TrainingTask,
 };
 
 impl<'o, 'a, M, T> Run<'o, 'a, M, T>
@@ -48,7 +47,7 @@ where
             clear(trainer.output_dir, &metrics_path, from, observer)?;
             log = Some(RunLog::open(&metrics_path, state.step, &config.report_to)?);
         }
-        let probe = trainer.probe(&plan);
+        let probe = trainer.probe(&plan)?;
         if state.step == 0 {
             state.first_loss = Some(trainer.loss(&probe)?).filter(|loss| loss.is_finite());
         }
@@ -78,7 +77,7 @@ where
 impl<M: Adaptable, T: TrainingTask<M>> Trainer<'_, M, T> {
     /// Which samples form which batch.
     fn plan(&self) -> Result<BatchPlan, TrainError> {
-        let lengths: Vec<_> = self.train.iter().map(TrainingSample::tokens).collect();
+        let lengths: Vec<_> = (0..self.train.len()).map(|at| self.train.tokens(at)).collect();
         let plan = self.training.plan(&lengths)?;
         Ok(match self.mixture {
             Some(mixture) => plan.with_mixture(mixture)?,
@@ -88,11 +87,11 @@ impl<M: Adaptable, T: TrainingTask<M>> Trainer<'_, M, T> {
 
     /// The samples of the first step, whose loss tells how healthy later weights are: other samples may
     /// have another loss for no fault of the weights.
-    fn probe(&self, plan: &BatchPlan) -> Vec<T::Sample> {
+    fn probe(&self, plan: &BatchPlan) -> Result<Vec<T::Sample>, TrainError> {
         let passes = self.training.gradient_accumulation_steps;
         let order = plan.batches(0);
         let indices = order.iter().take(passes).flatten();
-        indices.filter_map(|at| self.train.get(*at).cloned()).collect()
+        indices.map(|at| self.train.get(*at)).collect()
     }
 }
 

@@ -8,9 +8,9 @@ use super::Run;
 use crate::memory::resident_bytes;
 use crate::train::checkpoint::checkpoint_folder;
 use crate::train::lines::{add_routing, non_finite_line, step_line};
+use crate::train::source::picked;
 use crate::train::{
-    NonFinite, NonFinitePolicy, Progress, Share, StepReport, TrainError, TrainingSample,
-    TrainingTask,
+    NonFinite, NonFinitePolicy, Progress, Share, StepReport, TrainError, TrainingTask,
 };
 use evaluation::routing::ExpertUse;
 
@@ -86,12 +86,14 @@ where
                 self.order = (epoch, self.plan.batches(epoch));
             }
             let samples = &self.order.1[index];
-            for sample in samples.iter().filter_map(|at| trainer.train.get(*at)) {
-                found.targets += sample.targets();
-                found.tokens += sample.tokens();
+            for &at in samples {
+                found.targets += trainer.train.targets(at);
+                found.tokens += trainer.train.tokens(at);
             }
             if own.contains(&micro) {
-                found.batches.push(task.batch(model, trainer.train, samples)?);
+                let samples = picked(&*trainer.train, samples)?;
+                let all: Vec<usize> = (0..samples.len()).collect();
+                found.batches.push(task.batch(model, &samples, &all)?);
             }
         }
         Ok(found)
