@@ -187,13 +187,17 @@ impl SlidingCluster {
         }
     }
 
-    /// `[R, I]` to `[R, 1]`: the distance, plus 1.
-    fn reduce(&self, deviations: Tensor<2>) -> Tensor<2> {
+    /// Points `[R, I]` to `[R, 1]`: the distance to the nearest cluster, plus 1.
+    fn deviation(&self, points: Tensor<2>, nearest: Tensor<2>) -> Tensor<2> {
+        let clusters = &self.clusters;
         match self.distance {
-            Distance::Max => deviations.max_dim(1),
-            Distance::Mean => deviations.mean_dim(1),
+            Distance::Max => clusters.largest_deviation(points, nearest),
+            Distance::Mean => clusters.deviations(points, nearest).mean_dim(1),
             // The square root has no finite gradient at 0.
-            Distance::Rms => (deviations.powi_scalar(2).mean_dim(1) + 1e-12).sqrt(),
+            Distance::Rms => {
+                let square = clusters.deviations(points, nearest).powi_scalar(2);
+                (square.mean_dim(1) + 1e-12).sqrt()
+            }
         }
     }
 
@@ -227,8 +231,8 @@ impl Strategy for SlidingCluster {
         let [_, experts] = logits.dims();
         let Points { points, real, tokens_per_point } = self.points(read.tokens, context);
         let nearest = self.clusters.nearest(points.clone());
-        let deviations = self.clusters.deviations(points.clone(), nearest.clone());
-        let distance = spread(self.reduce(deviations) - 1.0, tokens_per_point);
+        let deviation = self.deviation(points.clone(), nearest.clone());
+        let distance = spread(deviation - 1.0, tokens_per_point);
         let [_, clusters] = nearest.dims();
         let index = Tensor::<1, Int>::arange(0..clusters as i64, &nearest.device());
         let cluster = (nearest.clone() * index.float().unsqueeze_dim(0)).sum_dim(1);

@@ -1,6 +1,8 @@
+mod host;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use fused_ops::matmul;
+use fused_ops::{matmul, runs_kernels};
 use rand::Rng;
 
 use crate::{Buffer, random, select};
@@ -57,6 +59,16 @@ impl Clusters {
         (points - centre).abs() * scale
     }
 
+    /// The largest `|x - c| / sigma` over the channels at the nearest centre, `[R, I]` to `[R, 1]`.
+    pub fn largest_deviation(&self, points: Tensor<2>, nearest: Tensor<2>) -> Tensor<2> {
+        if !runs_kernels(&points) {
+            return self.deviations(points, nearest).max_dim(1);
+        }
+        let variance = self.variance.value().clamp_min(Self::SMALLEST_VARIANCE);
+        let scale = variance.sqrt().recip();
+        host::largest_deviation(points, &nearest, &self.centres.value(), &scale)
+    }
+
     /// Moves each centre towards the mean of the points that are nearest to it, and its variance
     /// towards their mean squared deviation from where the centre was. A cluster without points
     /// stays.
@@ -68,21 +80,35 @@ impl Clusters {
     /// - `real`: `[R, 1]`, 1 for points that count, 0 for others
     pub fn slide(&self, points: Tensor<2>, nearest: Tensor<2>, real: Tensor<2>) {
         let (centres, variance) = (self.centres.value(), self.variance.value());
-        // Not a product with the mask: padding may hold anything, and 0 * inf is not 0.
         let points = points.without_autodiff();
-        let padding = real.clone().equal_scalar(0.0).expand(points.dims());
-        let points = points.mask_fill(padding, 0.0);
-
-        let deviations = points.clone() - matmul(nearest.clone(), centres.clone());
-        let members = (nearest * real).transpose();
-        let count = members.clone().sum_dim(1);
-        let rate = count.clone().greater_elem(0.0).float() * (1.0 - self.momentum);
-        let count = count.clamp_min(1.0);
-        let mean = matmul(members.clone(), points) / count.clone();
-        let square = matmul(members, deviations.powi_scalar(2)) / count;
+        let [count, mean, square] = match runs_kernels(&points) {
+            true => host::moments(&points, &nearest, &real, &centres),
+            false => moments(points, nearest, real, &centres),
+        };
+        let rate = count.greater_elem(0.0).float() * (1.0 - self.momentum);
         self.centres.set(centres.clone() + (mean - centres) * rate.clone());
         self.variance.set(variance.clone() + (square - variance) * rate);
     }
+}
+
+/// As [`host::moments`], in operations on tensors.
+fn moments(
+    points: Tensor<2>,
+    nearest: Tensor<2>,
+    real: Tensor<2>,
+    centres: &Tensor<2>,
+) -> [Tensor<2>; 3] {
+    // Not a product with the mask: padding may hold anything, and 0 * inf is not 0.
+    let padding = real.clone().equal_scalar(0.0).expand(points.dims());
+    let points = points.mask_fill(padding, 0.0);
+
+    let deviations = points.clone() - matmul(nearest.clone(), centres.clone());
+    let members = (nearest * real).transpose();
+    let count = members.clone().sum_dim(1);
+    let points_of = count.clone().clamp_min(1.0);
+    let mean = matmul(members.clone(), points) / points_of.clone();
+    let square = matmul(members, deviations.powi_scalar(2)) / points_of;
+    [count, mean, square]
 }
 
 #[cfg(test)]
@@ -129,5 +155,41 @@ mod tests {
         assert_eq!(centres, [0.5, 0.25, 10.0, 1.0, -9.0, 9.0]);
         let variance = floats(clusters.variance.value());
         assert_eq!(variance, [2.0, 3.5, 0.75, 4.75, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn visiting_rows_once_gives_what_operations_do() {
+        use burn::tensor::Distribution;
+        let device = Device::flex().autodiff();
+        let random = |shape: [usize; 2], device: &Device| {
+            Tensor::<2>::random(shape, Distribution::Normal(0.0, 2.0), device)
+        };
+        let clusters = Clusters {
+            centres: Buffer::new(random([5, 130], &Device::flex())),
+            variance: Buffer::new(random([5, 130], &Device::flex()).powi_scalar(2)),
+            momentum: 0.9,
+        };
+        let points = random([200, 130], &device).require_grad();
+        let nearest = clusters.nearest(points.clone());
+        let close = |a: Tensor<2>, b: Tensor<2>| {
+            let (a, b) = (floats(a), floats(b));
+            let largest = b.iter().fold(1.0f32, |max, x| max.max(x.abs()));
+            a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 2e-6 * largest)
+        };
+        let weight = random([200, 1], &Device::flex());
+        let run = |deviation: Tensor<2>| {
+            let grads = (deviation.clone() * weight.clone()).sum().backward();
+            [deviation.inner(), Tensor::from_inner(points.grad(&grads).unwrap())]
+        };
+        let fast = run(clusters.largest_deviation(points.clone(), nearest.clone()));
+        let plain = run(clusters.deviations(points.clone(), nearest.clone()).max_dim(1));
+        assert!(fast.into_iter().zip(plain).all(|(fast, plain)| close(fast, plain)));
+
+        let real = random([200, 1], &Device::flex()).greater_elem(0.5).float();
+        let points = points.inner();
+        let centres = clusters.centres.value();
+        let fast = host::moments(&points, &nearest, &real, &centres);
+        let plain = moments(points, nearest, real, &centres);
+        assert!(fast.into_iter().zip(plain).all(|(fast, plain)| close(fast, plain)));
     }
 }
