@@ -97,6 +97,15 @@ fn the_page_on_training() {
 }
 
 #[test]
+fn the_page_on_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, data) = tiny_model(folder.path());
+    let replaced = [("path/to/llama", arg(&model)), ("train.json", arg(&data))];
+    assert_eq!(run_page("data.md", &replaced, folder.path()), 3);
+    assert!(folder.path().join("cache").is_dir());
+}
+
+#[test]
 fn words_are_those_of_a_shell() {
     let line = "lora-moe train --set 'a=[{ b = \"c\" }]'  x#y # and so on";
     assert_eq!(words(line), ["lora-moe", "train", "--set", "a=[{ b = \"c\" }]", "x#y"]);

@@ -9,6 +9,9 @@ pub enum DataError {
     /// A file that cannot be read.
     #[error(transparent)]
     File(#[from] record_files::RecordFileError),
+    /// A data set that cannot be had from the hub.
+    #[error(transparent)]
+    Hub(#[from] model_zoo::HubError),
     /// No records, or no files.
     #[error("no records in {0}; give at least one file with at least one record")]
     NoRecords(String),

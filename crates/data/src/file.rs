@@ -10,7 +10,7 @@ use super::{Columns, Shape, Tags};
 pub struct DataFile {
     /// JSON, JSON Lines, CSV, TSV, Parquet (feature `parquet`) or Arrow (feature `arrow`), also packed
     /// as `.gz` (feature `gzip`) or `.zst` (feature `parquet`); or a folder of such files or of
-    /// `save_to_disk`, or a pattern with `*`.
+    /// `save_to_disk`, a pattern with `*`, or `hf://datasets/organisation/name` (feature `hub`).
     pub path: PathBuf,
     /// Task type of the records that carry none (for LoRAMoE: 1 world knowledge, 0 other tasks).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -22,6 +22,7 @@ mod encoded;
 mod encoder;
 mod error;
 mod file;
+mod hub;
 mod instruction;
 mod labelled;
 mod layout;

@@ -2,18 +2,22 @@ use std::path::{Path, PathBuf};
 
 use record_files::FileForm;
 
-use super::{DataError, saved::saved_files};
+use super::{DataError, hub::hub_files, saved::saved_files};
 
 /// The files that a path of data stands for, in alphabetical order: the path itself, the data files
 /// in a folder (not those in folders below, nor hidden ones), or what a pattern with `*`, `?`,
 /// `[…]` or `**` matches. A folder that `save_to_disk` of the `datasets` library wrote stands for the
-/// files that its `state.json` names, in that order.
+/// files that its `state.json` names, in that order. `hf://datasets/organisation/name`, with or without
+/// `@revision` and a pattern behind it, stands for files of a data set on the hub, which are downloaded.
 ///
 /// # Errors
 /// [`DataError::Path`] for a pattern that is none, or where nothing is found. A path without a
 /// pattern need not exist: reading it will say so.
 pub fn paths(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     let wrong = |message: String| DataError::Path { path: path.display().to_string(), message };
+    if let Some(files) = hub_files(path)? {
+        return Ok(files);
+    }
     if let Some(saved) = saved_files(path)? {
         return Ok(saved);
     }
@@ -44,7 +48,8 @@ pub fn paths(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(found)
 }
 
-fn is_data(path: &Path) -> bool {
+/// Whether a path is a file of rows by its name, and is there.
+pub(super) fn is_data(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
     let form = FileForm::of_extension(path);
     !hidden && path.is_file() && !matches!(form, None | Some(FileForm::Text))

@@ -43,6 +43,14 @@ pub enum HubError {
         /// Why.
         message: String,
     },
+    /// The cache cannot be read.
+    #[error("{}: {error}", path.display())]
+    Cache {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// The repository has nothing that can be read.
     #[error("`{name}` (revision {revision}): has no {what}")]
     NothingUsable {
