@@ -11,7 +11,7 @@ pub enum DataError {
     File(#[from] record_files::RecordFileError),
     /// A data set that cannot be had from the hub.
     #[error(transparent)]
-    Hub(#[from] model_zoo::HubError),
+    Hub(Box<model_zoo::HubError>),
     /// No records, or no files.
     #[error("no records in {0}; give at least one file with at least one record")]
     NoRecords(String),
@@ -170,4 +170,10 @@ pub enum DataError {
         /// What is allowed.
         allowed: String,
     },
+}
+
+impl From<model_zoo::HubError> for DataError {
+    fn from(error: model_zoo::HubError) -> Self {
+        Self::Hub(Box::new(error))
+    }
 }
