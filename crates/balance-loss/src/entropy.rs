@@ -3,7 +3,7 @@ use router::{Routing, RoutingTape};
 use serde::{Deserialize, Serialize};
 
 use crate::error::check_coefficient;
-use crate::{Aggregation, BalanceLoss, BalanceLossError, PaddingPolicy};
+use crate::{Aggregation, BalanceLoss, BalanceLossError, PaddingPolicy, known};
 
 /// What is asked of the entropy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -99,7 +99,10 @@ pub fn normalised_entropy(p: Tensor<2>, q: f64) -> Tensor<2> {
     if q == 1.0 {
         let largest = experts.ln();
         let scale = if largest > 0.0 { -1.0 / largest } else { 0.0 };
-        (p.clone() * p.log()).sum_dim(1) * scale
+        let fixed = p.clone().detach();
+        let logs = fixed.clone().log();
+        let value = (fixed * logs.clone()).sum_dim(1) * scale;
+        known::of_rows(p, value, (logs + 1.0) * scale)
     } else {
         let largest = 1.0 - experts.powf(1.0 - q);
         let scale = if largest == 0.0 { 0.0 } else { 1.0 / largest };

@@ -55,7 +55,8 @@ impl L1 {
             let experts = parameter.dims()[0];
             let parameter = parameter.clone().cast(DType::F32);
             // The experts of a layer are of one size, so their means have one mean.
-            parameter.abs().mean().reshape([1, 1]) * experts as f64
+            let signs = parameter.clone().detach().sign();
+            (parameter * signs).mean().reshape([1, 1]) * experts as f64
         });
         let none = || Tensor::zeros([1, 1], &record.routing.weights.device());
         sums.reduce(|sum, next| sum + next).unwrap_or_else(none)

@@ -1,9 +1,10 @@
 use burn::tensor::{Bool, DType, Tensor, TensorData};
+use fused_ops::matmul;
 use router::{RoutingRecord, RoutingTape};
 use serde::{Deserialize, Serialize};
 
 use crate::error::check_coefficient;
-use crate::{Aggregation, BalanceLoss, BalanceLossError};
+use crate::{Aggregation, BalanceLoss, BalanceLossError, known};
 
 /// Configuration of [`ExpertSimilarity`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,26 +61,46 @@ impl ExpertSimilarity {
             return Tensor::zeros([1, 1], &device);
         }
         let own = record.parameters.iter().filter(|parameter| parameter.dims()[0] == experts);
-        // The products of the whole vectors are the sums of those of their parts.
-        let products = own.map(|parameter| {
+        let flat = |parameter: &Tensor<3>| {
             let [_, rows, columns] = parameter.dims();
-            let flat = parameter.clone().cast(DType::F32).reshape([experts, rows * columns]);
-            flat.clone().matmul(flat.transpose())
-        });
+            parameter.clone().cast(DType::F32).reshape([experts, rows * columns])
+        };
+        let parts: Vec<Tensor<2>> = own.map(flat).collect();
+        // The products of the whole vectors are the sums of those of their parts.
+        let fixed: Vec<Tensor<2>> = parts.iter().map(|part| part.clone().detach()).collect();
+        let products = fixed.iter().map(|part| matmul(part.clone(), part.clone().transpose()));
         let Some(products) = products.reduce(|sum, next| sum + next) else {
             return Tensor::zeros([1, 1], &device);
         };
-        let identity: Vec<bool> =
-            (0..experts * experts).map(|at| at % (experts + 1) == 0).collect();
-        let identity =
-            Tensor::<2, Bool>::from_data(TensorData::new(identity, [experts, experts]), &device);
-        let norms = products.clone().mask_fill(identity.clone().bool_not(), 0.0).sum_dim(1);
-        // An expert of zeros is like no other.
-        let norms = norms.clamp_min(1e-12);
-        let cosines = products.powi_scalar(2) / norms.clone().matmul(norms.transpose());
-        let pairs = experts * (experts - 1);
-        cosines.mask_fill(identity, 0.0).sum().reshape([1, 1]) / pairs as f64
+        let (value, gradient) = mean_squared_cosine(products);
+        // The value is that of all parts, and counts once.
+        let values = std::iter::once(value.clone()).chain(std::iter::repeat(value.zeros_like()));
+        let terms = parts.into_iter().zip(fixed).zip(values).map(|((part, fixed), value)| {
+            known::of_all(part, value, matmul(gradient.clone(), fixed) * 2.0)
+        });
+        terms.reduce(|sum, next| sum + next).unwrap_or_else(|| Tensor::zeros([1, 1], &device))
     }
+}
+
+/// The mean of `p_ij^2 / (p_ii p_jj)` over pairs of experts, of products `p` `[E, E]`, and its
+/// derivative by them: `2 p_ij / (p_ii p_jj)` for pairs and `-2 sum_j p_ij^2 / (p_ii^2 p_jj)` on the
+/// diagonal, both over the number of pairs.
+fn mean_squared_cosine(products: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    let [experts, _] = products.dims();
+    let device = products.device();
+    let identity: Vec<bool> = (0..experts * experts).map(|at| at % (experts + 1) == 0).collect();
+    let identity =
+        Tensor::<2, Bool>::from_data(TensorData::new(identity, [experts, experts]), &device);
+    let norms = products.clone().mask_fill(identity.clone().bool_not(), 0.0).sum_dim(1);
+    // An expert of zeros is like no other, and has no direction to move in.
+    let norms = norms.clamp_min(1e-12);
+    let pairs = (experts * (experts - 1)) as f64;
+    let slopes = products.clone() / (norms.clone() * norms.clone().transpose());
+    let slopes = slopes.mask_fill(identity.clone(), 0.0) / pairs;
+    let sums = (products * slopes.clone()).sum_dim(1);
+    let diagonal = (sums.clone() / norms).expand([experts, experts]) * -2.0;
+    let gradient = (slopes * 2.0).mask_where(identity, diagonal);
+    (sums.sum().reshape([1, 1]), gradient)
 }
 
 impl BalanceLoss for ExpertSimilarity {
@@ -180,5 +201,31 @@ mod tests {
         assert_eq!(error, BalanceLossError::NoTokens { loss: "expert_similarity" });
         let tape = tape(&[three()], None);
         assert!(with(0.0, Aggregation::Sum).loss(&tape).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_the_plain_formula() {
+        use burn::tensor::Distribution;
+        let device = Device::flex().autodiff();
+        let random = |shape: [usize; 3]| {
+            Tensor::<3>::random(shape, Distribution::Normal(0.0, 1.0), &device).require_grad()
+        };
+        let (a, b) = (random([5, 2, 7]), random([5, 3, 2]));
+        let gradients = |loss: Tensor<1>| {
+            let grads = loss.backward();
+            [&a, &b].map(|x| x.grad(&grads).unwrap().into_data().try_to_vec::<f32>().unwrap())
+        };
+        let found =
+            with(1.0, Aggregation::Sum).loss(&tape(&[layer(vec![a.clone(), b.clone()])], None));
+        let found = gradients(found.unwrap().unwrap());
+        let flat = [a.clone().reshape([5, 14]), b.clone().reshape([5, 6])];
+        let flat: Tensor<2> = Tensor::cat(flat.to_vec(), 1);
+        let length = flat.clone().powi_scalar(2).sum_dim(1).sqrt();
+        let unit = flat / length;
+        let cosines = unit.clone().matmul(unit.transpose()).powi_scalar(2);
+        let plain = gradients((cosines.sum() - 5.0) / 20.0);
+        for (got, want) in found.iter().flatten().zip(plain.iter().flatten()) {
+            assert!((got - want).abs() < 1e-6, "{got} instead of {want}");
+        }
     }
 }

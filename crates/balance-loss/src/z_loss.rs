@@ -1,9 +1,10 @@
 use burn::tensor::Tensor;
+use fused_ops::softmax_rows;
 use router::RoutingTape;
 use serde::{Deserialize, Serialize};
 
 use crate::error::check_coefficient;
-use crate::{Aggregation, BalanceLoss, BalanceLossError, PaddingPolicy};
+use crate::{Aggregation, BalanceLoss, BalanceLossError, PaddingPolicy, known};
 
 /// Configuration of [`ZLoss`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,17 +62,20 @@ impl BalanceLoss for ZLoss {
         let mean = config.padding.token_mean(tape.context());
         config.aggregation.over(
             tape.records(),
-            |record| Ok(mean.of(logsumexp(record.routing.logits.clone()).powi_scalar(2))),
+            |record| Ok(mean.of(square_of_logsumexp(record.routing.logits.clone()))),
             |pooled| pooled.mean().reshape([1]) * config.coefficient,
         )
     }
 }
 
-/// `log sum_e exp(z[t, e])`, `[T, 1]`.
-fn logsumexp(logits: Tensor<2>) -> Tensor<2> {
-    // The largest is taken out for the range only: it cancels, in the gradient too.
-    let largest = logits.clone().detach().max_dim(1);
-    (logits - largest.clone()).exp().sum_dim(1).log() + largest
+/// `(log sum_e exp(z[t, e]))^2`, `[T, 1]`, with the gradient `2 log(..) softmax(z)`.
+fn square_of_logsumexp(logits: Tensor<2>) -> Tensor<2> {
+    let fixed = logits.clone().detach();
+    let probabilities = softmax_rows(fixed.clone());
+    // The largest probability is exp(largest - log(..)).
+    let log_sum = fixed.max_dim(1) - probabilities.clone().max_dim(1).log();
+    let gradient = probabilities * (log_sum.clone() * 2.0);
+    known::of_rows(logits, log_sum.powi_scalar(2), gradient)
 }
 
 #[cfg(test)]
@@ -134,11 +138,11 @@ mod tests {
         let values = [[1.0, 2.0, -0.5], [0.3, -1.0, 0.0]];
         let gradient = |f: fn(Tensor<2>) -> Tensor<2>| {
             let z = Tensor::<2>::from_data(values, &device).require_grad();
-            let grads = f(z.clone()).powi_scalar(2).mean().backward();
+            let grads = f(z.clone()).mean().backward();
             z.grad(&grads).unwrap().into_data().try_to_vec::<f32>().unwrap()
         };
-        let plain = gradient(|z| z.exp().sum_dim(1).log());
-        for (got, want) in gradient(logsumexp).into_iter().zip(plain) {
+        let plain = gradient(|z| z.exp().sum_dim(1).log().powi_scalar(2));
+        for (got, want) in gradient(square_of_logsumexp).into_iter().zip(plain) {
             assert!((got - want).abs() < 1e-6, "{got} instead of {want}");
         }
     }
