@@ -382,6 +382,44 @@ fn an_image_classifier_is_trained_on_arrays() {
     assert!(place.metrics("from")[0]["loss"].as_f64() < place.metrics("run")[0]["loss"].as_f64());
 }
 
+/// GOAT's experiments in small: its experts on CLIP's vision tower, and on RoBERTa.
+#[test]
+fn goat_is_trained_on_images_by_clip_and_on_texts() {
+    let place = Place::new();
+    place.model("model", &["evaluation/tests/golden/classification/clip"]);
+    let mut rows = String::new();
+    for row in 0..48_usize {
+        let bright = |y: usize| (y < 8) == row.is_multiple_of(2);
+        let value =
+            |x: usize, y: usize| if bright(y) { 200 + (x * row) % 40 } else { x * row % 40 };
+        let image: Vec<Vec<usize>> =
+            (0..16).map(|y| (0..16).map(|x| value(x, y)).collect()).collect();
+        let label = if row.is_multiple_of(2) { "above" } else { "below" };
+        writeln!(rows, "{}", json!({ "image": image, "label": label })).unwrap();
+    }
+    let rows = place.write("rows.jsonl", &rows);
+    place.recipe(&format!(
+        "task = \"image_classification\"\ntrain = [{{ path = {:?} }}]\nvalidation_split = 16",
+        arg(&rows)
+    ));
+    let goat = ["--set", "adapter.preset=goat-paper", "--set", "adapter.r=8"];
+    let targets = ["--set", "adapter.target_modules=[\"q_proj\", \"v_proj\"]"];
+    let longer = ["--set", "training.max_steps=64"];
+    place.train(&[&goat[..], &targets, &longer].concat());
+    assert!(place.measured("run", "eval_accuracy") > 0.7);
+    let (base, run, merged) = (place.text("model"), place.text("run"), place.text("merged"));
+    let merge = ["merge", "--model", &base, "--adapter", &run, "--output", &merged];
+    succeeds(&[&merge[..], &["--weights", "0.5,0.5,0,0,0,0,0,0"]].concat());
+    assert_eq!(place.predictions(&["--model", &merged, "--data", arg(&rows)]).len(), 48);
+
+    let place = Place::new();
+    glue_recipe(&place);
+    place.train(&goat);
+    let lines = place.metrics("run");
+    assert!(lines.iter().any(|line| line["balance_loss"].is_number()), "{lines:?}");
+    assert!(place.measured("run", "eval_loss") < 0.65);
+}
+
 /// A grey PNG of 8 x 8, not compressed.
 fn png(value: impl Fn(usize, usize) -> u8) -> Vec<u8> {
     let mut raw = Vec::new();
