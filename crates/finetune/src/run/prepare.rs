@@ -4,8 +4,8 @@ use std::path::Path;
 
 use burn::tensor::{DType, Device};
 use model_zoo::{
-    AnyModel, CausalLm, Decoder, LoadOptions, TextTokenizer, TokenizerError, WeightDType,
-    with_any_model,
+    AnyModel, AnyModelConfig, CausalLm, Decoder, LoadOptions, ModelError, TextTokenizer,
+    TokenizerError, WeightDType, with_any_model,
 };
 use moe_adapter::{
     ADAPTER_CONFIG_FILE, Adaptable, AdaptedLinear, AttachOptions, StoredAdapter, attach_saved,
@@ -212,16 +212,23 @@ pub fn load_any_model(
     let Some(path) = adapter else {
         return Ok(AnyModel::load(folder, options, device)?);
     };
-    let StoredAdapter { config, state, .. } = read_adapter(path)?;
-    let mut model = match new_head(folder, path, &state)? {
-        Some(task) => load_with_head(folder, task, 0, options, device)?,
-        None => AnyModel::load(folder, options, device)?,
-    };
-    match &model {
-        AnyModel::Decoder(model) => check_activations(model, options.dtype)?,
-        _ if options.dtype != WeightDType::F32 => return Err(half_activations(options.dtype)),
-        _ => {}
+    // What cannot have an adapter is refused whatever the adapter is.
+    let half = options.dtype != WeightDType::F32;
+    let config = AnyModelConfig::from_folder(folder).map_err(ModelError::from)?;
+    let decoder = matches!(config, AnyModelConfig::Decoder(_));
+    if half && !decoder {
+        return Err(half_activations(options.dtype));
     }
+    let mut model = decoder.then(|| AnyModel::load(folder, options, device)).transpose()?;
+    if let Some(AnyModel::Decoder(model)) = &model {
+        check_activations(model, options.dtype)?;
+    }
+    let StoredAdapter { config, state, .. } = read_adapter(path)?;
+    let mut model = match (model.take(), new_head(folder, path, &state)?) {
+        (Some(model), _) => model,
+        (None, Some(task)) => load_with_head(folder, task, 0, options, device)?,
+        (None, None) => AnyModel::load(folder, options, device)?,
+    };
     let origin = path.display().to_string();
     with_any_model!(&mut model, model => attach_saved(model, &config, state, &origin))?;
     Ok(model)
