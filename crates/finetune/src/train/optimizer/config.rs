@@ -20,7 +20,7 @@ pub enum OptimizerKind {
     #[serde(alias = "lion_32bit")]
     Lion,
     /// Muon, a momentum made orthogonal: each expert's matrix by itself; what is no matrix is
-    /// trained by AdamW. Source: Jordan et al., https://kellerjordan.github.io/posts/muon, with the
+    /// trained by AdamW. Source: Jordan et al., <https://kellerjordan.github.io/posts/muon>, with the
     /// rates of Liu et al., arXiv 2502.16982.
     Muon,
     /// Stochastic gradient descent.
