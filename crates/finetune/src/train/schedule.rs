@@ -187,8 +187,10 @@ impl Schedule {
         }
         let to = |least: f64, share: f64| least + (1.0 - least) * share;
         if step < warmup_steps {
-            let least = kwargs.min_lr_ratio.unwrap_or(0.0);
-            return learning_rate * to(least, step as f64 / warmup_steps as f64);
+            return match kwargs.min_lr_ratio {
+                None => learning_rate * step as f64 / warmup_steps as f64,
+                Some(least) => learning_rate * to(least, step as f64 / warmup_steps as f64),
+            };
         }
         let span = total_steps.saturating_sub(warmup_steps).max(1) as f64;
         let progress = ((step - warmup_steps) as f64 / span).min(1.0);
