@@ -52,11 +52,15 @@ where
             failed.get_or_insert(ArithmeticError::BlockRouter { path: path.to_owned() });
         }
     });
+    let of_model = model.model_router().is_some();
     model.visit_projections(&mut |path, site, projection| {
-        let Some(router) = projection.adapter().and_then(|adapter| adapter.router.as_ref()) else {
-            return;
+        let Some(adapter) = projection.adapter() else { return };
+        let experts = match &adapter.router {
+            Some(router) => router.num_experts(),
+            None if of_model => adapter.experts.num_experts(),
+            None => return,
         };
-        if let Err(error) = check_weights(path, weights, router.num_experts()) {
+        if let Err(error) = check_weights(path, weights, experts) {
             failed.get_or_insert(error);
         }
         let device = projection.linear().device();
@@ -111,9 +115,17 @@ where
             failed.get_or_insert(ArithmeticError::BlockRouter { path: path.to_owned() });
         }
     });
+    let of_model = merged.model_router().is_some();
     merged.visit_projections_mut(&mut |path, site, projection| {
         let Some(adapter) = projection.adapter() else { return };
         let weights = match &adapter.router {
+            None if of_model => match routing.get(&site) {
+                Some(weights) => Some(weights.clone()),
+                None => {
+                    failed.get_or_insert(ArithmeticError::InputDependent { path: path.to_owned() });
+                    return;
+                }
+            },
             None => None,
             Some(router) => match (routing.get(&site), router) {
                 (Some(weights), _) => Some(weights.clone()),
@@ -134,6 +146,7 @@ where
         };
         let linear = update.apply(base).into();
         record.implied &= adapter.router.is_none()
+            && !of_model
             && adapter.start.is_none()
             && !matches!(adapter.experts, AnyBank::Dora(_));
         record.add(path, adapter.start.as_ref(), update, base, &linear);
@@ -143,6 +156,7 @@ where
     if let Some(error) = failed {
         return Err(error);
     }
+    merged.replace_model_router(None);
     record.replaced = trainable_names(&merged);
     if record.updates.is_empty() && record.replaced.is_empty() {
         return Err(AdapterError::NoAdapter.into());

@@ -3,10 +3,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use lora_expert::ExpertsConfig;
-use moe_adapter::{AdapterConfig, AdapterState, StoredAdapter, TargetModules, module_state};
+use moe_adapter::{
+    AdapterConfig, AdapterState, RouterScope, StoredAdapter, TargetModules, module_state,
+};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use router::{AnyRouter, BatchContext, Router, RouterShape};
+use router::{Affine, AnyRouter, BatchContext, Router, RouterConfig, RouterShape, Site};
 
 use crate::experts::{Single, StoredExperts};
 use crate::matrix::Matrix;
@@ -83,10 +85,16 @@ pub fn mix_adapters(
     let mut sizes = BTreeMap::new();
     let mut rng = ChaCha8Rng::seed_from_u64(options.router_seed.unwrap_or(0));
     let num_experts = adapters.len();
+    let of_model = matches!(options.router, RouterConfig::XLora(_));
+    let mut hidden_size = None;
     for path in &paths {
         let of_path: Vec<_> = singles.iter().map(|of_adapter| of_adapter.get(*path)).collect();
-        let (rank, in_features) = add_experts(path, &of_path, &mut state)?;
+        let (rank, [in_features, out_features]) = add_experts(path, &of_path, &mut state)?;
         sizes.insert((*path).clone(), (rank, rank as f64));
+        if of_model {
+            hidden_size = hidden_size.or(hidden_size_at(path, [in_features, out_features]));
+            continue;
+        }
         let shape = RouterShape::new(in_features, num_experts + options.identity_experts)
             .with_identity_experts(options.identity_experts);
         options.router.check(&shape)?;
@@ -99,7 +107,21 @@ pub fn mix_adapters(
         }
         state.extend(module_state(path, "router", &router));
     }
+    if let RouterConfig::XLora(classifier) = &options.router {
+        let experts = num_experts + options.identity_experts;
+        let shape = RouterShape::new(hidden_size.ok_or_else(no_hidden_size)?, experts);
+        let sites = vec![Site::new(0, ""); paths.len()];
+        let mut router = classifier.init(&shape, sites, &mut rng, device)?;
+        if options.router_seed.is_none()
+            && let Some(last) = router.layers.last_mut()
+        {
+            *last = Affine::zeros([last.weight.dims()[1], last.weight.dims()[0]], device)
+                .with_bias(0.0, device);
+        }
+        state.extend(module_state("model_router", "", &router));
+    }
     let mut config = AdapterConfig {
+        router_scope: if of_model { RouterScope::Model } else { RouterScope::Projection },
         num_experts,
         identity_experts: options.identity_experts,
         identity_mode: options.identity_mode,
@@ -153,12 +175,34 @@ fn check_single(
     Err(ArithmeticError::CannotCombine { what: ordinal(index), reason })
 }
 
-/// Stacks the experts of one linear, padded with zeros; returns the rank and the number of inputs.
+/// The size of a decoder's hidden states by the sizes of one of its linears.
+fn hidden_size_at(path: &str, [in_features, out_features]: [usize; 2]) -> Option<usize> {
+    const FROM_HIDDEN: [&str; 7] =
+        ["q_proj", "k_proj", "v_proj", "qkv_proj", "gate_proj", "up_proj", "gate_up_proj"];
+    match path.rsplit('.').next().unwrap_or(path) {
+        name if FROM_HIDDEN.contains(&name) => Some(in_features),
+        "o_proj" | "down_proj" => Some(out_features),
+        _ => None,
+    }
+}
+
+fn no_hidden_size() -> ArithmeticError {
+    ArithmeticError::CannotCombine {
+        what: "router `x_lora`".into(),
+        reason:
+            "it reads the hidden states of a decoder, and no adapter adapts a linear of one that \
+                 tells their size, such as q_proj or down_proj"
+                .into(),
+    }
+}
+
+/// Stacks the experts of one linear, padded with zeros; returns the rank, and the numbers of inputs
+/// and outputs.
 fn add_experts(
     path: &str,
     singles: &[Option<&Single>],
     state: &mut AdapterState,
-) -> Result<(usize, usize), ArithmeticError> {
+) -> Result<(usize, [usize; 2]), ArithmeticError> {
     let refused = |reason: String| ArithmeticError::CannotCombine { what: path.into(), reason };
     let known: Vec<&Single> = singles.iter().flatten().copied().collect();
     let sizes: BTreeSet<_> = known.iter().map(|single| [single.a.cols, single.b.rows]).collect();
@@ -198,7 +242,7 @@ fn add_experts(
         let data = TensorData::new(magnitudes, [singles.len(), out_features]);
         state.insert(format!("{path}.lora_magnitude_vector"), data);
     }
-    Ok((rank, in_features))
+    Ok((rank, [in_features, out_features]))
 }
 
 /// The keys that say which linears are adapted, where all adapters agree on them.

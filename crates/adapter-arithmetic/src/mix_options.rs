@@ -29,7 +29,7 @@ impl MixOptions {
     /// # Errors
     ///
     /// [`ArithmeticError::CannotCombine`] for a name that is neither, and for a preset without a
-    /// router for each linear.
+    /// router for each linear or for the whole model.
     pub fn named(name: &str) -> Result<Self, ArithmeticError> {
         let refused = |reason: String| ArithmeticError::CannotCombine {
             what: format!("router `{name}`"),

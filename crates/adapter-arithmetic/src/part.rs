@@ -1,4 +1,4 @@
-use moe_adapter::is_start;
+use moe_adapter::{is_model_router, is_start};
 
 /// What a tensor of an adapter's folder is part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl<'a> Part<'a> {
         ];
         if is_start(name) {
             Self::Start
-        } else if name.contains(".router.") {
+        } else if name.contains(".router.") || is_model_router(name) {
             Self::Routing
         } else {
             let path = OF_EXPERTS.iter().find_map(|suffix| name.strip_suffix(suffix));

@@ -27,6 +27,7 @@ where
     frozen.visit_blocks(&mut |_, _, block| {
         of_routers += block.router.as_ref().map_or(0, trainable_parameters);
     });
+    of_routers += frozen.model_router().map_or(0, trainable_parameters);
     let refused = |reason: &str| ArithmeticError::CannotCombine {
         what: "training the router only".into(),
         reason: reason.into(),

@@ -72,7 +72,7 @@ pub(crate) fn decoded(
 /// What is kept of a folder, to write it again as it was.
 pub(crate) fn source(raw: &AdapterFiles, format: AdapterFormat) -> Value {
     let (config, metadata) = (raw.config.clone(), raw.table.metadata.clone());
-    Source { format, config, metadata }.into_value()
+    Source { format, config, metadata, parts: Vec::new() }.into_value()
 }
 
 /// The folder of an adapter whose keys are written.

@@ -9,6 +9,7 @@ pub(crate) fn format(raw: &AdapterFiles) -> Result<AdapterFormat, FormatError> {
     let kind = raw.config.get("peft_type").and_then(Value::as_str);
     Ok(match kind {
         _ if StoredAdapter::is_native(raw) => AdapterFormat::Native,
+        Some("XLORA") => AdapterFormat::XLora,
         Some("GOAT") => AdapterFormat::Goat,
         Some("ADAMOLE") => AdapterFormat::Adamole,
         Some("MIXLORA") => AdapterFormat::Mixlora,
@@ -26,9 +27,10 @@ pub(crate) fn format(raw: &AdapterFiles) -> Result<AdapterFormat, FormatError> {
                 path: raw.config_path(),
                 key: "peft_type".into(),
                 found: raw.config.get("peft_type").unwrap_or(&Value::Null).to_string(),
-                allowed: "one of \"LORA\", \"LORA_MOE\", \"GOAT\", \"ADAMOLE\", \"MIXLORA\", \
+                allowed:
+                    "one of \"LORA\", \"XLORA\", \"LORA_MOE\", \"GOAT\", \"ADAMOLE\", \"MIXLORA\", \
                      \"LORAMOE\", \"MOLA\" and \"DYNMOLE\""
-                    .into(),
+                        .into(),
             });
         }
     })

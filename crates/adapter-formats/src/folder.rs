@@ -2,7 +2,7 @@ use std::path::Path;
 
 use moe_adapter::{AdapterError, AdapterFiles, StoredAdapter, WeightsFile};
 
-use crate::{AdapterFormat, FormatError, detect, expressible};
+use crate::{AdapterFormat, FormatError, detect, expressible, x_lora};
 
 /// How an adapter is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,8 @@ impl WriteOptions {
 /// tensor that is not understood is an error.
 pub fn read_adapter(folder: &Path) -> Result<StoredAdapter, FormatError> {
     let files = AdapterFiles::read(folder)?;
-    detect::format(&files)?.decode(&files)
+    let format = detect::format(&files)?;
+    format.decode(&with_parts(files, format)?)
 }
 
 /// Reads a folder in a given layout.
@@ -40,7 +41,7 @@ pub fn read_adapter(folder: &Path) -> Result<StoredAdapter, FormatError> {
 ///
 /// As [`read_adapter`].
 pub fn read_adapter_as(folder: &Path, format: AdapterFormat) -> Result<StoredAdapter, FormatError> {
-    format.decode(&AdapterFiles::read(folder)?)
+    format.decode(&with_parts(AdapterFiles::read(folder)?, format)?)
 }
 
 /// The layout of a folder.
@@ -50,6 +51,14 @@ pub fn read_adapter_as(folder: &Path, format: AdapterFormat) -> Result<StoredAda
 /// As [`read_adapter`].
 pub fn detect_format(folder: &Path) -> Result<AdapterFormat, FormatError> {
     detect::format(&AdapterFiles::read(folder)?)
+}
+
+/// The files with those of the adapters that they are made of, where the layout has such.
+fn with_parts(files: AdapterFiles, format: AdapterFormat) -> Result<AdapterFiles, FormatError> {
+    match format {
+        AdapterFormat::XLora => x_lora::with_parts(files),
+        _ => Ok(files),
+    }
 }
 
 /// Writes a folder in any layout, each file atomically.

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use moe_adapter::{AdapterError, AdapterFiles, StoredAdapter};
 use serde::{Deserialize, Serialize};
 
-use crate::{FormatError, Source, adamole, goat, loramoe, moe_peft, mola, peft};
+use crate::{FormatError, Source, adamole, goat, loramoe, moe_peft, mola, peft, x_lora};
 
 /// A layout of adapter folders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub enum AdapterFormat {
     Native,
     /// PEFT's LoRA, rsLoRA, DoRA, PiSSA and OLoRA.
     Peft,
+    /// PEFT's X-LoRA: a classifier, and a LoRA in a folder for each expert.
+    XLora,
     /// LoRAMoE's published code.
     Loramoe,
     /// HydraLoRA's published code.
@@ -36,9 +38,10 @@ pub enum AdapterFormat {
 
 impl AdapterFormat {
     /// All layouts.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Native,
         Self::Peft,
+        Self::XLora,
         Self::Loramoe,
         Self::Hydralora,
         Self::Goat,
@@ -55,6 +58,7 @@ impl AdapterFormat {
         match self {
             Self::Native => "native",
             Self::Peft => "peft",
+            Self::XLora => "x-lora",
             Self::Loramoe => "loramoe",
             Self::Hydralora => "hydralora",
             Self::Goat => "goat",
@@ -82,6 +86,7 @@ impl AdapterFormat {
         match self {
             Self::Native => decode_native(raw),
             Self::Peft => peft::decode(raw),
+            Self::XLora => x_lora::decode(raw),
             Self::Loramoe => loramoe::decode(raw),
             Self::Hydralora => loramoe::decode_hydra(raw),
             Self::Goat => goat::decode(raw),
@@ -99,6 +104,7 @@ impl AdapterFormat {
         match self {
             Self::Native => Ok(adapter.encode()),
             Self::Peft => peft::encode(adapter),
+            Self::XLora => x_lora::encode(adapter),
             Self::Loramoe => loramoe::encode(adapter),
             Self::Hydralora => loramoe::encode_hydra(adapter),
             Self::Goat => goat::encode(adapter),

@@ -1,5 +1,5 @@
-//! Adapter folders in the layouts of other projects: PEFT, LoRAMoE, HydraLoRA, GOAT, AdaMoLE, MoLA
-//! and MoE-PEFT.
+//! Adapter folders in the layouts of other projects: PEFT (with X-LoRA), LoRAMoE, HydraLoRA, GOAT,
+//! AdaMoLE, MoLA and MoE-PEFT.
 //!
 //! [`read_adapter`] finds out which [`AdapterFormat`] a folder has and reads it;
 //! [`write_adapter`] writes any. Each layout has a file with `decode`, from the keys and tensors of
@@ -36,6 +36,7 @@ mod overlay;
 mod peft;
 mod source;
 mod values;
+mod x_lora;
 
 pub use error::FormatError;
 pub use folder::{WriteOptions, detect_format, read_adapter, read_adapter_as, write_adapter};

@@ -18,6 +18,9 @@ pub struct Source {
     /// What its safetensors file said of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<BTreeMap<String, String>>,
+    /// The same of the adapters that it was made of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Source>,
 }
 
 impl Source {

@@ -12,12 +12,14 @@ use support::{arg, fails, lora_moe, material, succeeds, tiny_model};
 
 const WEIGHTS: &str = "adapter_model.safetensors";
 
-const ADAPTERS: [(&str, &str); 11] = [
+const ADAPTERS: [(&str, &str); 13] = [
     ("lora", "peft"),
     ("rslora", "peft"),
     ("lora_pattern", "peft"),
     ("dora", "peft"),
     ("pissa", "peft"),
+    ("x_lora", "x-lora"),
+    ("x_lora_layerwise", "x-lora"),
     ("loramoe", "loramoe"),
     ("hydralora", "hydralora"),
     ("goat", "goat"),

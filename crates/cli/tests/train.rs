@@ -129,6 +129,12 @@ fn so_does_one_with_packing_an_average_and_groups_of_parameters() {
 }
 
 #[test]
+fn so_does_one_with_a_router_of_the_whole_model() {
+    let classifier = "adapter.router={type='x_lora',xlora_depth=2,xlora_size=8}";
+    resumes(&["adapter.preset=x-lora", classifier, "adapter.num_experts=3"]);
+}
+
+#[test]
 fn event_files_are_written_beside_the_metrics() {
     let run = Run::new();
     let output = run.output("events");

@@ -217,7 +217,7 @@ fn what_is_merged_computes_what_the_adapter_did() {
         let result = merge_adapters(&mut merged, &FixedRouting::new());
         if config.is_mixture() {
             let refused = match config.router_scope {
-                RouterScope::Projection => {
+                RouterScope::Projection | RouterScope::Model => {
                     matches!(result, Err(ArithmeticError::InputDependent { .. }))
                 }
                 RouterScope::FeedForward => {

@@ -32,6 +32,12 @@ impl KvCache {
         Self { layers, len: 0, padding: None, places: None, shared: false }
     }
 
+    /// An empty cache for a model that makes two passes over every token: the first has keys and
+    /// values of its own.
+    pub fn with_first_pass(num_layers: usize) -> Self {
+        Self::new(2 * num_layers)
+    }
+
     /// The number of positions seen, padding included.
     pub fn len(&self) -> usize {
         self.len
@@ -281,6 +287,7 @@ impl KvCache {
     }
 
     pub(crate) fn layer(&mut self, index: usize) -> &mut LayerCache {
+        assert!(index < self.layers.len(), "a cache that the model made, for all its passes");
         &mut self.layers[index]
     }
 

@@ -63,14 +63,20 @@ pub trait CausalLm: Adaptable {
         None
     }
 
-    /// A cache for one batch of sequences.
+    /// A cache for one batch of sequences. It holds a first pass too, where the model makes one.
     fn new_cache(&self) -> KvCache {
-        KvCache::new(self.num_layers())
+        match self.model_router() {
+            None => KvCache::new(self.num_layers()),
+            Some(_) => KvCache::with_first_pass(self.num_layers()),
+        }
     }
 
     /// The hidden states after the final norm.
     ///
     /// With a cache, `input` holds only the tokens that follow those cached.
+    ///
+    /// Where a router decides for the whole model, this is the second of two passes: the tape carries
+    /// what the router made of the hidden states of the first, which has no gradients.
     ///
     /// # Shapes
     ///
@@ -83,6 +89,12 @@ pub trait CausalLm: Adaptable {
         tape: &mut RoutingTape,
     ) -> Tensor<3> {
         let (x, pass) = self.begin(input, cache.as_deref_mut());
+        if let Some(router) = self.model_router() {
+            let mut first = tape.first_pass(router.first_pass());
+            let all = 0..self.num_layers();
+            let h = self.layers(all, x.clone(), &pass, cache.as_deref_mut(), &mut first);
+            tape.decide(router.decide(self.finish(h).detach(), tape.context()));
+        }
         let x = self.layers(0..self.num_layers(), x, &pass, cache.as_deref_mut(), tape);
         if let Some(cache) = cache {
             cache.advance(input.input_ids.dims()[1]);

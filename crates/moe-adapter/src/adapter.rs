@@ -11,7 +11,8 @@ use crate::StartFactors;
 /// `dy = sum_e w_e(x) f_e(x)`; without a router every weight is 1, which for one expert is LoRA.
 #[derive(Module, Debug)]
 pub struct MoeAdapter<R: Router = AnyRouter, E: ExpertBank = AnyBank> {
-    /// Mixes the experts; none for a single adapter.
+    /// Mixes the experts; none for a single adapter, and where one router decides for all linears
+    /// of the model.
     pub router: Option<R>,
     /// The experts.
     pub experts: E,
@@ -31,7 +32,7 @@ impl<R: Router, E: ExpertBank> MoeAdapter<R, E> {
     }
 
     /// The output of the linear that it adapts, with the adapter's part added; the routing goes on
-    /// the tape.
+    /// the tape. What the tape carries as decided before the pass counts instead of the router.
     ///
     /// # Shapes
     ///
@@ -47,7 +48,18 @@ impl<R: Router, E: ExpertBank> MoeAdapter<R, E> {
         let [batch, seq, features] = x.dims();
         let x = x.reshape([batch * seq, features]);
         let context = tape.context_at(site);
-        let routing = self.router.as_ref().map(|router| router.route(x.clone(), &context));
+        let routing = match tape.decided() {
+            Some(decided) => {
+                let sizes = [batch * seq, self.experts.num_experts()];
+                let Some(routing) = decided.at(site, sizes, &x.device()) else {
+                    let y = base.forward(x);
+                    let out_features = y.dims()[1];
+                    return y.reshape([batch, seq, out_features]);
+                };
+                Some(routing)
+            }
+            None => self.router.as_ref().map(|router| router.route(x.clone(), &context)),
+        };
         if let Some(routing) = &routing {
             tape.push(site, routing, || self.experts.parameters());
         }

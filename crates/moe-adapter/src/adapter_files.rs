@@ -18,16 +18,18 @@ pub struct AdapterFiles {
     pub config: Map<String, Value>,
     /// The tensors, and what their file says of itself.
     pub table: TensorTable,
+    /// The adapters that this one is made of, with the names of their folders inside of its own.
+    pub parts: Vec<(String, AdapterFiles)>,
 }
 
 impl AdapterFiles {
     /// An adapter that is in no folder yet.
     pub fn new(config: Map<String, Value>, table: TensorTable) -> Self {
         let folder = PathBuf::from("the adapter");
-        Self { weights: folder.clone(), folder, config, table }
+        Self { weights: folder.clone(), folder, config, table, parts: Vec::new() }
     }
 
-    /// Reads a folder.
+    /// Reads a folder, without parts.
     ///
     /// # Errors
     ///
@@ -54,16 +56,20 @@ impl AdapterFiles {
             return Err(AdapterError::NoWeights { folder: folder.into() });
         };
         let table = TensorTable::read(weights)?;
-        Ok(Self { folder: folder.into(), weights: weights.clone(), config, table })
+        let parts = Vec::new();
+        Ok(Self { folder: folder.into(), weights: weights.clone(), config, table, parts })
     }
 
-    /// Writes the folder, each file atomically. `end` is what the configuration ends with: Python's
+    /// Writes the folder and those of its parts, each file atomically. `end` is what the configuration ends with: Python's
     /// projects write no newline.
     ///
     /// # Errors
     ///
     /// [`AdapterError`] when a file cannot be written.
     pub fn write(&self, folder: &Path, file: WeightsFile, end: &str) -> Result<(), AdapterError> {
+        for (name, part) in &self.parts {
+            part.write(&folder.join(name), file, end)?;
+        }
         self.table.write(&folder.join(file.file_name()))?;
         // One of a folder without a configuration, which a command that was ended has left.
         for other in WeightsFile::ALL.into_iter().filter(|other| *other != file) {

@@ -3,12 +3,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use router::Site;
+use router::{RouterConfig, RouterError, RouterShape, Site, XLoraClassifier};
 use svd_init::{BankShape, ExpertInit, LayerStatistics, SvdCache, decompose_all};
 
 use crate::ids::with_stable_ids;
 use crate::select::{Selection, select};
-use crate::state::{START, check_state, replace_state};
+use crate::state::{MODEL_ROUTER, START, check_state, replace_state};
 use crate::trainable::unfreeze;
 use crate::{
     Adaptable, AdaptedLinear, AdaptedProjection, AdapterConfig, AdapterError, AdapterState,
@@ -84,6 +84,7 @@ where
         }
     });
     model.visit_blocks_mut(&mut |_, _, block| block.router = None);
+    model.replace_model_router(None);
     Ok(selected.len())
 }
 
@@ -258,6 +259,7 @@ where
         projection.replace_adapter(None);
     });
     model.visit_blocks_mut(&mut |_, _, block| block.router = None);
+    model.replace_model_router(None);
 }
 
 /// Which linears of a model get what.
@@ -266,6 +268,8 @@ pub(crate) struct Plan {
     pub(crate) sizes: BTreeMap<String, LayerSizes>,
     /// The blocks that get a router, with its sizes.
     pub(crate) blocks: BTreeMap<String, LayerSizes>,
+    /// The linears that a router of the whole model decides for; `None` where it gets none.
+    pub(crate) decided: Option<Vec<Site>>,
 }
 
 impl Plan {
@@ -275,7 +279,8 @@ impl Plan {
     {
         config.check()?;
         if !config.has_experts() {
-            return Ok(Self { sizes: BTreeMap::new(), blocks: BTreeMap::new() });
+            let (sizes, blocks) = (BTreeMap::new(), BTreeMap::new());
+            return Ok(Self { sizes, blocks, decided: None });
         }
         let layers = config.layers_to_transform.as_ref();
         let exclude = config.exclude_modules.as_ref();
@@ -326,7 +331,21 @@ impl Plan {
                 return Err(AdapterError::NoFeedForward);
             }
         }
-        Ok(Self { sizes, blocks })
+        let mut decided = None;
+        if config.router_scope == RouterScope::Model {
+            if model.first_pass_size().is_none() {
+                return Err(AdapterError::NoFirstPass);
+            }
+            let mut sites = Vec::with_capacity(sizes.len());
+            model.visit_projections(&mut |path, site, _| {
+                if let Some(sizes) = sizes.get_mut(path) {
+                    sizes.routes = false;
+                    sites.push(site);
+                }
+            });
+            decided = Some(sites);
+        }
+        Ok(Self { sizes, blocks, decided })
     }
 
     /// Whether the factors of a state are as many numbers as the sizes say, before memory is
@@ -357,6 +376,32 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// The router of the whole model, which decides for `sites`.
+    pub(crate) fn model_router<M>(
+        &self,
+        model: &M,
+        config: &AdapterConfig,
+        sites: Vec<Site>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<XLoraClassifier, AdapterError>
+    where
+        M: Adaptable<Projection = AdaptedLinear>,
+    {
+        let RouterConfig::XLora(classifier) = &config.router else {
+            return Err(RouterError::WholeModel.into());
+        };
+        let hidden_size = model.first_pass_size().ok_or(AdapterError::NoFirstPass)?;
+        let experts = config.num_experts + config.identity_experts;
+        let shape =
+            RouterShape::new(hidden_size, experts).with_identity_experts(config.identity_experts);
+        let mut device = None;
+        model.visit_projections(&mut |_, _, projection| {
+            device.get_or_insert_with(|| projection.linear().device());
+        });
+        let device = device.ok_or(AdapterError::NoTargets)?;
+        Ok(classifier.init(&shape, sites, rng, &device)?)
     }
 
     /// Puts on the model what `build` makes of each linear, the routers of blocks,
@@ -393,6 +438,10 @@ impl Plan {
         });
         if let Some(error) = failed {
             return Err(error);
+        }
+        if let Some(sites) = &self.decided {
+            let router = self.model_router(&adapted, config, sites.clone(), rng)?;
+            adapted.replace_model_router(Some(with_stable_ids(router, MODEL_ROUTER)));
         }
         let is_adapted = |path: &str| self.sizes.contains_key(path);
         let tied = adapted.tied_modules();

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use balance_loss::BalanceLossConfig;
 use lora_expert::{BankOptions, DropoutMask, ExpertSlots, ExpertsConfig, IdentityMode};
-use router::{RouterConfig, stable_hash};
+use router::{RouterConfig, RouterError, stable_hash};
 use serde::{Deserialize, Serialize};
 use svd_init::{BankShape, ExpertInit, InitConfig};
 
@@ -100,7 +100,7 @@ pub struct AdapterConfig {
     /// How experts are chosen; unused with one expert.
     #[serde(default)]
     pub router: RouterConfig,
-    /// Whether each adapted linear has a router, or each feed-forward block.
+    /// Whether each adapted linear has a router, or each feed-forward block, or the whole model one.
     #[serde(default)]
     pub router_scope: RouterScope,
     /// What keeps the experts in balance; absent for none.
@@ -267,8 +267,11 @@ impl AdapterConfig {
             }
             loss.init()?;
         }
-        if self.router_scope == RouterScope::FeedForward {
-            self.check_feed_forward()?;
+        match (self.router_scope, &self.router) {
+            (RouterScope::Model, router) => self.check_model(router)?,
+            (_, RouterConfig::XLora(_)) => return Err(RouterError::WholeModel.into()),
+            (RouterScope::FeedForward, _) => self.check_feed_forward()?,
+            (RouterScope::Projection, _) => {}
         }
         if self.has_experts() || self.modules_to_save.is_none() {
             self.target_modules.matcher()?;
@@ -363,6 +366,29 @@ impl AdapterConfig {
             return Err(AdapterError::FeedForward { key: "shared_experts", allowed: "0" });
         }
         Ok(())
+    }
+
+    /// A router of the whole model decides for linears with the same experts, from a pass without
+    /// them.
+    fn check_model(&self, router: &RouterConfig) -> Result<(), AdapterError> {
+        let refused = |key, allowed| Err(AdapterError::ModelScope { key, allowed });
+        let RouterConfig::XLora(classifier) = router else {
+            return refused("router", "`{ type = \"x_lora\" }`");
+        };
+        if !self.is_mixture() {
+            return refused("num_experts", "at least 2");
+        }
+        if self.num_experts_by_layer.is_some() {
+            return refused("num_experts_by_layer", "absent, as all linears have the same experts");
+        }
+        if self.init.takes_out() {
+            return refused(
+                "init",
+                "one that takes nothing out of the frozen weights, such as `{ type = \"lora\" }`, \
+                 as the first pass is that of the base model",
+            );
+        }
+        Ok(classifier.check(self.num_experts + self.identity_experts)?)
     }
 
     /// Whether the start needs a calibration pass.
@@ -462,6 +488,27 @@ mod tests {
         assert_eq!(refused(|c| c.experts = ExpertsConfig::Dora {}), "experts");
         assert_eq!(refused(|c| c.identity_experts = 1), "identity_experts");
         assert_eq!(refused(|c| c.shared_experts = 1), "shared_experts");
+    }
+
+    #[test]
+    fn a_router_of_the_model_refuses_what_it_cannot_decide_for() {
+        let refused = |change: fn(&mut AdapterConfig)| {
+            let mut config = Preset::XLora.config();
+            change(&mut config);
+            match config.check().unwrap_err() {
+                AdapterError::ModelScope { key, .. } => key,
+                other => panic!("{other}"),
+            }
+        };
+        assert_eq!(refused(|c| c.router = RouterConfig::default()), "router");
+        assert_eq!(refused(|c| c.num_experts = 1), "num_experts");
+        assert_eq!(refused(|c| c.num_experts_by_layer = Some(vec![2, 4])), "num_experts_by_layer");
+        assert_eq!(refused(|c| c.init = Preset::GoatPaper.config().init), "init");
+        for scope in [RouterScope::Projection, RouterScope::FeedForward] {
+            let config = AdapterConfig { router_scope: scope, ..Preset::XLora.config() };
+            let error = config.check().unwrap_err();
+            assert!(matches!(error, AdapterError::Router(RouterError::WholeModel)), "{error}");
+        }
     }
 
     #[test]

@@ -75,6 +75,23 @@ pub enum AdapterError {
          has a linear among `target_modules`"
     )]
     NoFeedForward,
+    /// A router of the whole model with something that it cannot decide for.
+    #[error(
+        "adapter: with `router_scope` \"model\" one router decides for all linears from a first pass, \
+         for which `{key}` must be {allowed}"
+    )]
+    ModelScope {
+        /// The key at fault.
+        key: &'static str,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// A router of the whole model on a model that makes no first pass.
+    #[error(
+        "adapter: `router_scope` is \"model\", whose router reads the hidden states of a first pass; \
+         decoders make one, and this model does not"
+    )]
+    NoFirstPass,
     /// A start that takes a product out of the frozen weight, for experts that share a factor.
     #[error(
         "adapter: `init` takes the experts' product out of the frozen weight, which experts that share \

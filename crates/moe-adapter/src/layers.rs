@@ -41,10 +41,15 @@ impl AdapterLayers {
     /// What a start took out of the weights is kept as its factors, and not as weights; but for
     /// experts that are no additions (DoRA), for blocks that are routed as one, and over quantised
     /// linears.
+    ///
+    /// # Panics
+    ///
+    /// When one router decides for the whole model, which the layers are without.
     pub fn of<M>(model: &M) -> Self
     where
         M: Adaptable<Projection = AdaptedLinear>,
     {
+        assert!(model.model_router().is_none(), "layers without the router of the whole model");
         let mut blocks = BTreeMap::new();
         model.visit_blocks(&mut |_, site, block| {
             blocks.extend(block.router.clone().map(|router| (site, router)));

@@ -70,7 +70,9 @@ pub use scope::{BiasTraining, RouterScope};
 pub use size::AdapterSize;
 pub use sizes::LayerSizes;
 pub use start::StartFactors;
-pub use state::{AdapterState, adapter_state, is_start, load_adapter_state, module_state};
+pub use state::{
+    AdapterState, adapter_state, is_model_router, is_start, load_adapter_state, module_state,
+};
 pub use stored::StoredAdapter;
 pub use target::{LayersToTransform, TargetModules};
 pub use tensor_files::{FolderLock, LockError, sync_folder, write_atomically};

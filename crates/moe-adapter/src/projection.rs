@@ -1,7 +1,7 @@
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 use lora_expert::{AnyBank, BaseLinear, ExpertBank};
-use router::{AnyRouter, Reach, Router, RoutingTape, Site};
+use router::{AnyRouter, Reach, Router, RoutingTape, Site, XLoraClassifier};
 
 use crate::{AdapterState, FeedForwardPaths, GatedFeedForward};
 
@@ -125,6 +125,24 @@ pub trait Adaptable: Module + ModuleDisplay {
     /// embeddings with more rows, a head with weights of its own. Default: nothing.
     fn fit(&mut self, state: &AdapterState) {
         let _ = state;
+    }
+
+    /// The size of the hidden states that a first pass gives a router of the whole model. Default:
+    /// `None`, the model makes no first pass and can have no such router.
+    fn first_pass_size(&self) -> Option<usize> {
+        None
+    }
+
+    /// What decides for all adapted linears of a pass before it, from the hidden states of a first
+    /// one. Default: nothing.
+    fn model_router(&self) -> Option<&XLoraClassifier> {
+        None
+    }
+
+    /// Gives the model a router, or takes it away. Default: a model that makes no first pass keeps
+    /// none.
+    fn replace_model_router(&mut self, router: Option<XLoraClassifier>) {
+        let _ = router;
     }
 
     /// Visits every feed-forward block that can have one router for all its projections, with its

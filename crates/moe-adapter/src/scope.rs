@@ -11,6 +11,9 @@ pub enum RouterScope {
     /// 2404.15159). Adapted linears outside of feed-forward blocks carry a single adapter of the
     /// same rank.
     FeedForward,
+    /// The model has one router, an [`XLoraClassifier`](router::XLoraClassifier), which decides for
+    /// all adapted linears from the hidden states of a first pass (X-LoRA, arXiv 2402.07148).
+    Model,
 }
 
 /// Which biases of the base model are trained, as PEFT's `bias`.

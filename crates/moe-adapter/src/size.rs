@@ -66,6 +66,10 @@ impl AdapterSize {
         if let Some(error) = failed {
             return Err(error);
         }
+        if let Some(sites) = &plan.decided {
+            let router = plan.model_router(model, config, sites.clone(), &mut rng)?;
+            size.routers += trainable_parameters(&router);
+        }
         size.whole = whole(model, config, &|path| plan.sizes.contains_key(path))?;
         Ok(size)
     }

@@ -32,6 +32,9 @@ where
             reader.read(path, "router", router);
         }
     });
+    if let Some(router) = model.model_router() {
+        reader.read(MODEL_ROUTER, "", router);
+    }
     let mut state = reader.state;
     state.extend(trainable_state(model, &reader.ids));
     state
@@ -79,6 +82,14 @@ where
 /// What the names of [`StartFactors`](crate::StartFactors) have in common.
 pub(crate) const START: &str = ".start.";
 
+/// What the names of the parameters of a router of the whole model begin with.
+pub(crate) const MODEL_ROUTER: &str = "model_router";
+
+/// Whether a tensor of this name is of a router of the whole model.
+pub fn is_model_router(name: &str) -> bool {
+    name.strip_prefix(MODEL_ROUTER).is_some_and(|rest| rest.starts_with('.'))
+}
+
 /// Whether a tensor of this name is of a start that was taken out of a frozen weight.
 pub fn is_start(name: &str) -> bool {
     name.contains(START)
@@ -103,6 +114,10 @@ where
             block.router = Some(router.map(&mut writer));
         }
     });
+    if let Some(router) = model.model_router().cloned() {
+        let mut writer = Writer { path: ParamPath::new(MODEL_ROUTER, ""), state: &mut state };
+        model.replace_model_router(Some(router.map(&mut writer)));
+    }
     load_trainable(model, &mut state);
 }
 

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData};
 
 use crate::select::without_numbers;
-use crate::state::check_state;
+use crate::state::{MODEL_ROUTER, check_state};
 use crate::target::{Matcher, ends_with};
 use crate::{AdapterError, BiasTraining, TargetModules};
 
@@ -72,7 +72,12 @@ pub(crate) fn is_unnamed(container: &str, name: &str) -> bool {
 
 /// Whether a step of a traversal leads from the base model into what is trained on it.
 pub(crate) fn is_adapter(step: (&str, &str)) -> bool {
-    matches!(step, ("Struct:AdaptedLinear", "adapter") | ("Struct:GatedFeedForward", "router"))
+    matches!(
+        step,
+        ("Struct:AdaptedLinear", "adapter")
+            | ("Struct:GatedFeedForward", "router")
+            | (_, MODEL_ROUTER)
+    )
 }
 
 /// Whether a parameter is to be trained, on or off an autodiff device.

@@ -29,13 +29,13 @@ impl Affine {
     }
 
     /// A weight of zeros, without a bias.
-    pub(crate) fn zeros([inputs, outputs]: [usize; 2], device: &Device) -> Self {
+    pub fn zeros([inputs, outputs]: [usize; 2], device: &Device) -> Self {
         let weight = Tensor::zeros([outputs, inputs], device);
         Self { weight: Param::from_tensor(weight), bias: None }
     }
 
     /// Sets every element of the bias.
-    pub(crate) fn with_bias(mut self, value: f64, device: &Device) -> Self {
+    pub fn with_bias(mut self, value: f64, device: &Device) -> Self {
         let [outputs, _] = self.weight.dims();
         self.bias = Some(Param::from_tensor(Tensor::full([outputs], value, device)));
         self

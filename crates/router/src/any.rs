@@ -9,7 +9,7 @@ use crate::{
     NoisyTopKRouter, NoisyTopKRouterConfig, Reach, Router, RouterError, RouterShape, Routing,
     SigmoidRouter, SigmoidRouterConfig, SlidingClusterRouter, SlidingClusterRouterConfig,
     SparsegenRouter, SparsegenRouterConfig, StrategyConfig, SwitchRouter, SwitchRouterConfig,
-    TopKRouter, TopKRouterConfig, TopPRouter, TopPRouterConfig, UniformRouter,
+    TopKRouter, TopKRouterConfig, TopPRouter, TopPRouterConfig, UniformRouter, XLoraConfig,
 };
 
 /// A routing strategy as configuration files name it, apart from the sizes of a layer.
@@ -45,6 +45,9 @@ pub enum RouterConfig {
     /// [`SlidingCluster`](crate::SlidingCluster): LoRA experts yield to identity experts far from
     /// what was trained on.
     SlidingCluster(SlidingClusterRouterConfig),
+    /// [`XLoraClassifier`](crate::XLoraClassifier): one classifier for the whole model, on the
+    /// hidden states of a first pass. No router of a layer.
+    XLora(XLoraConfig),
 }
 
 impl Default for RouterConfig {
@@ -73,6 +76,7 @@ impl RouterConfig {
             Self::ExpertChoice(config) => config.check(shape),
             Self::Sigmoid(config) => config.check(shape),
             Self::SlidingCluster(config) => config.check(shape),
+            Self::XLora(_) => Err(RouterError::WholeModel),
         }
     }
 
@@ -105,6 +109,7 @@ impl RouterConfig {
             Self::SlidingCluster(config) => {
                 AnyRouter::SlidingCluster(config.init(shape, rng, device)?)
             }
+            Self::XLora(_) => return Err(RouterError::WholeModel),
         })
     }
 }

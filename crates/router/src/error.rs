@@ -30,6 +30,20 @@ pub enum RouterError {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// A field without another one that it is about.
+    #[error("router: `{field}` is set, and needs {needs}")]
+    Needs {
+        /// The field at fault.
+        field: &'static str,
+        /// What it needs.
+        needs: &'static str,
+    },
+    /// A router of whole models where each linear, or each block, has one.
+    #[error(
+        "router: \"x_lora\" decides for a whole model from a first pass, and is no router of one \
+         linear or block; set `router_scope` to \"model\""
+    )]
+    WholeModel,
 }
 
 /// Checks that a size is at least 1.

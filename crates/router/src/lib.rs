@@ -9,6 +9,9 @@
 //! and a [`Strategy`], which makes a routing of its logits with the functions of [`select`]. A
 //! strategy of your own gets the gate and its options for nothing.
 //!
+//! An [`XLoraClassifier`] is no router of a layer: it decides for a whole model at once, from the
+//! hidden states of a first pass, and the tape of the second pass carries what was [`Decided`].
+//!
 //! A [`RoutingTape`] travels through a model's forward pass: what routers need to know of the
 //! batch goes in ([`BatchContext`]), the routings of all layers come out.
 //!
@@ -33,6 +36,7 @@ mod buffer;
 mod capacity;
 mod clusters;
 mod context;
+mod decided;
 mod error;
 mod gate;
 mod gated;
@@ -49,12 +53,14 @@ mod tape_gradients;
 #[cfg(test)]
 mod tests;
 mod top_k_by_layer;
+mod x_lora;
 
 pub use affine::Affine;
 pub use any::{AnyRouter, RouterConfig};
 pub use buffer::Buffer;
 pub use clusters::Clusters;
 pub use context::BatchContext;
+pub use decided::Decided;
 pub use error::RouterError;
 pub use gate::{GateConfig, GateInit, Read, Scope};
 pub use gated::{GatedRouter, Strategy, StrategyConfig};
@@ -65,6 +71,7 @@ pub use shape::RouterShape;
 pub use strategy::*;
 pub use tape::{RoutingRecord, RoutingTape, Site};
 pub use tape_gradients::TapeGradients;
+pub use x_lora::{XLoraClassifier, XLoraConfig};
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::tensor::{DType, Tensor};
 use fused_ops::matmul;
 
-use crate::{BatchContext, Routing, stable_hash};
+use crate::{BatchContext, Decided, Routing, stable_hash};
 
 /// The place of a projection in a model: which layer, and which module of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +72,8 @@ pub struct RoutingTape {
     moments: Option<BTreeMap<Site, Tensor<2>>>,
     group: usize,
     carried: Option<Carried>,
+    decided: Option<Arc<Decided>>,
+    is_first_pass: bool,
 }
 
 /// What a tape carries for layers that know of it.
@@ -88,7 +90,16 @@ impl RoutingTape {
     /// A tape that passes the context on and forgets what layers report.
     pub fn new(context: BatchContext) -> Self {
         let (records, moments) = (Vec::new(), None);
-        Self { context, recording: false, records, moments, group: 0, carried: None }
+        Self {
+            context,
+            recording: false,
+            records,
+            moments,
+            group: 0,
+            carried: None,
+            decided: None,
+            is_first_pass: false,
+        }
     }
 
     /// A tape that keeps every layer's routing.
@@ -186,7 +197,31 @@ impl RoutingTape {
             moments: None,
             group: self.group,
             carried: self.carried.clone(),
+            decided: self.decided.clone(),
+            is_first_pass: self.is_first_pass,
         }
+    }
+
+    /// An empty tape for a first pass over the same batch, whose hidden states a router of the whole
+    /// model reads; `decided` is what its linears go by. It records nothing.
+    pub fn first_pass(&self, decided: Decided) -> Self {
+        let blank = Self { carried: self.carried.clone(), ..Self::new(self.context.clone()) };
+        Self { decided: Some(Arc::new(decided)), is_first_pass: true, ..blank }
+    }
+
+    /// Whether the pass is a first one, after which the pass comes whose output counts.
+    pub fn is_first_pass(&self) -> bool {
+        self.is_first_pass
+    }
+
+    /// Says what the linears of the pass go by, in place of routers of their own.
+    pub fn decide(&mut self, decided: Decided) {
+        self.decided = Some(Arc::new(decided));
+    }
+
+    /// What was decided before the pass; `None` where each linear has its own router.
+    pub fn decided(&self) -> Option<&Decided> {
+        self.decided.as_deref()
     }
 
     /// Carries something for layers that know of it, such as the adapters of each row.

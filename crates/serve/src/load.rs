@@ -3,8 +3,8 @@ use std::sync::{Mutex, PoisonError};
 
 use adapter_formats::read_adapter;
 use moe_adapter::{
-    Adaptable, AdaptedLinear, AdaptedProjection, AdapterLayers, BiasTraining, StoredAdapter,
-    attach_saved,
+    Adaptable, AdaptedLinear, AdaptedProjection, AdapterLayers, BiasTraining, RouterScope,
+    StoredAdapter, attach_saved,
 };
 
 use crate::http::LoadAdapter;
@@ -13,7 +13,8 @@ use crate::http::LoadAdapter;
 ///
 /// An adapter that trained whole modules or biases of the model is refused: it has weights of its
 /// own where all rows of a batch share those of the model. So is one on experts of a base model
-/// that is itself a mixture: they see tokens and not rows.
+/// that is itself a mixture: they see tokens and not rows; and one with a router for the whole model,
+/// for which the rows of a batch would need first passes of their own.
 pub fn adapter_loader<M>(model: &M) -> LoadAdapter
 where
     M: Adaptable<Projection = AdaptedLinear> + 'static,
@@ -25,6 +26,12 @@ where
         if config.modules_to_save.is_some() || config.bias != BiasTraining::None {
             return Err("it trained whole modules or biases of the model, which rows of other \
                         adapters in a batch do not have; merge it, or serve it alone"
+                .to_owned());
+        }
+        if config.router_scope == RouterScope::Model {
+            return Err("its router decides for the whole model from a first pass of its own, which \
+                        rows of other adapters in a batch do not make; merge it at the routing of a \
+                        prompt, or use it with `generate`"
                 .to_owned());
         }
         let mut model = model.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -230,7 +230,10 @@ const COMMENTS: [(&str, &str); 24] = [
     ("bias", "Which biases of the base model are trained: \"none\", \"all\", \"lora_only\"."),
     ("modules_to_save", "Modules of the base model that are trained as a whole."),
     ("loraplus_lr_ratio", "B learns so many times faster than the rest."),
-    ("router_scope", "One router for each \"projection\" or each \"feed_forward\" block."),
+    (
+        "router_scope",
+        "One router for each \"projection\", each \"feed_forward\" block, or the \"model\".",
+    ),
     ("top_k_by_layer", "The router's k by layer."),
     ("layers_to_transform", "Only these layers."),
     ("scaling", "Where the scaling comes from."),

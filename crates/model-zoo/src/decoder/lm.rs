@@ -7,7 +7,7 @@ use fused_ops::linear;
 use moe_adapter::{
     Adaptable, AdaptedLinear, AdapterState, BlockVisitor, BlockVisitorMut, Projection,
 };
-use router::{RoutingTape, Site};
+use router::{RoutingTape, Site, XLoraClassifier};
 
 use super::feed_forward::FeedForward;
 use super::model::DecoderModel;
@@ -31,6 +31,8 @@ pub struct Decoder<P: Projection = AdaptedLinear> {
     pub model: DecoderModel<P>,
     /// `H -> V`; `None` when the head reuses the embedding's weights.
     pub lm_head: Option<Linear>,
+    /// Decides for all adapted linears, where the adapter has one router for the whole model.
+    pub model_router: Option<XLoraClassifier>,
     #[module(skip)]
     pub(super) config: DecoderConfig,
 }
@@ -91,7 +93,7 @@ impl<P: Projection> Decoder<P> {
                 Some(source.linear("lm_head", config.hidden_size, config.vocab_size, false)?)
             }
         };
-        Ok(Self { model, lm_head, config: config.clone() })
+        Ok(Self { model, lm_head, model_router: None, config: config.clone() })
     }
 }
 
@@ -191,6 +193,18 @@ impl<P: Projection> Adaptable for Decoder<P> {
 
     fn fit(&mut self, state: &AdapterState) {
         self.fit_vocabulary(state);
+    }
+
+    fn first_pass_size(&self) -> Option<usize> {
+        Some(self.config.hidden_size)
+    }
+
+    fn model_router(&self) -> Option<&XLoraClassifier> {
+        self.model_router.as_ref()
+    }
+
+    fn replace_model_router(&mut self, router: Option<XLoraClassifier>) {
+        self.model_router = router;
     }
 
     fn is_of_expert(&self, path: &str) -> bool {

@@ -84,8 +84,10 @@ impl<P: Projection> DecoderModel<P> {
         mut cache: Option<&mut KvCache>,
         tape: &mut RoutingTape,
     ) -> Tensor<3> {
+        // The keys and values of a first pass come after those of the other.
+        let first = if tape.is_first_pass() { self.layers.len() } else { 0 };
         for i in range {
-            let cache = cache.as_deref_mut().map(|cache| cache.layer(i));
+            let cache = cache.as_deref_mut().map(|cache| cache.layer(first + i));
             x = self.layers[i].forward(x, i, pass, cache, tape);
         }
         x

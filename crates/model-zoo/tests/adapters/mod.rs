@@ -1,5 +1,7 @@
 //! Adapters of other projects on the model that they were made on.
 
+mod x_lora;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,12 +16,14 @@ use tempfile::TempDir;
 use crate::common::{Reference, golden, largest_difference, logits, material};
 use crate::device::{device, tolerance};
 
-const ADAPTERS: [(&str, AdapterFormat); 11] = [
+const ADAPTERS: [(&str, AdapterFormat); 13] = [
     ("lora", AdapterFormat::Peft),
     ("rslora", AdapterFormat::Peft),
     ("lora_pattern", AdapterFormat::Peft),
     ("dora", AdapterFormat::Peft),
     ("pissa", AdapterFormat::Peft),
+    ("x_lora", AdapterFormat::XLora),
+    ("x_lora_layerwise", AdapterFormat::XLora),
     ("loramoe", AdapterFormat::Loramoe),
     ("hydralora", AdapterFormat::Hydralora),
     ("goat", AdapterFormat::Goat),
@@ -91,6 +95,13 @@ fn comes_back(folder: &Path, format: AdapterFormat) -> TempDir {
     let file = "adapter_model.safetensors";
     assert!(bytes(back.path(), file) == bytes(folder, file), "{}", folder.display());
     assert_eq!(keys(back.path()), keys(folder), "{}", folder.display());
+    for part in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if part.is_dir() {
+            let again = back.path().join(part.file_name().unwrap());
+            assert!(bytes(&again, file) == bytes(&part, file), "{}", part.display());
+            assert_eq!(keys(&again), keys(&part), "{}", part.display());
+        }
+    }
     back
 }
 
@@ -167,6 +178,9 @@ fn what_a_layout_cannot_say_is_named() {
         ("adamole", AdapterFormat::Goat, "split_rank"),
         ("mixlora", AdapterFormat::Mola, "lora_A_1.weight` is missing"),
         ("lora_pattern", AdapterFormat::Mixlora, "no router"),
+        ("goat", AdapterFormat::XLora, "no classifier"),
+        ("x_lora", AdapterFormat::Peft, "model_router"),
+        ("x_lora_layerwise", AdapterFormat::Loramoe, "model_router"),
     ] {
         let error = refused(name, format);
         assert!(error.contains(expected), "{name} as {format}: {error}");

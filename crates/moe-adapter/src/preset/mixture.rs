@@ -8,7 +8,7 @@ use lora_expert::{DropoutMask, DynamicMergingConfig, Execution, ExpertsConfig};
 use router::{
     AdamoleRouterConfig, DynmoleRouterConfig, GateConfig, GateInit, Lambda, RouterConfig,
     SlidingClusterRouterConfig, SparsegenRouterConfig, SwitchRouterConfig, TopKRouterConfig,
-    TopPRouterConfig,
+    TopPRouterConfig, XLoraConfig,
 };
 use svd_init::{GoatConfig, InitConfig};
 
@@ -224,6 +224,21 @@ pub(super) fn ld_mole() -> AdapterConfig {
         num_experts: 8,
         router: RouterConfig::Sparsegen(router),
         balance_loss: Some(load_balancing(1e-3, FSumsTo::K)),
+        ..AdapterConfig::lora(8, 16.0, TargetModules::all_linear())
+    }
+}
+
+/// 9 adapters and the classifier's keys as in `xlora_config.json` of the published model
+/// `lamm-mit/x-lora`. The experts' rank, scaling and targets are choices of this project: X-LoRA takes
+/// adapters as they come.
+pub(super) fn x_lora() -> AdapterConfig {
+    AdapterConfig {
+        num_experts: 9,
+        router_scope: RouterScope::Model,
+        router: RouterConfig::XLora(XLoraConfig {
+            layerwise_scalings: true,
+            ..XLoraConfig::default()
+        }),
         ..AdapterConfig::lora(8, 16.0, TargetModules::all_linear())
     }
 }

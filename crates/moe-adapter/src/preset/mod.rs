@@ -72,11 +72,14 @@ pub enum Preset {
     Dynmole,
     /// LD-MoLE: sparsegen with a learned sparsity (arXiv 2509.25684).
     LdMole,
+    /// X-LoRA: 9 experts in all linears, mixed by a classifier of the hidden states of a first pass
+    /// (arXiv 2402.07148).
+    XLora,
 }
 
 impl Preset {
     /// All presets, in the order of the documentation.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Lora,
         Self::Rslora,
         Self::LoraPlus,
@@ -104,6 +107,7 @@ impl Preset {
         Self::Adamole,
         Self::Dynmole,
         Self::LdMole,
+        Self::XLora,
     ];
 
     /// Its name in configuration files and on the command line.
@@ -136,6 +140,7 @@ impl Preset {
             Self::Adamole => "adamole",
             Self::Dynmole => "dynmole",
             Self::LdMole => "ld-mole",
+            Self::XLora => "x-lora",
         }
     }
 
@@ -197,6 +202,9 @@ impl Preset {
                 "DynMoLE: top-p or all experts, by the router's entropy (arXiv 2504.00661)"
             }
             Self::LdMole => "LD-MoLE: sparsegen with a learned sparsity (arXiv 2509.25684)",
+            Self::XLora => {
+                "X-LoRA: 9 experts in all linears, mixed by a classifier of the hidden states of a first pass (arXiv 2402.07148)"
+            }
         }
     }
 
@@ -230,6 +238,7 @@ impl Preset {
             Self::Adamole => mixture::adamole(),
             Self::Dynmole => mixture::dynmole(),
             Self::LdMole => mixture::ld_mole(),
+            Self::XLora => mixture::x_lora(),
         }
     }
 }
