@@ -31,13 +31,20 @@ impl DryRun {
     ) -> Result<Self, TrainError> {
         let folder = resolve_model(&run.model.path, run.model.revision.as_deref())
             .map_err(ModelError::from)?;
-        let inputs = LabelledInputs::from_folder(&folder, run.data.task, run.data.max_length)?;
+        // A tokenizer, or what is done to images, is asked for only where something is read by it.
+        let inputs = match options.without_data && !options.measure {
+            true => None,
+            false => {
+                let max_length = run.data.max_length;
+                Some(LabelledInputs::from_folder(&folder, run.data.task, max_length)?)
+            }
+        };
         let mut labels = match &run.data.labels {
             Some(names) => LabelSet::new(names.clone(), run.data.problem())?,
             None => LabelSet::regression(),
         };
         let mut data = None;
-        if !options.without_data {
+        if let Some(inputs) = inputs.as_ref().filter(|_| !options.without_data) {
             let head = kept_head(run, &folder, run.start.from.as_deref())?;
             let head = head.as_ref().map(|(task, path)| (task, path.as_path()));
             let rows = LabelledRows::read(run, head)?;
@@ -58,18 +65,20 @@ impl DryRun {
             (None, 0) => None,
             (None, steps) => Some(steps),
         };
-        let seq_len = match (&inputs, &data) {
-            (LabelledInputs::Text { .. }, Some((data, _))) => data.longest,
-            (LabelledInputs::Text { max_length, .. }, None) => *max_length,
-            (LabelledInputs::Image { positions, .. }, _) => *positions,
-        };
-        let batch_size = match run.training.max_tokens_per_batch {
-            0 => run.training.per_device_train_batch_size,
-            tokens => (tokens / seq_len.max(1)).max(1),
-        };
-        let measured = match options.measure {
-            false => None,
-            true => Some(shape.measure(&inputs, &labels, [batch_size, seq_len])?),
+        let measured = match inputs.as_ref().filter(|_| options.measure) {
+            None => None,
+            Some(inputs) => {
+                let seq_len = match (inputs, &data) {
+                    (LabelledInputs::Text { .. }, Some((data, _))) => data.longest,
+                    (LabelledInputs::Text { max_length, .. }, None) => *max_length,
+                    (LabelledInputs::Image { positions, .. }, _) => *positions,
+                };
+                let batch_size = match run.training.max_tokens_per_batch {
+                    0 => run.training.per_device_train_batch_size,
+                    tokens => (tokens / seq_len.max(1)).max(1),
+                };
+                Some(shape.measure(inputs, &labels, [batch_size, seq_len])?)
+            }
         };
         Ok(Self {
             parameters,
