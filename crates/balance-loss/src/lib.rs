@@ -30,7 +30,7 @@ pub use importance::{Importance, ImportanceConfig};
 pub use l1::{L1, L1Config};
 pub use load::{Load, LoadConfig};
 pub use load_balancing::{FSumsTo, LoadBalancing, LoadBalancingConfig};
-pub use localized::{LocalizedBalancing, LocalizedBalancingConfig, VariationForm};
+pub use localized::{LocalizedBalancing, LocalizedBalancingConfig, Reading, VariationForm};
 pub use reduction::{Aggregation, PaddingPolicy};
 pub use scores::Scores;
 pub use similarity::{ExpertSimilarity, ExpertSimilarityConfig};

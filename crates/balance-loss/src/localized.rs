@@ -20,17 +20,43 @@ pub enum VariationForm {
     Cv2,
 }
 
+/// Which experts the constraint gives more weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading {
+    /// The published formula: factors of `1 + delta` for a sample's own type, which at the minimum
+    /// give its experts the share `(1 - delta) / 2`.
+    #[default]
+    Paper,
+    /// What the paper's text says: factors of `1 - delta` for a sample's own type, which at the
+    /// minimum give its experts the share `(1 + delta) / 2`.
+    Corrected,
+}
+
+impl Reading {
+    /// The factors of a sample's own and of other experts.
+    fn factors(self, delta: f64) -> [f64; 2] {
+        match self {
+            Self::Paper => [1.0 + delta, 1.0 - delta],
+            Self::Corrected => [1.0 - delta, 1.0 + delta],
+        }
+    }
+}
+
 /// Configuration of [`LocalizedBalancing`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LocalizedBalancingConfig {
     /// The coefficient of the loss, `beta`. Default 0.1.
     pub blc_weight: f64,
-    /// How much the experts of a sample's own type are preferred, `delta`, within 0 and 1.
+    /// How far the factors of own and other experts are from 1, `delta`, within 0 and 1.
     /// Default 0.1.
     pub blc_alpha: f64,
     /// How the spread is measured. Default: the paper's.
     pub form: VariationForm,
+    /// Which experts the constraint gives more weight. Default: as the published formula does.
+    #[serde(skip_serializing_if = "is_paper")]
+    pub reading: Reading,
     /// The type of each expert, any numbers that samples have as their `task_type`; a sample of a
     /// type that no expert has is foreign to all. Default: the first half (rounded up) is of type
     /// 1, world knowledge, the others of type 0.
@@ -42,12 +68,17 @@ pub struct LocalizedBalancingConfig {
     pub aggregation: Aggregation,
 }
 
+fn is_paper(reading: &Reading) -> bool {
+    *reading == Reading::Paper
+}
+
 impl Default for LocalizedBalancingConfig {
     fn default() -> Self {
         Self {
             blc_weight: 0.1,
             blc_alpha: 0.1,
             form: VariationForm::default(),
+            reading: Reading::default(),
             expert_types: None,
             padding: PaddingPolicy::default(),
             aggregation: Aggregation::default(),
@@ -86,9 +117,9 @@ impl LocalizedBalancingConfig {
 ///
 /// with the unbiased variance over all entries of Z `[B, E]`, aggregated over the layers.
 ///
-/// The loss is 0 where Q is inversely proportional to I: taken alone, the published formula gives
-/// the experts of a sample's own type *less* weight, while the paper's text describes the
-/// opposite. This is the published formula.
+/// The loss is 0 where Q is inversely proportional to I: taken alone, the published formula
+/// ([`Reading::Paper`]) gives the experts of a sample's own type *less* weight, while the paper's
+/// text describes the opposite. [`Reading::Corrected`] exchanges the two factors.
 #[derive(Debug, Clone)]
 pub struct LocalizedBalancing {
     config: LocalizedBalancingConfig,
@@ -127,8 +158,8 @@ impl LocalizedBalancing {
             .reshape([batch, 1])
             .expand([batch, experts])
             .equal(types.reshape([1, experts]).expand([batch, experts]));
-        let delta = self.config.blc_alpha;
-        Ok(agree.float().cast(DType::F32) * (2.0 * delta) + (1.0 - delta))
+        let [own, other] = self.config.reading.factors(self.config.blc_alpha);
+        Ok(agree.float().cast(DType::F32) * (own - other) + other)
     }
 
     /// The spread of `Z = I * Q` of one layer.

@@ -122,10 +122,15 @@ fn one_sample_on_one_expert_has_no_spread() {
 }
 
 /// Follows the gradient from `logits`; the mean weight of each expert at the end.
-fn descended(logits: [[f32; 4]; 2], delta: f64, form: VariationForm) -> Vec<f32> {
+fn descended(logits: [[f32; 4]; 2], delta: f64, form: VariationForm, reading: Reading) -> Vec<f32> {
     let device = Device::flex().autodiff();
-    let config =
-        LocalizedBalancingConfig { blc_weight: 1.0, blc_alpha: delta, form, ..Default::default() };
+    let config = LocalizedBalancingConfig {
+        blc_weight: 1.0,
+        blc_alpha: delta,
+        form,
+        reading,
+        ..Default::default()
+    };
     let loss = config.init().unwrap();
     let types = Tensor::<1, Int>::from_data([1], &device);
     let mut logits = Tensor::<2>::from_data(logits, &device);
@@ -144,7 +149,8 @@ fn descended(logits: [[f32; 4]; 2], delta: f64, form: VariationForm) -> Vec<f32>
 #[test]
 fn the_gradient_pushes_towards_balance() {
     for form in FORMS {
-        let shares = descended([[1.0, 0.0, -1.0, 0.5], [0.5, 0.2, 0.0, 0.0]], 0.0, form);
+        let shares =
+            descended([[1.0, 0.0, -1.0, 0.5], [0.5, 0.2, 0.0, 0.0]], 0.0, form, Reading::Paper);
         assert!(shares.iter().all(|share| (share - 0.25).abs() < 0.01), "{form:?}: {shares:?}");
     }
 }
@@ -155,11 +161,40 @@ fn the_gradient_pushes_towards_balance() {
 fn with_delta_the_minimum_is_inverse_to_the_importance() {
     let delta = 0.2;
     for form in FORMS {
-        let shares = descended([[0.0; 4]; 2], delta, form);
+        let shares = descended([[0.0; 4]; 2], delta, form, Reading::Paper);
         for (share, importance) in shares.iter().zip([1.2, 1.2, 0.8, 0.8]) {
             let want = (1.0 / importance) / (2.0 / 1.2 + 2.0 / 0.8);
             assert!((f64::from(*share) - want).abs() < 0.01, "{form:?}: {shares:?}");
         }
+    }
+}
+
+/// As the paper's text says: a sample's own experts together get `(1 + delta) / 2`.
+#[test]
+fn corrected_the_minimum_prefers_the_experts_of_the_sample() {
+    for form in FORMS {
+        let shares = descended([[0.0; 4]; 2], 0.2, form, Reading::Corrected);
+        for (share, want) in shares.iter().zip([0.3, 0.3, 0.2, 0.2]) {
+            assert!((share - want).abs() < 0.01, "{form:?}: {shares:?}");
+        }
+    }
+}
+
+/// With two types it is the published formula with the types exchanged; without delta there is one
+/// reading.
+#[test]
+fn readings_differ_by_which_experts_are_the_samples_own() {
+    let tape = tape(&weights(2, 5, 4), Some(&[1, 0]));
+    for form in FORMS {
+        let config = LocalizedBalancingConfig { form, ..Default::default() };
+        let corrected = LocalizedBalancingConfig { reading: Reading::Corrected, ..config.clone() };
+        let exchanged =
+            LocalizedBalancingConfig { expert_types: Some(vec![0, 0, 1, 1]), ..config.clone() };
+        assert_close(value(&corrected, &tape), value(&exchanged, &tape));
+        assert!((value(&corrected, &tape) - value(&config, &tape)).abs() > 1e-4);
+        let even = |reading| LocalizedBalancingConfig { blc_alpha: 0.0, reading, ..config.clone() };
+        let values = [Reading::Paper, Reading::Corrected].map(|r| value(&even(r), &tape));
+        assert_eq!(values[0], values[1]);
     }
 }
 
@@ -302,6 +337,7 @@ fn configurations_survive_a_file() {
         blc_weight: 0.02,
         blc_alpha: 0.3,
         form: VariationForm::Cv2,
+        reading: Reading::Corrected,
         expert_types: Some(vec![1, 0, 0]),
         padding: PaddingPolicy::Include,
         aggregation: Aggregation::Mean,
