@@ -10,9 +10,10 @@ use data::{Collator, Sample};
 use finetune::train::{Learner, LearnerConfig, Recompute, StepReport, TrainingConfig};
 use model_zoo::{CausalLm, Decoder, DecoderConfig, Family};
 use moe_adapter::{
-    AdapterConfig, AttachOptions, LayersToTransform, Preset, TargetModules, adapter_state,
-    attach_with,
+    AdapterConfig, AttachOptions, LayersToTransform, Preset, RouterScope, TargetModules,
+    adapter_state, attach_with, load_adapter_state,
 };
+use router::{RouterConfig, XLoraConfig};
 
 const VOCABULARY: u32 = 40;
 
@@ -34,6 +35,19 @@ type State = BTreeMap<String, Vec<f32>>;
 fn step(base: &DecoderConfig, config: &AdapterConfig, recompute: Recompute) -> (StepReport, State) {
     let mut model: Decoder = Decoder::init_random(base, 0, &Device::flex()).unwrap().no_grad();
     attach_with(&mut model, config, AttachOptions { seed: 1, ..Default::default() }).unwrap();
+    if config.router_scope == RouterScope::Model {
+        // Of experts that are zero the router would learn nothing.
+        let mut state = adapter_state(&model);
+        for (name, data) in &mut state {
+            if name.ends_with(".lora_B.weight") {
+                let values: Vec<f32> = (0..data.num_elements())
+                    .map(|at| ((at * 7) % 11) as f32 / 50.0 - 0.1)
+                    .collect();
+                *data = TensorData::new(values, data.shape().clone());
+            }
+        }
+        load_adapter_state(&mut model, state, "test").unwrap();
+    }
     let values = |model: &Decoder| -> State {
         let values = |data: TensorData| data.iter::<f32>().collect();
         adapter_state(model).into_iter().map(|(name, data)| (name, values(data))).collect()
@@ -106,6 +120,23 @@ fn dropout_and_noise_are_drawn_again() {
         // A layer at a time, groups that leave a rest or none, and one group of all.
         same(&format!("{preset} with dropout"), &config, &[1, 2, 3, 9]);
     }
+}
+
+/// What is decided for all layers has gradients from all of them, and from a loss on routings.
+#[test]
+fn a_router_of_the_whole_model_learns_from_all_groups() {
+    let mut config = Preset::XLora.config();
+    config.lora_dropout = 0.3;
+    config.balance_loss = Preset::GoatPaper.config().balance_loss;
+    same("x-lora with balance", &config, &[1, 3]);
+    let same_scalings = XLoraConfig {
+        xlora_depth: 2,
+        xlora_size: 8,
+        scaling_pass_value: 0.2,
+        ..XLoraConfig::default()
+    };
+    config.router = RouterConfig::XLora(same_scalings);
+    same("x-lora with one decision", &config, &[1, 2]);
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub use any::{AnyRouter, RouterConfig};
 pub use buffer::Buffer;
 pub use clusters::Clusters;
 pub use context::BatchContext;
-pub use decided::Decided;
+pub use decided::{Decided, DecidedGradients};
 pub use error::RouterError;
 pub use gate::{GateConfig, GateInit, Read, Scope};
 pub use gated::{GatedRouter, Strategy, StrategyConfig};

@@ -4,7 +4,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use data::DeviceBatch;
 use model_zoo::{CausalLm, TokenInput};
-use router::BatchContext;
+use router::{BatchContext, Decided, DecidedGradients};
 
 use super::CausalTask;
 use crate::train::task::value;
@@ -16,6 +16,9 @@ impl CausalTask {
     /// The first run of a group is that of a copy without gradients, whose running statistics are
     /// its own; so the second one finds them as the first did, and moves them once. What is random
     /// follows from the seed of the pass and the place in the model, and is the same in both.
+    ///
+    /// Where a router decides for the whole model, its first pass has no graph either; what it decided
+    /// is a leaf of every group, and the sum of what they give to it is differentiated in the end.
     pub(super) fn by_groups<M: CausalLm>(
         &self,
         model: &M,
@@ -35,6 +38,16 @@ impl CausalTask {
         let plain = model.valid();
         let mut x = embedded.clone().inner();
         let (_, plain_of_layers) = plain.begin(input, None);
+        let decided = model.model_router().map(|router| {
+            let mut first = tape.first_pass(router.first_pass());
+            let h = plain.layers(0..layers, x.clone(), &plain_of_layers, None, &mut first);
+            router.decide(Tensor::from_inner(plain.finish(h)), tape.context())
+        });
+        let leaves_of_decided = decided.as_ref().map(Decided::leaves);
+        if let Some(decided) = &decided {
+            tape.decide(decided.inner());
+        }
+        let mut of_decided: Option<DecidedGradients> = None;
         for range in &groups[..groups.len() - 1] {
             entries.push((x.clone(), tape.records().len()));
             x = plain.layers(range.clone(), x, &plain_of_layers, None, &mut tape);
@@ -49,6 +62,9 @@ impl CausalTask {
         for (range, (entry, recorded)) in groups.into_iter().zip(entries).rev() {
             let x = Tensor::from_inner(entry).require_grad();
             let mut again = tape.blank();
+            if let Some(leaves) = &leaves_of_decided {
+                again.decide(leaves.clone());
+            }
             let y = model.layers(range, x.clone(), &of_layers, None, &mut again);
             let mut objective = match output_gradient.take() {
                 Some(gradient) => (y * Tensor::from_inner(gradient)).sum(),
@@ -72,7 +88,20 @@ impl CausalTask {
             }
             let grads = objective.backward();
             output_gradient = x.grad(&grads);
+            if let Some(leaves) = &leaves_of_decided {
+                let found = leaves.gradients(&grads);
+                match &mut of_decided {
+                    Some(sum) => sum.add(found),
+                    None => of_decided = Some(found),
+                }
+            }
             gradients.accumulate(model, GradientsParams::from_grads(grads, model));
+        }
+        if let (Some(decided), Some(sum)) = (&decided, of_decided)
+            && let Some(objective) = sum.objective(decided)
+        {
+            let found = GradientsParams::from_grads(objective.backward(), model);
+            gradients.accumulate(model, found);
         }
         // Embeddings may be trained; where they are not, there is no graph below them.
         if let Some(gradient) = output_gradient {

@@ -101,12 +101,6 @@ impl<M: CausalLm> TrainingTask<M> for CausalTask {
         let mut context = input.context().with_training(pass.seed);
         context.task_types = batch.task_types.clone();
         match pass.recompute {
-            // What is decided for all layers has gradients from all of them.
-            Recompute::Every(_) if model.model_router().is_some() => Err(TrainError::value(
-                "training.recompute",
-                pass.recompute,
-                "\"none\" where one router decides for the whole model (`router_scope` \"model\")",
-            )),
             Recompute::Every(group) if group < model.num_layers() => {
                 self.by_groups(model, batch, (&input, context, group), pass, gradients)
             }
