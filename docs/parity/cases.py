@@ -181,6 +181,15 @@ ADAPTERS = {
         partial(DECODER_LORA, rank_pattern={"up_proj": 6}, alpha_pattern={r"layers\.1\..*q_proj": 3}),
     ),
     "modules_to_save": ("llama", partial(DECODER_LORA, modules_to_save=["lm_head"])),
+    "rows of tokens": ("llama", partial(DECODER_LORA, trainable_token_indices=[3, 5, 8])),
+    "qwen3_moe, parameters": (
+        "qwen3_moe",
+        partial(
+            DECODER_LORA,
+            target_modules=["q_proj"],
+            target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"],
+        ),
+    ),
     "phi3, fused": ("phi3", partial(DECODER_LORA, target_modules=["qkv_proj", "gate_up_proj"])),
     "gemma2": ("gemma2", DECODER_LORA),
     "mixtral, attention": ("mixtral", partial(DECODER_LORA, target_modules=["q_proj", "v_proj"])),
@@ -212,6 +221,15 @@ TRAINED = {
     "modules_to_save": (
         "llama",
         "r = 4\nlora_alpha = 8\nmodules_to_save = ['lm_head']\ntarget_modules = ['q_proj']",
+    ),
+    "rows of tokens": (
+        "llama",
+        "r = 4\nlora_alpha = 8\ntrainable_token_indices = [3, 5, 8]\ntarget_modules = ['q_proj']",
+    ),
+    "qwen3_moe, parameters": (
+        "qwen3_moe",
+        "r = 4\nlora_alpha = 8\ntarget_modules = ['q_proj']\n"
+        "target_parameters = ['mlp.experts.gate_up_proj', 'mlp.experts.down_proj']",
     ),
     # peft makes of these adapters of the one parameter that transformers 5 has.
     "mixtral, experts": (

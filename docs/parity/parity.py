@@ -98,6 +98,7 @@ def with_peft(parity, base, folder, make):
     model = get_peft_model(base, make())
     randomise(model, only="lora_B")
     randomise(model, only="modules_to_save")
+    randomise(model, only="trainable_tokens")
     adapter = parity.folder / f"{folder}-adapter"
     model.save_pretrained(adapter)
     if base.config.model_type in OLD_NAMES:

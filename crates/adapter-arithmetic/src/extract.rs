@@ -193,7 +193,9 @@ fn single(adapter: &StoredAdapter, experts: ExpertsConfig, state: AdapterState) 
         exclude_modules: from.exclude_modules.clone(),
         layers_to_transform: from.layers_to_transform.clone(),
         bias: from.bias,
+        target_parameters: from.target_parameters.clone(),
         modules_to_save: from.modules_to_save.clone(),
+        trainable_token_indices: from.trainable_token_indices.clone(),
         ..AdapterConfig::lora(from.r, from.lora_alpha, from.target_modules.clone())
     };
     StoredAdapter {

@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use burn::tensor::{DType, Device, Tensor};
 use lora_expert::{AnyBank, ExpertBank};
 use moe_adapter::{
-    Adaptable, AdaptedLinear, AdaptedProjection, AdapterError, Projection, trainable_names,
+    Adaptable, AdaptedLinear, AdaptedProjection, AdapterError, Projection, merge_tokens,
+    trainable_names,
 };
 use router::{AnyRouter, Router, RoutingTape, Site};
 
@@ -157,7 +158,9 @@ where
         return Err(error);
     }
     merged.replace_model_router(None);
+    let changed = merge_tokens(&mut merged);
     record.replaced = trainable_names(&merged);
+    record.replaced.extend(changed);
     if record.updates.is_empty() && record.replaced.is_empty() {
         return Err(AdapterError::NoAdapter.into());
     }

@@ -6,8 +6,8 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use lora_expert::{ExpertBank, ExpertsConfig, LinearUpdate};
 use moe_adapter::{
     Adaptable, AdaptedLinear, AdaptedProjection, AdapterConfig, AdapterError, AdapterState,
-    BaseLinear, BiasTraining, Projection, StartFactors, attach_saved, is_start, named_state,
-    to_data, to_stored,
+    BaseLinear, BiasTraining, Projection, StartFactors, TOKEN_ROWS, attach_saved, is_start,
+    named_state, to_data, to_stored,
 };
 use tensor_files::TensorTable;
 
@@ -106,7 +106,9 @@ impl MergeRecord {
         M: Adaptable<Projection = AdaptedLinear>,
     {
         let started = config.init.takes_out() || state.keys().any(|name| is_start(name));
-        let whole = config.modules_to_save.is_some() || config.bias != BiasTraining::None;
+        let whole = config.modules_to_save.is_some()
+            || config.trainable_token_indices.is_some()
+            || config.bias != BiasTraining::None;
         let reason = match () {
             () if config.is_mixture() => {
                 Some("a mixture was merged at some weights of its experts")
@@ -147,7 +149,14 @@ impl MergeRecord {
         let place = |name: &String| match Part::of(name) {
             Part::Expert(path) => Some((true, path.to_owned())),
             Part::Routing | Part::Start => None,
-            Part::Whole => Some((false, name.clone())),
+            // Rows of tokens are merged into the weight that they are of.
+            Part::Whole => Some((
+                false,
+                match name.strip_suffix(TOKEN_ROWS) {
+                    Some(module) => format!("{module}.weight"),
+                    None => name.clone(),
+                },
+            )),
         };
         let known = |(linear, name): &(bool, String)| match linear {
             true => self.updates.contains_key(name),

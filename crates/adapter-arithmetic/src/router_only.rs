@@ -37,7 +37,8 @@ where
     }
     if trainable_parameters(&frozen) != of_routers {
         return Err(refused(
-            "parameters of the base model are trained as a whole (`bias`, `modules_to_save`)",
+            "parameters of the base model are trained as a whole (`bias`, `modules_to_save`, \
+             `trainable_token_indices`)",
         ));
     }
     *model = frozen;

@@ -30,6 +30,10 @@ where
         .into());
     }
     let mut undone = model.clone();
+    let of_parameter = |path: &String| path.ends_with(".gate_up_proj") && undone.is_of_expert(path);
+    if record.updates.keys().any(of_parameter) {
+        undone.fuse_experts()?;
+    }
     let mut left: BTreeSet<&String> = record.updates.keys().collect();
     let mut failed = None;
     let mut whole = record.base.clone();

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use lora_expert::ExpertsConfig;
 use moe_adapter::{
     AdapterConfig, AdapterError, AdapterFiles, BiasTraining, StoredAdapter, TargetModules,
+    stack_parameters, unstack_parameters,
 };
 use serde_json::{Map, Value, json};
 use svd_init::{EvaConfig, InitConfig, OloraConfig, PrincipalConfig, SvdMethod};
@@ -85,7 +86,12 @@ pub(crate) fn decode(raw: &AdapterFiles) -> Result<StoredAdapter, FormatError> {
     let base = keys.optional("base_model_name_or_path")?;
     let r = keys.required("r")?;
     let lora_alpha = alpha(&mut keys)?;
-    let targets: TargetModules = keys.required("target_modules")?;
+    let target_parameters: Option<Vec<String>> = keys.optional("target_parameters")?;
+    let target_parameters = target_parameters.filter(|targets| !targets.is_empty());
+    let targets: TargetModules = match target_parameters {
+        Some(_) => keys.or("target_modules", TargetModules::Names(Vec::new()))?,
+        None => keys.required("target_modules")?,
+    };
     let start: Value = keys.or("init_lora_weights", json!(true))?;
     let start =
         init(&start).ok_or_else(|| keys.refuse("init_lora_weights", &start.to_string(), INITS))?;
@@ -98,6 +104,7 @@ pub(crate) fn decode(raw: &AdapterFiles) -> Result<StoredAdapter, FormatError> {
         layers_to_transform: keys.optional("layers_to_transform")?,
         bias: keys.or("bias", BiasTraining::None)?,
         init: start,
+        target_parameters,
         ..AdapterConfig::lora(r, lora_alpha, targets)
     };
     if keys.or("use_dora", false)? {
@@ -107,9 +114,13 @@ pub(crate) fn decode(raw: &AdapterFiles) -> Result<StoredAdapter, FormatError> {
         keys.passive(&["layers_pattern"]);
     }
     config.modules_to_save = modules_to_save(raw, keys.optional("modules_to_save")?)?;
+    config.trainable_token_indices = keys.optional("trainable_token_indices")?;
     keys.finish()?;
     config.check()?;
-    let state = LAYOUT.decode(raw, &config.whole_parameters()?, &|_| 1)?;
+    let mut state = LAYOUT.decode(raw, &config.whole_parameters()?, &|_| 1)?;
+    if let Some(targets) = &config.target_parameters {
+        state = unstack_parameters(state, targets, r, &raw.weights.display().to_string())?;
+    }
     let source = Some(source(raw, AdapterFormat::Peft));
     Ok(StoredAdapter { config, state, base_model_name_or_path: base, task_type, source })
 }
@@ -181,7 +192,13 @@ pub(crate) fn encode(adapter: &StoredAdapter) -> Result<AdapterFiles, FormatErro
     if !says_modules(keys.found("modules_to_save"), config.modules_to_save.as_ref()) {
         keys.set_or("modules_to_save", json!(config.modules_to_save), Value::Null);
     }
-    let mut table = LAYOUT.encode(&adapter.state);
+    let tokens = json!(config.trainable_token_indices);
+    keys.set_or("trainable_token_indices", tokens, Value::Null);
+    keys.set_or("target_parameters", json!(config.target_parameters), Value::Null);
+    let mut table = match config.target_parameters {
+        Some(_) => LAYOUT.encode(&stack_parameters(&adapter.state)),
+        None => LAYOUT.encode(&adapter.state),
+    };
     if config.bias != BiasTraining::None {
         rename_biases(adapter, &mut table);
     }

@@ -149,6 +149,41 @@ fn merged_models_compute_what_the_adapter_did_and_give_the_base_back() {
 }
 
 #[test]
+fn a_head_and_rows_of_tokens_are_trained_merged_and_given_back() {
+    let place = Place::new();
+    let whole = place.train("whole", "preset = \"lora\"\nmodules_to_save = [\"lm_head\"]");
+    let base = tensors(&place.model.join("model.safetensors"));
+    let trained = tensors(&whole.join("adapter_model.safetensors"));
+    let head = &trained["base_model.model.lm_head.weight"];
+    assert!(difference(head, &base["lm_head.weight"]) > 1e-3, "the head has not learned");
+
+    let rows =
+        "preset = \"lora\"\ntrainable_token_indices = { embed_tokens = [4, 9], lm_head = [4] }";
+    let rows = place.train("rows", rows);
+    let trained = tensors(&rows.join("adapter_model.safetensors"));
+    for (module, tokens) in [("model.embed_tokens", &[4, 9][..]), ("lm_head", &[4])] {
+        let name = format!("base_model.model.{module}.token_adapter.trainable_tokens_delta");
+        let before = &base[&format!("{module}.weight")];
+        let size = trained[&name].len() / tokens.len();
+        for (row, token) in trained[&name].chunks(size).zip(tokens) {
+            let before = &before[token * size..][..size];
+            assert!(difference(row, before) > 1e-3, "{module}: row {token} has not learned");
+        }
+    }
+    let (merged, back) = (place.path("merged"), place.path("back"));
+    let [model, rows_arg] = [arg(&place.model), arg(&rows)];
+    succeeds(&["merge", "--model", model, "--adapter", rows_arg, "--output", arg(&merged)]);
+    let adapted = place.logits(&place.model, Some(&rows));
+    assert!(difference(&place.logits(&merged, None), &adapted) < 1e-5);
+    let [merged, back_arg] = [arg(&merged), arg(&back)];
+    succeeds(&["unmerge", "--model", merged, "--adapter", rows_arg, "--output", back_arg]);
+    let restored = tensors(&back.join("model.safetensors"));
+    for (name, values) in &base {
+        assert!(difference(&restored[name], values) < 1e-6, "{name}");
+    }
+}
+
+#[test]
 fn a_merged_model_has_the_element_type_of_its_base_unless_another_is_asked_for() {
     let mut place = Place::new();
     let types = |folder: &Path| -> Vec<Dtype> {

@@ -354,8 +354,10 @@ fn new_tokens_are_learned_and_go_with_the_adapter() {
     let plain = ["--set", "adapter={ preset = 'lora', r = 2 }", "--set", tokens];
     let error = fails(&[&["train", "--config", &run.config, "--set", &set], &plain[..]].concat());
     let expected = "`model.new_tokens` adds rows that nothing trains; put [\"embed_tokens\", \
-                    \"lm_head\"] into `adapter.modules_to_save`";
+                    \"lm_head\"] into `adapter.modules_to_save`, or train these rows alone: set \
+                    `adapter.trainable_token_indices` of [\"embed_tokens\", \"lm_head\"] to [";
     assert!(error.contains(expected), "{error}");
+    let ids = error.split(expected).nth(1).unwrap().split(']').next().unwrap();
 
     let records: Vec<Value> = serde_json::from_slice(&std::fs::read(&run.data).unwrap()).unwrap();
     let records: Vec<Value> = records
@@ -367,8 +369,17 @@ fn new_tokens_are_learned_and_go_with_the_adapter() {
         })
         .collect();
     std::fs::write(&run.data, serde_json::to_string(&records).unwrap()).unwrap();
-    let whole = "adapter.modules_to_save=[\"embed_tokens\", \"lm_head\"]";
-    let more = [&plain[..], &["--set", whole, "--set", "training.save_steps=6"]].concat();
+    let whole = "adapter.modules_to_save=[\"embed_tokens\", \"lm_head\"]".to_owned();
+    let rows = format!("adapter.trainable_token_indices={{embed_tokens=[{ids}],lm_head=[{ids}]}}");
+    for (name, rows) in [("whole", whole), ("rows", rows)] {
+        learns_tokens(&run, name, &plain, &rows);
+    }
+}
+
+/// With the rows of new tokens trained by a key.
+fn learns_tokens(run: &Run, name: &str, plain: &[&str], key: &str) {
+    let output = run.output(name);
+    let more = [plain, &["--set", key, "--set", "training.save_steps=6"]].concat();
     run.train(&output, &more);
     let found = losses(&output);
     assert!(found[found.len() - 1].1 < found[0].1, "{found:?}");
@@ -383,7 +394,7 @@ fn new_tokens_are_learned_and_go_with_the_adapter() {
     };
     let adapted = generated(&run.model, &["--adapter", arg(&output)]);
     assert!(adapted.starts_with("<tool>"), "{adapted}");
-    let merged = run.output("merged");
+    let merged = run.output(&format!("{name}-merged"));
     let paths = ["--adapter", arg(&output), "--output", arg(&merged)];
     succeeds(&[&["merge", "--model", &run.model], &paths[..]].concat());
     assert_eq!(generated(arg(&merged), &[]), adapted);

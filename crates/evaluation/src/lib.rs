@@ -22,4 +22,4 @@ pub mod scoring;
 pub use error::EvaluationError;
 pub use evaluate::{Evaluation, batch_loss, evaluate};
 pub use exact_match::ExactMatch;
-pub use loss::{Head, cross_entropy};
+pub use loss::cross_entropy;

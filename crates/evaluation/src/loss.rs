@@ -2,16 +2,6 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor};
 use model_zoo::CausalLm;
 
-/// Whether the output head learns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Head {
-    /// It is frozen, so the gradient of the hidden states is all that is needed of it. The head
-    /// then runs in chunks outside the graph, and memory does not grow with the vocabulary.
-    Frozen,
-    /// It is trained with the model.
-    Trained,
-}
-
 /// The bytes that the logits of one chunk may take.
 const CHUNK_BYTES: usize = 32 << 20;
 
@@ -19,7 +9,9 @@ const CHUNK_BYTES: usize = 32 << 20;
 ///
 /// Returns the value, and a tensor of one element whose gradient is that of the value times
 /// `scale` (its own value means nothing): the gradient of the cross-entropy of logits `z`,
-/// `softmax(z) - onehot(target)`, is known in closed form, so the graph never holds a softmax.
+/// `softmax(z) - onehot(target)`, is known in closed form, so the graph never holds a softmax. Of a
+/// frozen head only the gradient of the hidden states is needed: it then runs in chunks outside the
+/// graph, and memory does not grow with the vocabulary.
 ///
 /// # Shapes
 ///
@@ -29,17 +21,16 @@ pub fn cross_entropy<M: CausalLm>(
     model: &M,
     hidden: Tensor<2>,
     targets: Tensor<1, Int>,
-    head: Head,
     scale: f64,
 ) -> (f64, Tensor<1>) {
-    match head {
-        Head::Trained => {
+    match model.head_trains() {
+        true => {
             let logits = model.logits(hidden);
             let (losses, gradient) = fused_ops::cross_entropy(logits.clone().inner(), targets);
             let gradient = Tensor::from_inner(gradient * scale);
             (summed(losses), (logits * gradient).sum())
         }
-        Head::Frozen => {
+        false => {
             let [rows, _] = hidden.dims();
             let chunk = (CHUNK_BYTES / (4 * model.vocab_size())).max(1);
             let mut values = Vec::with_capacity(rows.div_ceil(chunk));
@@ -96,13 +87,16 @@ mod tests {
     use burn::tensor::{Device, TensorData, Tolerance};
     use model_zoo::{Decoder, DecoderConfig};
 
-    /// The value, and the gradient of the hidden states, of one way to compute the loss.
+    /// The value, and the gradients of the hidden states and of the head, of one way to compute the
+    /// loss.
     fn run(
+        head_trains: bool,
         loss: impl Fn(&Decoder, Tensor<2>, Tensor<1, Int>) -> (f64, Tensor<1>),
-    ) -> (f64, TensorData) {
+    ) -> (f64, TensorData, Option<TensorData>) {
         let device = Device::flex();
         let config = DecoderConfig::new(40, 16, 24, 1, 2);
         let model: Decoder = Decoder::init_random(&config, 3, &device).unwrap();
+        let model = if head_trains { model } else { model.no_grad() };
         let model = model.train();
         let hidden: Vec<f32> = (0..7 * 16).map(|i| (i as f32 * 0.7).sin() * 3.0).collect();
         let hidden: Tensor<2> = Tensor::from_data(TensorData::new(hidden, [7, 16]), &device);
@@ -110,22 +104,34 @@ mod tests {
         let targets = Tensor::from_inner(Tensor::from_data([3, 0, 39, 5, 5, 8, 21], &device));
         let (value, objective) = loss(&model, hidden.clone(), targets);
         let grads = objective.backward();
-        (value, hidden.grad(&grads).unwrap().into_data())
+        let weight = match &model.lm_head {
+            Some(head) => head.linear.weight.val(),
+            None => model.model.embed_tokens.weight.val(),
+        };
+        let of_head = weight.grad(&grads).map(Tensor::into_data);
+        (value, hidden.grad(&grads).unwrap().into_data(), of_head)
     }
 
     #[test]
-    fn both_heads_have_the_value_and_gradient_of_the_plain_formula() {
+    fn both_heads_have_the_value_and_gradients_of_the_plain_formula() {
         let scale = 1.0 / 7.0;
-        let (plain, plain_gradient) = run(|model, hidden, targets| {
+        let (plain, plain_gradient, plain_of_head) = run(true, |model, hidden, targets| {
             let picked = log_softmax(model.logits(hidden), 1).gather(1, targets.reshape([7, 1]));
             let loss = -picked.sum();
             (f64::from(loss.clone().inner().into_scalar::<f32>()), loss * scale)
         });
-        for head in [Head::Frozen, Head::Trained] {
-            let (value, gradient) =
-                run(|model, hidden, targets| cross_entropy(model, hidden, targets, head, scale));
-            assert!((value / plain - 1.0).abs() < 1e-5, "{head:?}: {value} for {plain}");
+        for trains in [false, true] {
+            let (value, gradient, of_head) =
+                run(trains, |model, hidden, targets| cross_entropy(model, hidden, targets, scale));
+            assert!((value / plain - 1.0).abs() < 1e-5, "{trains}: {value} for {plain}");
             gradient.assert_approx_eq::<f32>(&plain_gradient, Tolerance::rel_abs(1e-4, 1e-6));
+            match trains {
+                true => of_head.unwrap().assert_approx_eq::<f32>(
+                    plain_of_head.as_ref().unwrap(),
+                    Tolerance::rel_abs(1e-4, 1e-6),
+                ),
+                false => assert!(of_head.is_none()),
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use svd_init::{ExpertInit, LayerStatistics};
 
 use crate::train::TrainError;
 use data::{BatchPlan, Collator, DeviceBatch, Sample};
-use evaluation::{Head, cross_entropy};
+use evaluation::cross_entropy;
 
 /// Measures the statistics that the start of `adapter` needs over samples: the gradient of the mean cross-entropy with respect to every targeted weight, and the mean of
 /// `x x^T` of its inputs. Empty where the start needs none.
@@ -71,8 +71,7 @@ where
         let hidden =
             hidden.reshape([batch_size * seq_len, width]).select(0, batch.target_positions.clone());
         let scale = 1.0 / targets.max(1) as f64;
-        let (_, loss) =
-            cross_entropy(&model, hidden, batch.target_ids.clone(), Head::Frozen, scale);
+        let (_, loss) = cross_entropy(&model, hidden, batch.target_ids.clone(), scale);
         let grads = loss.backward();
         model.visit_projections(&mut |path, _, projection| {
             if let Some(grad) = projection.linear().weight().grad(&grads) {

@@ -55,6 +55,9 @@ pub trait CausalLm: Adaptable {
     /// The token of padding.
     fn pad_token_id(&self) -> Option<u32>;
 
+    /// Whether anything of the output head trains, also where it shares the embedding's weights.
+    fn head_trains(&self) -> bool;
+
     /// Where the model computes.
     fn device(&self) -> Device;
 

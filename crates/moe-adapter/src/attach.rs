@@ -9,6 +9,7 @@ use svd_init::{BankShape, ExpertInit, LayerStatistics, SvdCache, decompose_all};
 use crate::ids::with_stable_ids;
 use crate::select::{Selection, select};
 use crate::state::{MODEL_ROUTER, START, check_state, replace_state};
+use crate::tokens::attach_tokens;
 use crate::trainable::unfreeze;
 use crate::{
     Adaptable, AdaptedLinear, AdaptedProjection, AdapterConfig, AdapterError, AdapterState,
@@ -38,7 +39,7 @@ where
     M::Projection: AdaptedProjection,
     F: FnMut(&str, Site, &BaseLinear) -> Result<Built<M>, AdapterError>,
 {
-    let selection = select(model, targets, None, layers)?;
+    let selection = select(model, targets, None, None, layers)?;
     adapt_selected(model, &selection.paths, build)
 }
 
@@ -135,6 +136,7 @@ where
     M: Adaptable<Projection = AdaptedLinear>,
 {
     let AttachOptions { seed, mut statistics, svd_cache, progress } = options;
+    fuse(model, config)?;
     let plan = Plan::new(model, config)?;
     let mut paths: Vec<String> = Vec::new();
     let mut jobs: Vec<(Tensor<2>, BankShape)> = Vec::new();
@@ -191,7 +193,12 @@ where
         state.extend(repeated_start(model, config, origin)?);
     }
     let mut loaded = model.clone();
+    fuse(&mut loaded, config)?;
     loaded.fit(&state);
+    if let Some(indices) = &config.trainable_token_indices {
+        let count = loaded.token_shapes().iter().map(|(_, [count, _])| *count).min();
+        loaded.reserve_tokens(indices.needed(count.unwrap_or(0)));
+    }
     let plan = Plan::new(&loaded, config)?;
     plan.check_factors(config, &state, origin)?;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
@@ -223,6 +230,14 @@ where
     Ok(count)
 }
 
+/// Holds the experts of a model as the parameters that a configuration names.
+fn fuse<M: Adaptable>(model: &mut M, config: &AdapterConfig) -> Result<(), AdapterError> {
+    match config.target_parameters {
+        Some(_) => model.fuse_experts(),
+        None => Ok(()),
+    }
+}
+
 /// What a start takes out of the frozen weights, found by repeating it; empty for one that takes
 /// nothing out.
 fn repeated_start<M>(
@@ -247,7 +262,7 @@ where
     Ok(state)
 }
 
-/// Takes all adapters off a model.
+/// Takes all adapters off a model, and the rows that tokens have of their own.
 ///
 /// Weights that a start changed stay changed: load the base model again instead.
 pub fn detach<M>(model: &mut M)
@@ -260,6 +275,7 @@ where
     });
     model.visit_blocks_mut(&mut |_, _, block| block.router = None);
     model.replace_model_router(None);
+    model.visit_token_modules_mut(&mut |_, module| *module.rows = None);
 }
 
 /// Which linears of a model get what.
@@ -284,8 +300,9 @@ impl Plan {
         }
         let layers = config.layers_to_transform.as_ref();
         let exclude = config.exclude_modules.as_ref();
+        let parameters = config.target_parameters.as_deref();
         let Selection { paths, num_layers } =
-            select(model, &config.target_modules, exclude, layers)?;
+            select(model, &config.target_modules, exclude, parameters, layers)?;
         let patterns = config.size_patterns()?;
         let mut sizes = BTreeMap::new();
         let mut failed = None;
@@ -447,6 +464,7 @@ impl Plan {
         let tied = adapted.tied_modules();
         let modules = config.modules_to_save.as_ref();
         unfreeze(&mut adapted, modules, config.bias, &is_adapted, &tied)?;
+        attach_tokens(&mut adapted, config)?;
         *model = adapted;
         Ok(count)
     }

@@ -6,9 +6,10 @@ use router::{RouterConfig, RouterError, stable_hash};
 use serde::{Deserialize, Serialize};
 use svd_init::{BankShape, ExpertInit, InitConfig};
 
+use crate::tokens::TOKEN_ADAPTER;
 use crate::{
     AdapterError, BiasTraining, LayerSizes, LayersToTransform, RouterScope, ScalingRule,
-    TargetModules,
+    TargetModules, TokenIndices,
 };
 
 /// The largest rank: that of a full update of the largest linears there are.
@@ -77,8 +78,13 @@ pub struct AdapterConfig {
     /// What an expert computes.
     #[serde(default)]
     pub experts: ExpertsConfig,
-    /// The linears to adapt; may be empty where `modules_to_save` is given.
+    /// The linears to adapt; may be empty where `modules_to_save` or `trainable_token_indices` is
+    /// given.
     pub target_modules: TargetModules,
+    /// Parameters to adapt that hold the experts of a base model in one, as PEFT's: of
+    /// `mlp.experts.gate_up_proj` and `mlp.experts.down_proj` each expert gets an adapter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_parameters: Option<Vec<String>>,
     /// Linears among those that are not adapted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclude_modules: Option<TargetModules>,
@@ -91,6 +97,10 @@ pub struct AdapterConfig {
     /// Modules of the base model that are trained as a whole and saved with the adapter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modules_to_save: Option<TargetModules>,
+    /// Tokens whose rows of the embeddings are trained, and saved with the adapter, where the other
+    /// rows are frozen; or lists by module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trainable_token_indices: Option<TokenIndices>,
     /// LoRA+: the learning rate of every `B` is this many times that of the other parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loraplus_lr_ratio: Option<f64>,
@@ -134,10 +144,12 @@ impl AdapterConfig {
             alpha_pattern: BTreeMap::new(),
             experts: ExpertsConfig::default(),
             target_modules,
+            target_parameters: None,
             exclude_modules: None,
             layers_to_transform: None,
             bias: BiasTraining::default(),
             modules_to_save: None,
+            trainable_token_indices: None,
             loraplus_lr_ratio: None,
             init: InitConfig::default(),
             router: RouterConfig::default(),
@@ -155,7 +167,7 @@ impl AdapterConfig {
 
     /// Whether anything is adapted, and not only modules trained as a whole.
     pub fn has_experts(&self) -> bool {
-        !self.target_modules.is_empty()
+        !self.target_modules.is_empty() || self.target_parameters.is_some()
     }
 
     /// The sizes of layer `layer` of `num_layers`, before `rank_pattern` and `alpha_pattern`.
@@ -187,7 +199,7 @@ impl AdapterConfig {
     }
 
     /// Tells whether a tensor is of the base model, by its name: one of a module that is trained as
-    /// a whole, or a bias that is trained.
+    /// a whole, a bias that is trained, or rows of tokens.
     ///
     /// # Errors
     ///
@@ -195,8 +207,12 @@ impl AdapterConfig {
     pub fn whole_parameters(&self) -> Result<impl Fn(&str) -> bool + use<>, AdapterError> {
         let matcher = self.modules_to_save.as_ref().map(TargetModules::matcher).transpose()?;
         let biases = self.bias != BiasTraining::None;
+        let tokens = self.trainable_token_indices.is_some();
         Ok(move |name: &str| {
             let (module, parameter) = name.rsplit_once('.').unwrap_or(("", name));
+            if tokens && module.ends_with(TOKEN_ADAPTER) {
+                return true;
+            }
             let saved = matcher.as_ref().is_some_and(|matcher| matcher.is_match_within(module));
             saved || (biases && parameter == "bias")
         })
@@ -273,13 +289,39 @@ impl AdapterConfig {
             (RouterScope::FeedForward, _) => self.check_feed_forward()?,
             (RouterScope::Projection, _) => {}
         }
-        if self.has_experts() || self.modules_to_save.is_none() {
-            self.target_modules.matcher()?;
+        let others = self.modules_to_save.is_some() || self.trainable_token_indices.is_some();
+        match &self.target_parameters {
+            Some(targets) => self.check_parameters(targets)?,
+            None if self.has_experts() || !others => drop(self.target_modules.matcher()?),
+            None => {}
+        }
+        if let Some(indices) = &self.trainable_token_indices {
+            indices.check()?;
         }
         for modules in [&self.exclude_modules, &self.modules_to_save].into_iter().flatten() {
             modules.matcher()?;
         }
         Ok(())
+    }
+
+    fn check_parameters(&self, targets: &[String]) -> Result<(), AdapterError> {
+        if !self.target_modules.is_empty() {
+            self.target_modules.matcher()?;
+        }
+        let allowed = [
+            ("target_parameters", !targets.is_empty(), "a list of names, or absent"),
+            ("num_experts", !self.is_mixture() && self.shared_experts == 0, "1"),
+            ("lora_dropout", self.lora_dropout == 0.0, "0"),
+            (
+                "experts",
+                matches!(self.experts, ExpertsConfig::Lora { merging: None, .. }),
+                "`{ type = \"lora\" }` without `merging`",
+            ),
+        ];
+        match allowed.into_iter().find(|(_, fits, _)| !fits) {
+            Some((key, _, allowed)) => Err(AdapterError::OfParameters { key, allowed }),
+            None => Ok(()),
+        }
     }
 
     fn check_sizes(&self) -> Result<(), AdapterError> {

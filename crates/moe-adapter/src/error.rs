@@ -108,6 +108,28 @@ pub enum AdapterError {
         /// The linear.
         path: String,
     },
+    /// Parameters that the model does not have.
+    #[error(
+        "adapter: `target_parameters` {targets} matches no parameter that holds all experts of a \
+         layer; the model has {available} (linears are `target_modules`)"
+    )]
+    TargetParameters {
+        /// What matched nothing.
+        targets: String,
+        /// The parameters that the model has, with a star for numbers.
+        available: String,
+    },
+    /// Adapters of parameters with something that they cannot have.
+    #[error(
+        "adapter: with `target_parameters` `{key}` must be {allowed}, as in PEFT: each expert of the \
+         base model has one plain adapter"
+    )]
+    OfParameters {
+        /// The key at fault.
+        key: &'static str,
+        /// What is allowed.
+        allowed: &'static str,
+    },
     /// Modules that the model does not have.
     #[error(
         "adapter: `modules_to_save` {targets} matches no module of the model; it has {available}"
@@ -129,6 +151,66 @@ pub enum AdapterError {
         module: String,
         /// The module that has the weights.
         owner: String,
+    },
+    /// Rows of tokens of a module that has none.
+    #[error(
+        "adapter: `trainable_token_indices` names `{module}`, which is no module with rows of tokens; \
+         the model has {}",
+        if available.is_empty() { "none" } else { available.as_str() }
+    )]
+    TokenModule {
+        /// What was named.
+        module: String,
+        /// The modules that have rows of tokens.
+        available: String,
+    },
+    /// Rows of tokens of a module without weights of its own.
+    #[error(
+        "adapter: `trainable_token_indices` names `{module}`, which is tied: it has the rows of \
+         `{owner}`; name that one to train both, or give `{module}` weights of its own with \
+         `untie_head = true` under `[model]`"
+    )]
+    TiedTokens {
+        /// What was named.
+        module: String,
+        /// The module that has the weights.
+        owner: String,
+    },
+    /// A token that the model does not have.
+    #[error(
+        "adapter: `trainable_token_indices` has {index}, but the model has {count} tokens, counted \
+         from 0; `new_tokens` under `[model]` adds some"
+    )]
+    TokenIndex {
+        /// The token.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// A list of tokens without any.
+    #[error(
+        "adapter: `trainable_token_indices` of `{module}` is empty; name tokens, or leave it out"
+    )]
+    NoTokens {
+        /// The module.
+        module: String,
+    },
+    /// A token with two rows.
+    #[error("adapter: `trainable_token_indices` of `{module}` has {index} twice")]
+    TokenTwice {
+        /// The module.
+        module: String,
+        /// The token.
+        index: usize,
+    },
+    /// Rows of tokens of a module that is trained as a whole.
+    #[error(
+        "adapter: `{module}` is trained as a whole by `modules_to_save`, and rows of it by \
+         `trainable_token_indices`; leave out one of them"
+    )]
+    TokensOfWhole {
+        /// The module.
+        module: String,
     },
     /// A weight that is to be trained, or whose gradient is asked for, is held in a few bits.
     #[error(

@@ -3,7 +3,7 @@ use burn::tensor::Tensor;
 use lora_expert::{AnyBank, BaseLinear, ExpertBank};
 use router::{AnyRouter, Reach, Router, RoutingTape, Site, XLoraClassifier};
 
-use crate::{AdapterState, FeedForwardPaths, GatedFeedForward};
+use crate::{AdapterError, AdapterState, FeedForwardPaths, GatedFeedForward, TokenModule};
 
 /// A layer that a model calls where it would call a linear.
 ///
@@ -115,10 +115,37 @@ pub trait Adaptable: Module + ModuleDisplay {
         false
     }
 
+    /// Holds the gate and up projections of the experts of a base model that is itself a mixture as
+    /// one linear, `gate_up_proj`, as the parameters of `target_parameters` do; what it computes
+    /// stays the same. Adapters on them are dropped. Default: nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError::Quantized`] for quantised linears, which cannot be put together.
+    fn fuse_experts(&mut self) -> Result<(), AdapterError> {
+        Ok(())
+    }
+
     /// Modules without weights of their own, with those that have them, as in `lm_head` and
     /// `model.embed_tokens`. Default: none.
     fn tied_modules(&self) -> Vec<(&'static str, &'static str)> {
         Vec::new()
+    }
+
+    /// Visits the modules with a row for each token, with their paths, as in `model.embed_tokens`; a
+    /// head that is tied to the embeddings is none of its own. Default: there are none.
+    fn visit_token_modules_mut(&mut self, visit: &mut dyn FnMut(&str, TokenModule<'_>)) {
+        let _ = visit;
+    }
+
+    /// The shapes of those modules, `[V, H]`. Default: there are none.
+    fn token_shapes(&self) -> Vec<(&'static str, [usize; 2])> {
+        Vec::new()
+    }
+
+    /// Makes room for so many tokens at least, where the model knows how. Default: nothing.
+    fn reserve_tokens(&mut self, count: usize) {
+        let _ = count;
     }
 
     /// Gives whole modules the shapes that they have in a saved adapter, where the model knows how:

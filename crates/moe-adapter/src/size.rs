@@ -4,6 +4,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::attach::Plan;
+use crate::tokens::tokens_by_module;
 use crate::trainable::{ModelPath, trainable_parameters};
 use crate::{Adaptable, AdaptedLinear, AdapterConfig, AdapterError, BiasTraining, Projection};
 
@@ -16,7 +17,7 @@ pub struct AdapterSize {
     pub experts: usize,
     /// The parameters of routers.
     pub routers: usize,
-    /// The parameters of the base model that are trained as a whole.
+    /// The parameters of the base model that are trained as a whole, and rows of tokens.
     pub whole: usize,
 }
 
@@ -71,6 +72,13 @@ impl AdapterSize {
             size.routers += trainable_parameters(&router);
         }
         size.whole = whole(model, config, &|path| plan.sizes.contains_key(path))?;
+        if let Some(indices) = &config.trainable_token_indices {
+            let shapes = model.token_shapes();
+            for (path, tokens) in tokens_by_module(model, indices)? {
+                let row = shapes.iter().find(|(module, _)| *module == path);
+                size.whole += tokens.len() * row.map_or(0, |(_, shape)| shape[1]);
+            }
+        }
         Ok(size)
     }
 }

@@ -6,7 +6,7 @@ use tensor_files::TensorTable;
 use crate::values::{to_data, to_stored};
 use crate::{
     Adaptable, AdaptedProjection, AdapterConfig, AdapterError, AdapterFiles, AdapterState,
-    WeightsFile, adapter_state,
+    WeightsFile, adapter_state, stack_parameters, unstack_parameters,
 };
 
 /// The prefix that PEFT gives every name.
@@ -85,7 +85,7 @@ impl StoredAdapter {
     }
 
     /// The keys and tensors of this project's layout. A single LoRA has the names and shapes that
-    /// PEFT gives it.
+    /// PEFT gives it, those of `target_parameters` too.
     pub fn encode(&self) -> AdapterFiles {
         let mut config = Map::new();
         let peft_type = if self.config.is_mixture() { MIXTURE } else { SINGLE };
@@ -98,7 +98,8 @@ impl StoredAdapter {
         if let Value::Object(fields) = json!(self.config) {
             config.extend(fields);
         }
-        let tensors = self.state.iter();
+        let stacked = self.config.target_parameters.as_ref().map(|_| stack_parameters(&self.state));
+        let tensors = stacked.as_ref().unwrap_or(&self.state).iter();
         let tensors = tensors.map(|(name, data)| (format!("{PREFIX}{name}"), to_stored(data)));
         let metadata = Some([("format".to_owned(), "pt".to_owned())].into());
         AdapterFiles::new(config, TensorTable { tensors: tensors.collect(), metadata })
@@ -134,6 +135,10 @@ impl StoredAdapter {
             };
             let data = to_data(tensor).map_err(|found| mismatch(found, "F32, F16, BF16 or I32"))?;
             state.insert(short.to_owned(), data);
+        }
+        if let Some(targets) = &config.target_parameters {
+            let origin = files.weights.display().to_string();
+            state = unstack_parameters(state, targets, config.r, &origin)?;
         }
         Ok(Self { config, state, base_model_name_or_path, task_type, source })
     }

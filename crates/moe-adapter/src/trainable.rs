@@ -61,12 +61,14 @@ impl ModelPath {
 }
 
 /// Whether a step of a traversal is in no name on disk: what wraps a linear, which variant of an enum
-/// is in use, and what holds the three projections of an attention.
+/// is in use, and what holds the linear of a head or the three projections of an attention.
 pub(crate) fn is_unnamed(container: &str, name: &str) -> bool {
     container.starts_with("Enum:")
         || matches!(
             (container, name),
-            ("Struct:AdaptedLinear", "base" | "adapter") | ("Struct:Attention", "qkv")
+            ("Struct:AdaptedLinear", "base" | "adapter")
+                | ("Struct:Attention", "qkv")
+                | ("Struct:OutputHead", "linear")
         )
 }
 

@@ -23,10 +23,15 @@ where
     Box::new(move |folder: &Path| {
         let StoredAdapter { config, state, .. } =
             read_adapter(folder).map_err(|error| error.to_string())?;
-        if config.modules_to_save.is_some() || config.bias != BiasTraining::None {
-            return Err("it trained whole modules or biases of the model, which rows of other \
+        if config.modules_to_save.is_some()
+            || config.trainable_token_indices.is_some()
+            || config.bias != BiasTraining::None
+        {
+            return Err(
+                "it trained whole modules, tokens or biases of the model, which rows of other \
                         adapters in a batch do not have; merge it, or serve it alone"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         if config.router_scope == RouterScope::Model {
             return Err("its router decides for the whole model from a first pass of its own, which \

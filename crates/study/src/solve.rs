@@ -148,6 +148,10 @@ pub(super) fn describe(adapter: &AdapterConfig) -> String {
     if let Some(modules) = &adapter.modules_to_save {
         parts.push(format!("{} as a whole", names(modules)));
     }
+    if let Some(indices) = &adapter.trainable_token_indices {
+        let count: usize = indices.by_module().into_iter().map(|(_, tokens)| tokens.len()).sum();
+        parts.push(format!("{count} rows of tokens"));
+    }
     parts.join(", ")
 }
 

@@ -226,6 +226,16 @@ pub const MISTAKES: &[Mistake] = &[
         "`modules_to_save` names `lm_head`, which is tied",
     ),
     (
+        "a token that the model does not have",
+        "train --config DIR/fresh.toml --set adapter.trainable_token_indices=[99999]",
+        "`trainable_token_indices` has 99999, but the model has",
+    ),
+    (
+        "a parameter that the model does not have",
+        "train --config DIR/fresh.toml --set adapter={preset='lora',lora_dropout=0,target_parameters=['mlp.experts.up']}",
+        "matches no parameter that holds all experts of a layer; the model has none",
+    ),
+    (
         "a mixture on the experts of a mixture",
         "train --config DIR/fresh.toml --set model.path=DIR/mixtral --set adapter.target_modules=all-linear",
         "is in an expert of the base model",

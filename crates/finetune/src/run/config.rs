@@ -51,7 +51,7 @@ pub struct ModelConfig {
     #[serde(default)]
     pub untie_head: bool,
     /// Special tokens that are added to the tokenizer, with rows of the embeddings where there are
-    /// none, which `modules_to_save` must train. Default none.
+    /// none, which `modules_to_save` or `trainable_token_indices` must train. Default none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub new_tokens: Vec<String>,
     /// Holds the linears of the layers in fewer bits: `int8`, `fp4`, `nf4` or `nf4_double`. Default:

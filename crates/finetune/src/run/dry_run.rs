@@ -94,6 +94,7 @@ impl DryRun {
             .map_err(ModelError::from)?;
         let mut config = DecoderConfig::from_folder(&folder).map_err(ModelError::from)?;
         config.fused_projections &= !run.model.split_fused;
+        config.fused_experts = run.adapter.target_parameters.is_some();
         config.tie_word_embeddings &= !run.model.untie_head;
         if !run.model.new_tokens.is_empty() {
             let vocab_size = run_tokenizer(&run.model, &folder)?.vocab_size();

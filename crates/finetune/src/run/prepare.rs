@@ -107,7 +107,7 @@ impl PreparedRun {
             }
         };
         if !run.model.new_tokens.is_empty() {
-            check_embeddings(&model)?;
+            check_embeddings(&mut model, &tokenizer, &run.model.new_tokens)?;
         }
         if run.start.train == TrainedPart::Router {
             train_router_only(&mut model)?;
@@ -167,14 +167,25 @@ pub fn load_tokenizer(
 }
 
 /// Refuses rows of new tokens that nothing trains, and no adapter would hold.
-fn check_embeddings(model: &Decoder) -> Result<(), TrainError> {
+fn check_embeddings(
+    model: &mut Decoder,
+    tokenizer: &TextTokenizer,
+    new_tokens: &[String],
+) -> Result<(), TrainError> {
     let trained = trainable_names(model);
-    let mut needed = vec!["embed_tokens"];
-    needed.extend(model.lm_head.is_some().then_some("lm_head"));
-    let paths = ["model.embed_tokens.weight", "lm_head.weight"];
-    match needed.iter().zip(paths).all(|(_, path)| trained.contains(path)) {
+    let ids: Vec<usize> =
+        new_tokens.iter().filter_map(|token| Some(tokenizer.token_id(token)? as usize)).collect();
+    let mut needed = Vec::new();
+    let mut all = true;
+    model.visit_token_modules_mut(&mut |path, module| {
+        let rows = module.rows.as_ref().map_or(&[][..], |rows| rows.token_indices());
+        all &=
+            trained.contains(&format!("{path}.weight")) || ids.iter().all(|id| rows.contains(id));
+        needed.push(path.rsplit('.').next().unwrap_or(path).to_owned());
+    });
+    match all {
         true => Ok(()),
-        false => Err(TrainError::NewTokens { needed: format!("{needed:?}") }),
+        false => Err(TrainError::NewTokens { needed: format!("{needed:?}"), ids }),
     }
 }
 

@@ -40,8 +40,8 @@ dtype = "float32"
 # quantization = "nf4_double"
 # Whether qkv_proj and gate_up_proj (Phi 3) are adapted as q_proj, k_proj and so on.
 split_fused = false
-# Special tokens to add; train their rows: modules_to_save = ["embed_tokens"] (and "lm_head" where
-# it is not tied to them).
+# Special tokens to add; train their rows: trainable_token_indices under [adapter], or
+# modules_to_save = ["embed_tokens"] (and "lm_head" where it is not tied to them).
 # new_tokens = ["<tool>", "</tool>"]
 # Gives a head that is tied to the embeddings weights of its own.
 # untie_head = true
@@ -210,7 +210,7 @@ fn inline(value: &Value) -> String {
 }
 
 /// What each key means, in the order of the file.
-const COMMENTS: [(&str, &str); 24] = [
+const COMMENTS: [(&str, &str); 26] = [
     (
         "num_experts",
         "The experts of each adapted linear that a router chooses from; 1 is a plain LoRA.",
@@ -227,8 +227,16 @@ const COMMENTS: [(&str, &str); 24] = [
     ("lora_dropout", "The probability that an input of the experts is dropped in training."),
     ("dropout_mask", "\"shared\" by the experts of a layer, or \"per_expert\"."),
     ("target_modules", "A list of names, a regular expression, or \"all-linear\"."),
+    (
+        "target_parameters",
+        "Parameters that hold all experts of a layer, as in [\"mlp.experts.down_proj\"].",
+    ),
     ("bias", "Which biases of the base model are trained: \"none\", \"all\", \"lora_only\"."),
     ("modules_to_save", "Modules of the base model that are trained as a whole."),
+    (
+        "trainable_token_indices",
+        "Tokens whose rows of the embeddings are trained, or lists by module.",
+    ),
     ("loraplus_lr_ratio", "B learns so many times faster than the rest."),
     (
         "router_scope",

@@ -29,11 +29,14 @@ pub enum TrainError {
     /// New tokens whose rows nothing trains.
     #[error(
         "`model.new_tokens` adds rows that nothing trains; put {needed} into \
-         `adapter.modules_to_save`"
+         `adapter.modules_to_save`, or train these rows alone: set \
+         `adapter.trainable_token_indices` of {needed} to {ids:?}"
     )]
     NewTokens {
         /// What has such rows.
         needed: String,
+        /// The tokens.
+        ids: Vec<usize>,
     },
     /// Data that cannot be used.
     #[error(transparent)]

@@ -75,6 +75,9 @@ pub struct DecoderConfig {
     /// linear `gate_up_proj`, each with one adapter. Only in memory; what is on disk depends on
     /// the family.
     pub fused_projections: bool,
+    /// Whether gate and up projection of each expert of the base model are one linear
+    /// `gate_up_proj`, with one adapter. Only in memory.
+    pub fused_experts: bool,
     /// The token that starts a sequence.
     pub bos_token_id: Option<u32>,
     /// The tokens that end one.
@@ -123,6 +126,7 @@ impl DecoderConfig {
             attention_bias: false,
             mlp_bias: false,
             fused_projections: false,
+            fused_experts: false,
             bos_token_id: Some(1),
             eos_token_ids: vec![2],
             pad_token_id: None,

@@ -1,11 +1,16 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
 
-use burn::module::Module;
+use burn::module::{Module, Param};
+use burn::nn::Linear;
 use burn::tensor::Tensor;
-use moe_adapter::{Activation, FeedForwardPaths, GatedFeedForward, Projection};
+use moe_adapter::{
+    Activation, AdapterError, BaseLinear, FeedForwardPaths, GatedFeedForward, Projection,
+};
 use router::{RoutingTape, Site};
 
+use super::feed_forward::FusedFeedForward;
+use super::storage::joined;
 use crate::DecoderConfig;
 use crate::config::{ExpertNames, SparseConfig};
 use crate::parameters::ParameterSource;
@@ -17,6 +22,9 @@ pub enum Experts<P: Projection> {
     Gated(Vec<GatedFeedForward<P>>),
     /// `block_sparse_moe.experts.<e>.w1` and so on.
     Mixtral(Vec<MixtralExpert<P>>),
+    /// Those of a parameter `mlp.experts.gate_up_proj` and one `mlp.experts.down_proj`, as
+    /// transformers has them in memory.
+    Fused(Vec<FusedFeedForward<P>>),
 }
 
 /// An expert of Mixtral, `W_2 (act(W_1 x) * W_3 x)`.
@@ -32,6 +40,8 @@ pub struct MixtralExpert<P: Projection> {
 
 const QWEN: &str = "mlp";
 const MIXTRAL: &str = "block_sparse_moe";
+/// The layer of fused experts, in every family.
+const FUSED: &str = "mlp (fused)";
 
 impl<P: Projection> Experts<P> {
     pub(super) fn build<S: ParameterSource>(
@@ -42,6 +52,18 @@ impl<P: Projection> Experts<P> {
         source: &mut S,
     ) -> Result<Self, S::Error> {
         let (hidden, inner) = (config.hidden_size, sparse.moe_intermediate_size);
+        if config.fused_experts {
+            let experts = (0..sparse.num_experts).map(|expert| {
+                let paths = expert_paths(FUSED, expert);
+                let mut linear = |path: &str, inputs, outputs| {
+                    source.projection(&format!("{layer_path}.{path}"), inputs, outputs, false)
+                };
+                let gate_up = linear(paths.gate_proj, hidden, 2 * inner)?;
+                let down = linear(paths.down_proj, inner, hidden)?;
+                Ok(FusedFeedForward::new([gate_up, down], config.activation))
+            });
+            return experts.collect::<Result<_, _>>().map(Self::Fused);
+        }
         let mut experts = Vec::with_capacity(sparse.num_experts);
         let stacked = format!("{layer_path}.mlp.experts");
         if source.holds(&format!("{stacked}.gate_up_proj")) {
@@ -99,14 +121,62 @@ impl<P: Projection> Experts<P> {
                 let h = activation.gate(gate, up);
                 w2.forward(h, Site::new(layer, paths.down_proj), tape)
             }
+            Self::Fused(experts) => {
+                experts[expert].forward(x, layer, [paths.gate_proj, paths.down_proj], tape)
+            }
         }
     }
 
-    /// What files call the layer that the experts are in.
-    pub(super) fn block(&self) -> &'static str {
+    /// The same experts with one linear for gate and up projection each; their adapters are dropped.
+    pub(super) fn fused(&self, activation: Activation) -> Result<Self, AdapterError> {
+        let fuse = |expert: usize, [gate, up, down]: [&P; 3]| {
+            let path = expert_paths(FUSED, expert).gate_proj;
+            let [gate, up] = [gate.linear(), up.linear()];
+            if [gate, up].iter().any(|part| matches!(part, BaseLinear::Quantized(_))) {
+                return Err(AdapterError::Quantized { path: path.to_owned() });
+            }
+            Ok(FusedFeedForward::new([joined(&[gate, up]), down.linear().clone()], activation))
+        };
+        let experts: Result<Vec<_>, _> = match self {
+            Self::Fused(_) => return Ok(self.clone()),
+            Self::Gated(experts) => {
+                let parts = experts.iter().map(|e| [&e.gate_proj, &e.up_proj, &e.down_proj]);
+                parts.enumerate().map(|(expert, parts)| fuse(expert, parts)).collect()
+            }
+            Self::Mixtral(experts) => {
+                let parts = experts.iter().map(|e| [&e.w1, &e.w3, &e.w2]);
+                parts.enumerate().map(|(expert, parts)| fuse(expert, parts)).collect()
+            }
+        };
+        experts.map(Self::Fused)
+    }
+
+    /// The linears of fused experts as files have them, one expert after the other, with their paths
+    /// inside the layer; none where they are not fused.
+    pub(super) fn unfused(&self, names: &ExpertNames) -> Vec<(String, BaseLinear)> {
+        let Self::Fused(experts) = self else { return Vec::new() };
+        let of_expert = |(expert, block): (usize, &FusedFeedForward<P>)| {
+            let path = |name: &str| format!("{}.experts.{expert}.{name}", names.block);
+            let gate_up = block.gate_up_proj.linear();
+            let inner = gate_up.dims()[1] / 2;
+            let half = |start: usize| {
+                let weight = gate_up.weight().narrow(1, start, inner);
+                BaseLinear::from(Linear { weight: Param::from_tensor(weight), bias: None })
+            };
+            [
+                (path(names.gate_proj), half(0)),
+                (path(names.up_proj), half(inner)),
+                (path(names.down_proj), block.down_proj.linear().clone()),
+            ]
+        };
+        experts.iter().enumerate().flat_map(of_expert).collect()
+    }
+
+    fn block(&self) -> &'static str {
         match self {
             Self::Gated(_) => QWEN,
             Self::Mixtral(_) => MIXTRAL,
+            Self::Fused(_) => FUSED,
         }
     }
 
@@ -123,6 +193,14 @@ impl<P: Projection> Experts<P> {
             Self::Mixtral(experts) => {
                 let parts = experts.iter().map(|e| [&e.w1, &e.w3, &e.w2]);
                 parts.enumerate().flat_map(|(i, parts)| with_paths(i, parts)).collect()
+            }
+            Self::Fused(experts) => {
+                let parts = experts.iter().map(|e| [&e.gate_up_proj, &e.down_proj]);
+                let with_paths = |(expert, [gate_up, down]): (usize, [_; 2])| {
+                    let paths = self.paths(expert);
+                    [(paths.gate_proj, gate_up), (paths.down_proj, down)]
+                };
+                parts.enumerate().flat_map(with_paths).collect()
             }
         }
     }
@@ -144,6 +222,14 @@ impl<P: Projection> Experts<P> {
                 let parts = experts.iter_mut().map(|e| [&mut e.w1, &mut e.w3, &mut e.w2]);
                 parts.enumerate().flat_map(|(i, parts)| with_paths(i, parts)).collect()
             }
+            Self::Fused(experts) => {
+                let parts = experts.iter_mut().map(|e| [&mut e.gate_up_proj, &mut e.down_proj]);
+                let with_paths = |(expert, [gate_up, down]): (usize, [_; 2])| {
+                    let paths = expert_paths(block, expert);
+                    [(paths.gate_proj, gate_up), (paths.down_proj, down)]
+                };
+                parts.enumerate().flat_map(with_paths).collect()
+            }
         }
     }
 
@@ -159,12 +245,13 @@ fn expert_paths(block: &'static str, expert: usize) -> FeedForwardPaths {
     let known = KNOWN.get_or_init(Mutex::default).lock();
     let mut known = known.unwrap_or_else(std::sync::PoisonError::into_inner);
     *known.entry((block, expert)).or_insert_with(|| {
-        let path = |name: &str| -> &'static str {
-            Box::leak(format!("{block}.experts.{expert}{name}").into_boxed_str())
+        let (layer, names) = match block {
+            MIXTRAL => (block, [".w1", ".w3", ".w2"]),
+            FUSED => (QWEN, [".gate_up_proj", ".gate_up_proj", ".down_proj"]),
+            _ => (block, [".gate_proj", ".up_proj", ".down_proj"]),
         };
-        let names = match block {
-            MIXTRAL => [".w1", ".w3", ".w2"],
-            _ => [".gate_proj", ".up_proj", ".down_proj"],
+        let path = |name: &str| -> &'static str {
+            Box::leak(format!("{layer}.experts.{expert}{name}").into_boxed_str())
         };
         let [gate_proj, up_proj, down_proj] = names.map(path);
         FeedForwardPaths { block: path(""), gate_proj, up_proj, down_proj }

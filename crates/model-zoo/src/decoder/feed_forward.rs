@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use moe_adapter::{Activation, FeedForwardPaths, GatedFeedForward, Projection};
+use moe_adapter::{Activation, BaseLinear, FeedForwardPaths, GatedFeedForward, Projection};
 use router::{RoutingTape, Site};
 
 use super::sparse::SparseFeedForward;
@@ -36,6 +36,28 @@ pub struct FusedFeedForward<P: Projection> {
     activation: Activation,
 }
 
+impl<P: Projection> FusedFeedForward<P> {
+    pub(super) fn new([gate_up, down]: [BaseLinear; 2], activation: Activation) -> Self {
+        let [gate_up_proj, down_proj] = [gate_up, down].map(P::from_linear);
+        Self { gate_up_proj, down_proj, activation }
+    }
+
+    /// `[B, S, H]` to the same; `paths` are those of the linears inside the layer.
+    pub(super) fn forward(
+        &self,
+        x: Tensor<3>,
+        layer: usize,
+        [gate_up, down]: [&'static str; 2],
+        tape: &mut RoutingTape,
+    ) -> Tensor<3> {
+        let y = self.gate_up_proj.forward(x, Site::new(layer, gate_up), tape);
+        let inner = y.dims()[2] / 2;
+        let (gate, up) = (y.clone().narrow(2, 0, inner), y.narrow(2, inner, inner));
+        let h = self.activation.gate(gate, up);
+        self.down_proj.forward(h, Site::new(layer, down), tape)
+    }
+}
+
 impl<P: Projection> FeedForward<P> {
     pub(super) fn build<S: ParameterSource>(
         config: &DecoderConfig,
@@ -49,11 +71,7 @@ impl<P: Projection> FeedForward<P> {
                 source.projection(&format!("{path}.{GATE_UP}"), hidden, 2 * inner, bias)?;
             let down =
                 source.projection(&format!("{path}.{}", PATHS.down_proj), inner, hidden, bias)?;
-            return Ok(Self::Fused(FusedFeedForward {
-                gate_up_proj: P::from_linear(gate_up),
-                down_proj: P::from_linear(down),
-                activation,
-            }));
+            return Ok(Self::Fused(FusedFeedForward::new([gate_up, down], activation)));
         }
         let [gate, up] = if config.family.traits().fused_projections {
             source.projections(&format!("{path}.{GATE_UP}"), hidden, [inner, inner], bias)?
@@ -73,13 +91,7 @@ impl<P: Projection> FeedForward<P> {
     pub(super) fn forward(&self, x: Tensor<3>, layer: usize, tape: &mut RoutingTape) -> Tensor<3> {
         match self {
             Self::Gated(block) => block.forward(x, layer, &PATHS, tape),
-            Self::Fused(block) => {
-                let y = block.gate_up_proj.forward(x, Site::new(layer, GATE_UP), tape);
-                let inner = y.dims()[2] / 2;
-                let (gate, up) = (y.clone().narrow(2, 0, inner), y.narrow(2, inner, inner));
-                let h = block.activation.gate(gate, up);
-                block.down_proj.forward(h, Site::new(layer, PATHS.down_proj), tape)
-            }
+            Self::Fused(block) => block.forward(x, layer, [GATE_UP, PATHS.down_proj], tape),
             Self::Sparse(block) => block.forward(x, layer, tape),
         }
     }

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use moe_adapter::Projection;
+use moe_adapter::{AdapterError, Projection};
 use router::RoutingTape;
 
 use super::attention::Attention;
@@ -77,7 +77,7 @@ impl<P: Projection> DecoderLayer<P> {
             (Some(names), Some(experts)) => {
                 let block = SparseFeedForward::build(config, names, experts, &path, source)?;
                 match names.block {
-                    MIXTRAL => block_sparse_moe = Some(block),
+                    MIXTRAL if !config.fused_experts => block_sparse_moe = Some(block),
                     _ => mlp = Some(FeedForward::Sparse(block)),
                 }
             }
@@ -159,6 +159,14 @@ impl<P: Projection> DecoderLayer<P> {
             Some(FeedForward::Sparse(block)) => Some(block),
             _ => self.block_sparse_moe.as_ref(),
         }
+    }
+
+    /// Fuses the experts where the feed-forward layer is a mixture, which then is `mlp` in every family.
+    pub(super) fn fuse_experts(&mut self) -> Result<(), AdapterError> {
+        let Some(fused) = self.sparse().map(SparseFeedForward::fused) else { return Ok(()) };
+        self.mlp = Some(FeedForward::Sparse(fused?));
+        self.block_sparse_moe = None;
+        Ok(())
     }
 
     /// The projections in the order of the forward pass, with their paths inside the layer.

@@ -1,17 +1,19 @@
 use std::ops::Range;
 
 use burn::module::Module;
-use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor};
 use fused_ops::linear;
 use moe_adapter::{
-    Adaptable, AdaptedLinear, AdapterState, BlockVisitor, BlockVisitorMut, Projection,
+    Adaptable, AdaptedLinear, AdapterError, AdapterState, BlockVisitor, BlockVisitorMut,
+    Projection, TokenModule,
 };
 use router::{RoutingTape, Site, XLoraClassifier};
 
 use super::feed_forward::FeedForward;
+use super::head::OutputHead;
 use super::model::DecoderModel;
 use super::pass::{LayerPass, soft_cap};
+use super::vocabulary::{EMBEDDINGS, HEAD};
 use crate::parameters::{ParameterSource, RandomParameters};
 use crate::shaped_parameters::ShapedParameters;
 use crate::{
@@ -30,7 +32,7 @@ pub struct Decoder<P: Projection = AdaptedLinear> {
     /// Everything below the head.
     pub model: DecoderModel<P>,
     /// `H -> V`; `None` when the head reuses the embedding's weights.
-    pub lm_head: Option<Linear>,
+    pub lm_head: Option<OutputHead>,
     /// Decides for all adapted linears, where the adapter has one router for the whole model.
     pub model_router: Option<XLoraClassifier>,
     #[module(skip)]
@@ -90,7 +92,8 @@ impl<P: Projection> Decoder<P> {
         let lm_head = match config.tie_word_embeddings {
             true => None,
             false => {
-                Some(source.linear("lm_head", config.hidden_size, config.vocab_size, false)?)
+                let (hidden, vocab) = (config.hidden_size, config.vocab_size);
+                Some(OutputHead::new(source.linear("lm_head", hidden, vocab, false)?))
             }
         };
         Ok(Self { model, lm_head, model_router: None, config: config.clone() })
@@ -144,6 +147,15 @@ impl<P: Projection> CausalLm for Decoder<P> {
         lengths.min_by_key(|length| length.beyond)
     }
 
+    fn head_trains(&self) -> bool {
+        let (weight, rows) = match &self.lm_head {
+            Some(head) => (&head.linear.weight, &head.token_adapter),
+            None => (&self.model.embed_tokens.weight, &self.model.embed_tokens.token_adapter),
+        };
+        weight.is_require_grad()
+            || rows.as_ref().is_some_and(|rows| rows.trainable_tokens_delta.is_require_grad())
+    }
+
     fn begin(&self, input: &TokenInput, cache: Option<&mut KvCache>) -> (Tensor<3>, LayerPass) {
         self.model.begin(&self.config, input, cache)
     }
@@ -164,11 +176,18 @@ impl<P: Projection> CausalLm for Decoder<P> {
     }
 
     fn logits<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
-        let (weight, bias) = match &self.lm_head {
-            Some(head) => (head.weight.val(), head.bias.as_ref().map(|bias| bias.val())),
-            None => (self.model.embed_tokens.weight.val().transpose(), None),
-        };
-        let logits = linear(hidden, weight, bias).cast(DType::F32);
+        let logits = match &self.lm_head {
+            Some(head) => head.forward(hidden),
+            None => {
+                let embeddings = &self.model.embed_tokens;
+                let logits = linear(hidden.clone(), embeddings.weight.val().transpose(), None);
+                match &embeddings.token_adapter {
+                    Some(rows) => rows.logits(hidden, logits),
+                    None => logits,
+                }
+            }
+        }
+        .cast(DType::F32);
         let logits = match self.config.logits_scaling {
             1.0 => logits,
             scale => logits / scale,
@@ -191,6 +210,23 @@ impl<P: Projection> Adaptable for Decoder<P> {
         self.tied()
     }
 
+    fn visit_token_modules_mut(&mut self, visit: &mut dyn FnMut(&str, TokenModule<'_>)) {
+        visit(EMBEDDINGS, self.model.embed_tokens.tokens());
+        if let Some(head) = &mut self.lm_head {
+            visit(HEAD, head.tokens());
+        }
+    }
+
+    fn token_shapes(&self) -> Vec<(&'static str, [usize; 2])> {
+        let shape = [self.config.vocab_size, self.config.hidden_size];
+        let head = self.lm_head.as_ref().map(|_| (HEAD, shape));
+        [(EMBEDDINGS, shape)].into_iter().chain(head).collect()
+    }
+
+    fn reserve_tokens(&mut self, count: usize) {
+        self.resize_embeddings(count, 0);
+    }
+
     fn fit(&mut self, state: &AdapterState) {
         self.fit_vocabulary(state);
     }
@@ -205,6 +241,15 @@ impl<P: Projection> Adaptable for Decoder<P> {
 
     fn replace_model_router(&mut self, router: Option<XLoraClassifier>) {
         self.model_router = router;
+    }
+
+    fn fuse_experts(&mut self) -> Result<(), AdapterError> {
+        // In place, so that only one layer has its weights twice.
+        for layer in &mut self.model.layers {
+            layer.fuse_experts()?;
+        }
+        self.config.fused_experts = self.config.sparse.is_some();
+        Ok(())
     }
 
     fn is_of_expert(&self, path: &str) -> bool {

@@ -1,6 +1,8 @@
 mod attention;
+mod embedding;
 mod experts;
 mod feed_forward;
+mod head;
 mod layer;
 mod lm;
 mod mask;
@@ -15,8 +17,10 @@ mod storage;
 mod vocabulary;
 
 pub use attention::Attention;
+pub use embedding::TokenEmbedding;
 pub use experts::{Experts, MixtralExpert};
 pub use feed_forward::{FeedForward, FusedFeedForward};
+pub use head::OutputHead;
 pub use layer::DecoderLayer;
 pub use lm::Decoder;
 pub use model::DecoderModel;

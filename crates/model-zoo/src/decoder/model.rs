@@ -1,12 +1,12 @@
 use std::ops::Range;
 
 use burn::module::Module;
-use burn::nn::Embedding;
 use burn::tensor::{DType, Tensor};
 use half::{bf16, f16};
 use moe_adapter::Projection;
 use router::RoutingTape;
 
+use super::embedding::TokenEmbedding;
 use super::layer::DecoderLayer;
 use super::norm::RmsNorm;
 use super::pass::LayerPass;
@@ -17,8 +17,8 @@ use crate::{DecoderConfig, KvCache, TokenInput};
 /// The decoder without its head.
 #[derive(Module, Debug)]
 pub struct DecoderModel<P: Projection> {
-    /// `[V, H]`.
-    pub embed_tokens: Embedding,
+    /// The embeddings of tokens.
+    pub embed_tokens: TokenEmbedding,
     /// The decoder layers.
     pub layers: Vec<DecoderLayer<P>>,
     /// After the last layer.
@@ -31,7 +31,8 @@ impl<P: Projection> DecoderModel<P> {
         source: &mut S,
     ) -> Result<Self, S::Error> {
         let hidden = config.hidden_size;
-        let embed_tokens = source.embedding("model.embed_tokens", config.vocab_size, hidden)?;
+        let embeddings = source.embedding("model.embed_tokens", config.vocab_size, hidden)?;
+        let embed_tokens = TokenEmbedding::new(embeddings.weight);
         let layers = (0..config.num_hidden_layers)
             .map(|layer| DecoderLayer::build(config, layer, source))
             .collect::<Result<_, _>>()?;

@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::softmax;
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use moe_adapter::{Activation, Projection};
+use moe_adapter::{Activation, AdapterError, Projection};
 use router::RoutingTape;
 
 use super::experts::Experts;
@@ -32,6 +32,9 @@ pub struct SparseFeedForward<P: Projection> {
     norm_topk_prob: bool,
     #[module(skip)]
     activation: Activation,
+    /// What files call this layer.
+    #[module(skip)]
+    block: &'static str,
 }
 
 impl<P: Projection> SparseFeedForward<P> {
@@ -54,6 +57,7 @@ impl<P: Projection> SparseFeedForward<P> {
             num_experts_per_tok: sparse.num_experts_per_tok,
             norm_topk_prob: sparse.norm_topk_prob,
             activation: config.activation,
+            block: names.block,
         })
     }
 
@@ -109,9 +113,15 @@ impl<P: Projection> SparseFeedForward<P> {
         self.experts.projections_mut()
     }
 
-    /// The path of the gate inside the layer.
+    /// The path of the gate inside the layer, as files have it.
     pub(super) fn gate_path(&self) -> String {
-        format!("{}.gate", self.experts.block())
+        format!("{}.gate", self.block)
+    }
+
+    /// The same layer with [fused](Experts::Fused) experts.
+    pub(super) fn fused(&self) -> Result<Self, AdapterError> {
+        let experts = self.experts.fused(self.activation)?;
+        Ok(Self { gate: self.gate.clone(), experts, ..*self })
     }
 }
 

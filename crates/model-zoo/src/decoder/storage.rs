@@ -8,6 +8,7 @@ use fused_ops::runs_kernels;
 use moe_adapter::{BaseLinear, Projection};
 use tensor_files::write_atomically;
 
+use super::experts::Experts;
 use super::feed_forward::FeedForward;
 use super::qkv::QkvProjections;
 use super::{Decoder, LoadOptions};
@@ -85,7 +86,7 @@ impl<P: Projection> Decoder<P> {
         self.push_projections(&mut writer, dtype);
         writer.push("model.norm.weight", self.model.norm.weight.val().cast(dtype));
         if let Some(head) = &self.lm_head {
-            writer.push_linear("lm_head", &BaseLinear::from(head.clone()), dtype);
+            writer.push_linear("lm_head", &BaseLinear::from(head.linear.clone()), dtype);
         }
         let rounding = writer.write(&folder.join("model.safetensors"))?;
 
@@ -102,7 +103,8 @@ impl<P: Projection> Decoder<P> {
     /// Adds all projections, quantised ones as `dtype`; those that the files of the family hold as one
     /// are put together.
     fn push_projections(&self, writer: &mut WeightWriter, dtype: DType) {
-        let fuse = self.config().family.traits().fused_projections;
+        let traits = self.config().family.traits();
+        let (fuse, experts) = (traits.fused_projections, &traits.experts);
         for (i, layer) in self.model.layers.iter().enumerate() {
             let path = |name: &str| format!("model.layers.{i}.{name}");
             let mut rest: Vec<_> = layer.projections().collect();
@@ -115,6 +117,14 @@ impl<P: Projection> Decoder<P> {
                 let parts = [block.gate_proj.linear(), block.up_proj.linear()];
                 writer.push_linear(&path("mlp.gate_up_proj"), &joined(&parts), dtype);
             }
+            if let (Some(block), Some(names)) = (layer.sparse(), experts)
+                && matches!(block.experts, Experts::Fused(_))
+            {
+                rest.retain(|(name, _)| !name.contains(".experts."));
+                for (name, linear) in block.experts.unfused(names) {
+                    writer.push_linear(&path(&name), &linear, dtype);
+                }
+            }
             for (name, projection) in rest {
                 writer.push_linear(&path(name), projection.linear(), dtype);
             }
@@ -123,12 +133,12 @@ impl<P: Projection> Decoder<P> {
 }
 
 /// One linear of several that read the same input: their outputs one after the other.
-fn joined(parts: &[&BaseLinear]) -> BaseLinear {
+pub(super) fn joined(parts: &[&BaseLinear]) -> BaseLinear {
     let weights = parts.iter().map(|part| part.weight()).collect();
     let biases = parts.iter().map(|part| part.bias());
     let bias = biases.collect::<Option<Vec<_>>>().map(|biases| Tensor::cat(biases, 0));
     BaseLinear::Dense(Linear {
-        weight: Param::from_tensor(Tensor::cat(weights, 1)),
+        weight: Param::from_tensor(Tensor::cat(weights, 1)).set_require_grad(false),
         bias: bias.map(Param::from_tensor),
     })
 }

@@ -5,10 +5,11 @@ use fused_ops::matmul;
 use moe_adapter::{AdapterState, Projection};
 
 use super::Decoder;
+use super::head::OutputHead;
 use crate::parameters::{RandomParameters, part};
 
-const EMBEDDINGS: &str = "model.embed_tokens";
-const HEAD: &str = "lm_head";
+pub(super) const EMBEDDINGS: &str = "model.embed_tokens";
+pub(super) const HEAD: &str = "lm_head";
 
 /// The part of the covariance that rows of new tokens differ by, as in transformers.
 const SPREAD: f64 = 1e-9;
@@ -25,7 +26,7 @@ impl<P: Projection> Decoder<P> {
             // Through the host, so that the transposed matrix is contiguous.
             let copy = Tensor::<2>::from_data(copy.into_data(), (&device, dtype));
             let weight = Param::from_tensor(copy).set_require_grad(embeddings.is_require_grad());
-            self.lm_head = Some(Linear { weight, bias: None });
+            self.lm_head = Some(OutputHead::new(Linear { weight, bias: None }));
             self.config.tie_word_embeddings = false;
         }
     }
@@ -59,7 +60,7 @@ impl<P: Projection> Decoder<P> {
                 let (device, dtype) = (rows.device(), rows.dtype());
                 Tensor::from_data(rows.into_data(), (&device, dtype))
             };
-            head.weight = changed(head.weight.clone(), columns);
+            head.linear.weight = changed(head.linear.weight.clone(), columns);
         }
         self.config.vocab_size = vocab_size;
     }

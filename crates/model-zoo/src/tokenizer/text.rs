@@ -157,6 +157,11 @@ impl TextTokenizer {
         self.pad.as_ref().map(|token| token.id)
     }
 
+    /// The token of a text that the vocabulary has as one, added ones included.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
+    }
+
     /// Whether a token is special: one that stands for no text.
     pub fn is_special(&self, id: u32) -> bool {
         self.tokenizer

@@ -16,7 +16,8 @@ use tempfile::TempDir;
 use crate::common::{Reference, golden, largest_difference, logits, material};
 use crate::device::{device, tolerance};
 
-const ADAPTERS: [(&str, AdapterFormat); 13] = [
+/// Adapters, with the layout of each. Those that are not on the model `llama3` are in [`base_of`].
+const ADAPTERS: [(&str, AdapterFormat); 17] = [
     ("lora", AdapterFormat::Peft),
     ("rslora", AdapterFormat::Peft),
     ("lora_pattern", AdapterFormat::Peft),
@@ -24,6 +25,10 @@ const ADAPTERS: [(&str, AdapterFormat); 13] = [
     ("pissa", AdapterFormat::Peft),
     ("x_lora", AdapterFormat::XLora),
     ("x_lora_layerwise", AdapterFormat::XLora),
+    ("tokens_tied", AdapterFormat::Peft),
+    ("tokens_by_module", AdapterFormat::Peft),
+    ("parameters_qwen3_moe", AdapterFormat::Peft),
+    ("parameters_mixtral", AdapterFormat::Peft),
     ("loramoe", AdapterFormat::Loramoe),
     ("hydralora", AdapterFormat::Hydralora),
     ("goat", AdapterFormat::Goat),
@@ -36,12 +41,30 @@ fn folder(name: &str) -> PathBuf {
     golden("adapters").join(name)
 }
 
+/// The model that an adapter is on.
+fn base_of(name: &str) -> Decoder<AdaptedLinear> {
+    let folder = match name {
+        "tokens_by_module" => "llama2",
+        "parameters_qwen3_moe" => "qwen3_moe",
+        "parameters_mixtral" => "mixtral",
+        _ => "llama3",
+    };
+    Decoder::load(golden(folder), &LoadOptions::default(), &device()).unwrap()
+}
+
 fn base() -> Decoder<AdaptedLinear> {
-    Decoder::load(golden("llama3"), &LoadOptions::default(), &device()).unwrap()
+    base_of("llama3")
 }
 
 fn error_of(adapter: &StoredAdapter, reference: &Reference) -> f32 {
-    let mut model = base();
+    error_on(base(), adapter, reference)
+}
+
+fn error_on(
+    mut model: Decoder<AdaptedLinear>,
+    adapter: &StoredAdapter,
+    reference: &Reference,
+) -> f32 {
     attach_saved(&mut model, &adapter.config, adapter.state.clone(), "adapter").unwrap();
     let found = logits(&model, &reference.input_on(&device()), None);
     largest_difference(&found, &reference.logits) / reference.largest()
@@ -54,10 +77,10 @@ fn every_layout_gives_the_logits_of_its_project() {
         assert_eq!(detect_format(&folder).unwrap(), format, "{name}");
         let reference = Reference::read(&folder);
         let adapter = read_adapter(&folder).unwrap();
-        let error = error_of(&adapter, &reference);
+        let error = error_on(base_of(name), &adapter, &reference);
         eprintln!("{name}: relative error {error:e}");
         assert!(error <= tolerance(), "{name}: relative error {error:e}");
-        let plain = logits(&base(), &reference.input_on(&device()), None);
+        let plain = logits(&base_of(name), &reference.input_on(&device()), None);
         let moved = largest_difference(&plain, &reference.logits) / reference.largest();
         assert!(moved > 1e-2, "{name}: the adapter hardly does anything: {moved:e}");
     }

@@ -11,7 +11,6 @@ use super::{DemoConfig, samples};
 use crate::StudyError;
 use crate::world::{BOS, EOS, PAD, World};
 use data::Collator;
-use evaluation::Head;
 use finetune::train::{
     CausalTask, Learner, LearnerConfig, LrSchedulerKwargs, LrSchedulerType, OptimizerConfig,
     Recompute, Schedule,
@@ -121,7 +120,7 @@ fn pretrain(
         seed: config.seed,
         recompute: Recompute::None,
     };
-    let task = CausalTask { head: Head::Trained, ..CausalTask::default() };
+    let task = CausalTask::default();
     let mut learner = Learner::for_task(task, model, None, learner)?;
     let schedule = Schedule {
         learning_rate: config.pretraining_learning_rate,

@@ -3,7 +3,7 @@ mod by_groups;
 use burn::optim::GradientsAccumulator;
 use burn::tensor::{Device, Tensor};
 use data::{Collator, DeviceBatch, Sample};
-use evaluation::{Head, batch_loss, cross_entropy};
+use evaluation::{batch_loss, cross_entropy};
 use model_zoo::{CausalLm, TokenInput};
 use router::BatchContext;
 
@@ -18,21 +18,19 @@ const EVAL_PERPLEXITY: &str = "eval_perplexity";
 /// Predicting the next token: the targets are tokens, the loss is their cross-entropy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CausalTask {
-    /// Whether the output head learns. Default: it is frozen.
-    pub head: Head,
     /// Batches are padded to a length that is a multiple of this. Default 1.
     pub pad_to_multiple_of: usize,
 }
 
 impl Default for CausalTask {
     fn default() -> Self {
-        Self { head: Head::Frozen, pad_to_multiple_of: 1 }
+        Self { pad_to_multiple_of: 1 }
     }
 }
 
 impl From<&TrainingConfig> for CausalTask {
     fn from(training: &TrainingConfig) -> Self {
-        Self { pad_to_multiple_of: training.pad_to_multiple_of, ..Self::default() }
+        Self { pad_to_multiple_of: training.pad_to_multiple_of }
     }
 }
 
@@ -151,7 +149,7 @@ impl CausalTask {
         let hidden =
             hidden.reshape([batch_size * seq_len, width]).select(0, batch.target_positions.clone());
         let targets = batch.target_ids.clone();
-        let (value, objective) = cross_entropy(model, hidden, targets, self.head, scale);
+        let (value, objective) = cross_entropy(model, hidden, targets, scale);
         (value * scale, objective)
     }
 }
