@@ -135,6 +135,15 @@ fn so_does_one_with_a_router_of_the_whole_model() {
 }
 
 #[test]
+fn so_does_one_whose_rate_goes_by_the_validation_loss() {
+    resumes(&[
+        "training.lr_scheduler_type=reduce_lr_on_plateau",
+        "training.lr_scheduler_kwargs={patience=0,factor=0.5,threshold=0.5}",
+        "training.eval_steps=2",
+    ]);
+}
+
+#[test]
 fn event_files_are_written_beside_the_metrics() {
     let run = Run::new();
     let output = run.output("events");

@@ -7,6 +7,9 @@ impl TrainerState {
         let Some(found) = measured.iter().find(|measured| &measured.name == name) else {
             return false;
         };
+        if let Some(plateau) = &mut self.plateau {
+            plateau.observe(found, &config.lr_scheduler_kwargs);
+        }
         if !found.value.is_finite() {
             self.evaluations_without_gain += 1;
             return false;

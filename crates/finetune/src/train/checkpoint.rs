@@ -173,5 +173,11 @@ where
     load_adapter_state(learner.model_mut(), tensors, &folder.display().to_string())?;
     let path = folder.join(OPTIMIZER_FILE);
     learner.continue_from(TensorTable::read(&path)?, &path, state.step)?;
-    Ok(TrainerState { training: training.clone(), ..state })
+    // A named checkpoint may go on otherwise.
+    let again = training.learning_rate == state.training.learning_rate;
+    let plateau = match TrainerState::new(training.clone()).plateau {
+        Some(fresh) => Some(state.plateau.filter(|_| again).unwrap_or(fresh)),
+        None => None,
+    };
+    Ok(TrainerState { training: training.clone(), plateau, ..state })
 }

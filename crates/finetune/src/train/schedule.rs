@@ -2,7 +2,7 @@ use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
 
-use super::TrainError;
+use super::{ThresholdMode, TrainError};
 
 /// How the learning rate moves, by the names of transformers' schedulers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -21,12 +21,35 @@ pub enum LrSchedulerType {
     CosineWithRestarts,
     /// As `cosine`, to a rate above 0.
     CosineWithMinLr,
+    /// As `cosine_with_min_lr`, with a first step above 0 and a last one at the least rate.
+    CosineWarmupWithMinLr,
     /// After the warm-up it falls with a power of what is left.
     Polynomial,
     /// After the warm-up it falls with the root of the step.
     InverseSqrt,
     /// After the warm-up it stays, and falls at the end.
     WarmupStableDecay,
+    /// It is reduced when `metric_for_best_model` no longer gains; there is no warm-up.
+    ReduceLrOnPlateau,
+}
+
+impl LrSchedulerType {
+    /// Its name in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Constant => "constant",
+            Self::ConstantWithWarmup => "constant_with_warmup",
+            Self::Linear => "linear",
+            Self::Cosine => "cosine",
+            Self::CosineWithRestarts => "cosine_with_restarts",
+            Self::CosineWithMinLr => "cosine_with_min_lr",
+            Self::CosineWarmupWithMinLr => "cosine_warmup_with_min_lr",
+            Self::Polynomial => "polynomial",
+            Self::InverseSqrt => "inverse_sqrt",
+            Self::WarmupStableDecay => "warmup_stable_decay",
+            Self::ReduceLrOnPlateau => "reduce_lr_on_plateau",
+        }
+    }
 }
 
 /// How the rate of `warmup_stable_decay` falls at the end.
@@ -58,12 +81,18 @@ pub struct LrSchedulerKwargs {
     /// `polynomial`: the rate at the end. Default 1e-7.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr_end: Option<f64>,
-    /// `cosine_with_min_lr`: the rate at the end; or `min_lr_rate`.
+    /// `cosine_with_min_lr`, `cosine_warmup_with_min_lr`: the rate at the end; or `min_lr_rate`.
+    /// `reduce_lr_on_plateau`: the least rate. Default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_lr: Option<f64>,
-    /// `cosine_with_min_lr`: the rate at the end as a share of the peak; or `min_lr`.
+    /// `cosine_with_min_lr`, `cosine_warmup_with_min_lr`: the rate at the end as a share of the peak;
+    /// or `min_lr`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_lr_rate: Option<f64>,
+    /// `cosine_warmup_with_min_lr`: the rate of the first step as a share of the peak. Default one over
+    /// the steps of the warm-up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_lr_rate: Option<f64>,
     /// `inverse_sqrt`: the steps after which the rate would be the peak without a warm-up. Default
     /// the steps of the warm-up, 10,000 without one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +106,24 @@ pub struct LrSchedulerKwargs {
     /// `warmup_stable_decay`: the rate at the end as a share of the peak. Default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_lr_ratio: Option<f64>,
+    /// `reduce_lr_on_plateau`: what the rate is multiplied by. Default 0.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+    /// `reduce_lr_on_plateau`: how many evaluations in a row may bring no gain. Default 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
+    /// `reduce_lr_on_plateau`: how much better a gain is than the best before. Default 1e-4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// `reduce_lr_on_plateau`: whether that is a share. Default `rel`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold_mode: Option<ThresholdMode>,
+    /// `reduce_lr_on_plateau`: the evaluations that do not count after the rate was reduced. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cooldown: Option<usize>,
+    /// `reduce_lr_on_plateau`: the least difference by which the rate is reduced. Default 1e-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eps: Option<f64>,
 }
 
 impl LrSchedulerKwargs {
@@ -92,27 +139,36 @@ impl LrSchedulerKwargs {
         learning_rate: f64,
     ) -> Result<(), TrainError> {
         use LrSchedulerType::{
-            CosineWithMinLr, CosineWithRestarts, InverseSqrt, Polynomial, WarmupStableDecay,
+            CosineWarmupWithMinLr, CosineWithMinLr, CosineWithRestarts, InverseSqrt, Polynomial,
+            ReduceLrOnPlateau, WarmupStableDecay,
         };
+        let to_least = [CosineWithMinLr, CosineWarmupWithMinLr];
+        let with_least = [CosineWithMinLr, CosineWarmupWithMinLr, ReduceLrOnPlateau];
         let key = |name: &str| format!("training.lr_scheduler_kwargs.{name}");
-        let owners = [
-            ("num_cycles", self.num_cycles.is_some(), CosineWithRestarts, "cosine_with_restarts"),
-            ("power", self.power.is_some(), Polynomial, "polynomial"),
-            ("lr_end", self.lr_end.is_some(), Polynomial, "polynomial"),
-            ("min_lr", self.min_lr.is_some(), CosineWithMinLr, "cosine_with_min_lr"),
-            ("min_lr_rate", self.min_lr_rate.is_some(), CosineWithMinLr, "cosine_with_min_lr"),
-            ("timescale", self.timescale.is_some(), InverseSqrt, "inverse_sqrt"),
-            (
-                "num_decay_steps",
-                self.num_decay_steps.is_some(),
-                WarmupStableDecay,
-                "warmup_stable_decay",
-            ),
-            ("decay_type", self.decay_type.is_some(), WarmupStableDecay, "warmup_stable_decay"),
-            ("min_lr_ratio", self.min_lr_ratio.is_some(), WarmupStableDecay, "warmup_stable_decay"),
+        let owners: [(_, _, &[LrSchedulerType]); 16] = [
+            ("num_cycles", self.num_cycles.is_some(), &[CosineWithRestarts]),
+            ("power", self.power.is_some(), &[Polynomial]),
+            ("lr_end", self.lr_end.is_some(), &[Polynomial]),
+            ("min_lr", self.min_lr.is_some(), &with_least),
+            ("min_lr_rate", self.min_lr_rate.is_some(), &to_least),
+            ("warmup_lr_rate", self.warmup_lr_rate.is_some(), &[CosineWarmupWithMinLr]),
+            ("timescale", self.timescale.is_some(), &[InverseSqrt]),
+            ("num_decay_steps", self.num_decay_steps.is_some(), &[WarmupStableDecay]),
+            ("decay_type", self.decay_type.is_some(), &[WarmupStableDecay]),
+            ("min_lr_ratio", self.min_lr_ratio.is_some(), &[WarmupStableDecay]),
+            ("factor", self.factor.is_some(), &[ReduceLrOnPlateau]),
+            ("patience", self.patience.is_some(), &[ReduceLrOnPlateau]),
+            ("threshold", self.threshold.is_some(), &[ReduceLrOnPlateau]),
+            ("threshold_mode", self.threshold_mode.is_some(), &[ReduceLrOnPlateau]),
+            ("cooldown", self.cooldown.is_some(), &[ReduceLrOnPlateau]),
+            ("eps", self.eps.is_some(), &[ReduceLrOnPlateau]),
         ];
-        if let Some((name, .., owner)) = owners.iter().find(|(_, set, of, _)| *set && *of != kind) {
-            let allowed = format!("unset unless `training.lr_scheduler_type` is `{owner}`");
+        if let Some((name, _, owners)) =
+            owners.iter().find(|(_, set, owners)| *set && !owners.contains(&kind))
+        {
+            let names: Vec<_> = owners.iter().map(|owner| format!("`{}`", owner.name())).collect();
+            let allowed =
+                format!("unset unless `training.lr_scheduler_type` is {}", names.join(" or "));
             return Err(TrainError::value(key(name), "set", allowed));
         }
         let within = |name: &str, value: Option<f64>, range: std::ops::RangeInclusive<f64>| {
@@ -129,6 +185,12 @@ impl LrSchedulerKwargs {
         within("min_lr", self.min_lr, 0.0..=learning_rate)?;
         within("min_lr_rate", self.min_lr_rate, 0.0..=1.0)?;
         within("min_lr_ratio", self.min_lr_ratio, 0.0..=1.0)?;
+        within("warmup_lr_rate", self.warmup_lr_rate, 0.0..=1.0)?;
+        within("threshold", self.threshold, 0.0..=f64::MAX)?;
+        within("eps", self.eps, 0.0..=f64::MAX)?;
+        if let Some(factor) = self.factor.filter(|factor| !(*factor > 0.0 && *factor < 1.0)) {
+            return Err(TrainError::value(key("factor"), factor, "above 0 and below 1"));
+        }
         if self.timescale == Some(0) {
             return Err(TrainError::value(key("timescale"), 0, "at least 1"));
         }
@@ -136,9 +198,9 @@ impl LrSchedulerKwargs {
             let allowed = "a number of steps for `warmup_stable_decay`";
             return Err(TrainError::value(key("num_decay_steps"), "missing", allowed));
         }
-        if kind == CosineWithMinLr && self.min_lr.is_some() == self.min_lr_rate.is_some() {
+        if to_least.contains(&kind) && self.min_lr.is_some() == self.min_lr_rate.is_some() {
             let found = if self.min_lr.is_some() { "set beside `min_lr_rate`" } else { "missing" };
-            let allowed = "one of `min_lr` and `min_lr_rate` for `cosine_with_min_lr`";
+            let allowed = format!("one of `min_lr` and `min_lr_rate` for `{}`", kind.name());
             return Err(TrainError::value(key("min_lr"), found, allowed));
         }
         Ok(())
@@ -156,6 +218,7 @@ impl LrSchedulerKwargs {
 /// lr (1 + cos(pi p)) / 2                           cosine
 /// lr (1 + cos(pi (num_cycles p mod 1))) / 2        cosine_with_restarts
 /// lr (m + (1 - m) (1 + cos(pi p)) / 2)             cosine_with_min_lr, m = min_lr_rate or min_lr / lr
+/// the same, p = (i - w + 1) / (n - w)              cosine_warmup_with_min_lr
 /// lr_end + (lr - lr_end) (1 - p)^power             polynomial
 /// lr / sqrt((i + t - w) / t)                       inverse_sqrt, t = timescale
 /// lr (m + (1 - m) f)                               warmup_stable_decay, m = min_lr_ratio
@@ -163,7 +226,9 @@ impl LrSchedulerKwargs {
 ///
 /// where `f` is 1 until the last `num_decay_steps` steps, and in them, with their progress `q`,
 /// `1 - q` (`linear`), `(1 + cos(pi q)) / 2` (`cosine`) or `1 - sqrt(q)` (`1-sqrt`); with
-/// `min_lr_ratio` the warm-up starts from `m lr` too. This is what transformers' schedulers give.
+/// `min_lr_ratio` the warm-up starts from `m lr` too. The warm-up of `cosine_warmup_with_min_lr` has
+/// `lr (i + 1) / w`, or with `v = warmup_lr_rate` `lr (v + (1 - v) i / (w - 1))`. The rate of
+/// `reduce_lr_on_plateau` is `lr` here, and [`Plateau`](super::Plateau) reduces it. This is what transformers' schedulers give.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
     /// The peak.
@@ -182,11 +247,19 @@ impl Schedule {
     /// The learning rate of step `step`, counted from 0.
     pub fn at(&self, step: usize) -> f64 {
         let Self { learning_rate, kind, kwargs, warmup_steps, total_steps } = *self;
-        if kind == LrSchedulerType::Constant {
+        if matches!(kind, LrSchedulerType::Constant | LrSchedulerType::ReduceLrOnPlateau) {
             return learning_rate;
         }
         let to = |least: f64, share: f64| least + (1.0 - least) * share;
         if step < warmup_steps {
+            if kind == LrSchedulerType::CosineWarmupWithMinLr {
+                let last = warmup_steps.saturating_sub(1).max(1) as f64;
+                return learning_rate
+                    * match kwargs.warmup_lr_rate {
+                        None => (step + 1) as f64 / warmup_steps as f64,
+                        Some(first) => to(first, step as f64 / last),
+                    };
+            }
             return match kwargs.min_lr_ratio {
                 None => learning_rate * step as f64 / warmup_steps as f64,
                 Some(least) => learning_rate * to(least, step as f64 / warmup_steps as f64),
@@ -195,15 +268,21 @@ impl Schedule {
         let span = total_steps.saturating_sub(warmup_steps).max(1) as f64;
         let progress = ((step - warmup_steps) as f64 / span).min(1.0);
         let factor = match kind {
-            LrSchedulerType::Constant | LrSchedulerType::ConstantWithWarmup => 1.0,
+            LrSchedulerType::Constant
+            | LrSchedulerType::ConstantWithWarmup
+            | LrSchedulerType::ReduceLrOnPlateau => 1.0,
             LrSchedulerType::Linear => 1.0 - progress,
             LrSchedulerType::Cosine => half_cosine(progress),
             LrSchedulerType::CosineWithRestarts if progress >= 1.0 => 0.0,
             LrSchedulerType::CosineWithRestarts => {
                 half_cosine((kwargs.num_cycles.unwrap_or(1.0) * progress).fract())
             }
-            LrSchedulerType::CosineWithMinLr => {
+            LrSchedulerType::CosineWithMinLr | LrSchedulerType::CosineWarmupWithMinLr => {
                 let of_peak = kwargs.min_lr.map(|least| least / learning_rate);
+                let progress = match kind {
+                    LrSchedulerType::CosineWithMinLr => progress,
+                    _ => (step + 1 - warmup_steps) as f64 / span,
+                };
                 to(kwargs.min_lr_rate.or(of_peak).unwrap_or(0.0), half_cosine(progress))
             }
             LrSchedulerType::Polynomial => {
@@ -284,6 +363,18 @@ mod tests {
                 LrSchedulerKwargs { min_lr_rate: Some(0.1), ..none },
                 4,
                 [0.0, 1.0, 2.0, 1.901905872, 1.240791019, 0.463603897, 0.2],
+            ),
+            (
+                Kind::CosineWarmupWithMinLr,
+                LrSchedulerKwargs { min_lr_rate: Some(0.1), ..none },
+                4,
+                [0.5, 1.5, 1.988919507, 1.828115295, 1.1, 0.371884705, 0.211080493],
+            ),
+            (
+                Kind::CosineWarmupWithMinLr,
+                LrSchedulerKwargs { min_lr: Some(0.5), warmup_lr_rate: Some(0.25), ..none },
+                4,
+                [0.5, 1.5, 1.990766255, 1.856762746, 1.25, 0.643237254, 0.509233745],
             ),
             (
                 Kind::Polynomial,

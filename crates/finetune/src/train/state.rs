@@ -4,7 +4,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CheckpointHealth, TrainError, TrainingConfig};
+use super::{CheckpointHealth, LrSchedulerType, Plateau, TrainError, TrainingConfig};
 
 /// Where a run stood when its checkpoint was written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct TrainerState {
     pub best: Option<(usize, f64)>,
     /// The evaluations in a row that brought no sufficient gain.
     pub evaluations_without_gain: usize,
+    /// The rate of `reduce_lr_on_plateau`, and what it goes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plateau: Option<Plateau>,
     /// How the run is trained; a run that resumes must be trained the same way.
     pub training: TrainingConfig,
 }
@@ -43,6 +46,8 @@ impl TrainerState {
             non_finite_steps: 0,
             best: None,
             evaluations_without_gain: 0,
+            plateau: (training.lr_scheduler_type == LrSchedulerType::ReduceLrOnPlateau)
+                .then(|| Plateau::new(training.learning_rate)),
             training,
         }
     }

@@ -7,7 +7,7 @@ use crate::StudyError;
 use crate::demo::DemoConfig;
 use data::DataFile;
 use finetune::run::{DataConfig, ModelConfig, parse};
-use finetune::train::TrainingConfig;
+use finetune::train::{LrSchedulerType, TrainingConfig};
 
 /// What the methods of a study are tuned from, tuned on and measured on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -132,6 +132,11 @@ impl GroundConfig {
 impl DataGroundConfig {
     fn check(&self) -> Result<(), StudyError> {
         self.training.check()?;
+        if self.training.lr_scheduler_type == LrSchedulerType::ReduceLrOnPlateau {
+            let allowed = "another: a study evaluates nothing while it tunes";
+            let (key, value) = ("training.lr_scheduler_type", "reduce_lr_on_plateau");
+            return Err(StudyError::value(key, value, allowed));
+        }
         if self.measures.retain.is_empty() {
             return Err(StudyError::value("data.retain", "[]", "at least one file"));
         }
@@ -185,6 +190,11 @@ mod tests {
             ("[training]", "[training]\nseed = 1", "seeds"),
             ("[training]", "[training]\nsave_steps = 1", "training.save_steps"),
             ("[training]", "[training]\nweight_decay = -1.0", "training.weight_decay"),
+            (
+                "[training]",
+                "[training]\nlr_scheduler_type = \"reduce_lr_on_plateau\"",
+                "evaluates nothing while it tunes",
+            ),
             ("path = \"m\"", "paths = \"m\"", "paths"),
         ];
         for (from, to, named) in cases {

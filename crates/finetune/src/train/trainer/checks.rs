@@ -1,7 +1,7 @@
 use moe_adapter::{Adaptable, AdaptedProjection};
 
 use super::Trainer;
-use crate::train::{EVAL_LOSS, TrainError, TrainingTask};
+use crate::train::{EVAL_LOSS, LrSchedulerType, TrainError, TrainingTask};
 
 impl<M, T> Trainer<'_, M, T>
 where
@@ -26,6 +26,10 @@ where
         let needed = [
             ("training.early_stopping_patience", config.early_stopping_patience > 0),
             ("training.load_best_model_at_end", config.load_best_model_at_end),
+            (
+                "training.lr_scheduler_type = \"reduce_lr_on_plateau\"",
+                config.lr_scheduler_type == LrSchedulerType::ReduceLrOnPlateau,
+            ),
         ];
         match needed.into_iter().find(|(_, asked)| *asked && unmeasured) {
             Some((key, _)) => Err(TrainError::value(

@@ -35,7 +35,10 @@ where
         let config = self.trainer.training;
         let step = self.state.step + 1;
         let logged = step == self.state.total_steps || step.is_multiple_of(config.logging_steps);
-        let learning_rate = self.schedule.at(self.state.step);
+        let learning_rate = match &self.state.plateau {
+            Some(plateau) => plateau.learning_rate,
+            None => self.schedule.at(self.state.step),
+        };
         let StepBatches { batches, first, targets, tokens } = self.batches()?;
         let share = Share {
             ranks: self.trainer.ranks,
