@@ -144,6 +144,15 @@ fn so_does_one_whose_rate_goes_by_the_validation_loss() {
 }
 
 #[test]
+fn so_does_one_whose_samples_are_kept_on_disk() {
+    let cache = tempfile::tempdir().unwrap();
+    let key = format!("data.cache_dir={}", arg(cache.path()));
+    let kept = resumes(&[&key]);
+    assert!(std::fs::read_dir(cache.path()).unwrap().count() > 0);
+    assert_eq!(kept, resumes(&[]));
+}
+
+#[test]
 fn event_files_are_written_beside_the_metrics() {
     let run = Run::new();
     let output = run.output("events");
