@@ -128,7 +128,7 @@ fn the_page_on_encoders() {
     };
     std::fs::write(folder.path().join("cola/train.tsv"), rows(64)).unwrap();
     std::fs::write(folder.path().join("cola/dev.tsv"), rows(8)).unwrap();
-    std::fs::write(folder.path().join("test.tsv"), "sentence\nba ki\nki\n").unwrap();
+    std::fs::write(folder.path().join("test.tsv"), rows(2)).unwrap();
     let replaced = [("path/to/roberta-base", arg(&model)), ("_steps = 100", "_steps = 4")];
     assert_eq!(run_page("encoders.md", &replaced, folder.path()), 7);
     for predictions in ["predictions.jsonl", "predictions.csv"] {

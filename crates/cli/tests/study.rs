@@ -288,6 +288,51 @@ fn a_study_is_made_on_a_model_and_data_of_the_users() {
 }
 
 #[test]
+fn benchmark_tasks_say_what_was_learned_and_kept() {
+    let own = OnData::new();
+    let task = |name: &str, right: usize| {
+        let rows = format!("{{\"q\": \"the cat\", \"c\": [\"and\", \"dog\"], \"a\": {right}}}\n");
+        std::fs::write(own.path(&format!("{name}.jsonl")), rows.repeat(3)).unwrap();
+        let text = format!(
+            "task: {name}\ndataset_path: json\ndataset_kwargs:\n  data_files: {{test: {}}}\n\
+             test_split: test\noutput_type: multiple_choice\ndoc_to_text: q\ndoc_to_choice: c\n\
+             doc_to_target: a\nmetric_list: [{{metric: acc}}, {{metric: acc_norm}}]\n",
+            arg(&own.path(&format!("{name}.jsonl")))
+        );
+        std::fs::write(own.path(&format!("{name}.yaml")), text).unwrap();
+        own.path(&format!("{name}.yaml"))
+    };
+    let [one, other, third] = [task("one", 0), task("other", 1), task("third", 1)];
+    let keys = format!(
+        "learned_tasks = {{ tasks = [{one:?}, {other:?}], limit = 2 }}\n\
+         kept_tasks = {{ tasks = [{third:?}] }}\nexact_match_samples = 0"
+    );
+    let text = own.text.replace("exact_match_samples = 8", &keys);
+    let text = text.replace("samples = [40, 80]\nlearning_rates = [1e-3, 1e-2]", "samples = [8]");
+    let text = text.replace("preset = ", "learning_rate = 1e-3\npreset = ");
+    let config = written(own.folder.path(), &format!("cost = false\n{text}"));
+    let output = own.path("benchmarks");
+    study(&config, &output);
+    let results = json(&output.join("results.json"));
+    for measured in results["base"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .chain(results["runs"].as_array().unwrap().iter().map(|run| &run["measured"]))
+    {
+        // Of two tasks with one question and different answers just one is right.
+        assert_eq!(measured["tasks"], 0.5);
+        let scores = measured["scores"].as_object().unwrap();
+        let names: Vec<_> = scores.keys().collect();
+        assert_eq!(names, ["one/acc", "other/acc", "third/acc"]);
+        assert_eq!(scores["third/acc"], measured["knowledge"]);
+        assert_eq!(scores["third/acc"], scores["other/acc"]);
+    }
+    let scores = std::fs::read_to_string(output.join("scores.csv")).unwrap();
+    assert_eq!(scores.lines().count(), 1 + 3 * (2 + 4));
+}
+
+#[test]
 fn without_generation_the_probability_of_the_answers_is_compared() {
     let own = OnData::new();
     let text =

@@ -105,7 +105,7 @@ mod tests {
         let (value, objective) = loss(&model, hidden.clone(), targets);
         let grads = objective.backward();
         let weight = match &model.lm_head {
-            Some(head) => head.linear.weight.val(),
+            Some(head) => head.weight.val(),
             None => model.model.embed_tokens.weight.val(),
         };
         let of_head = weight.grad(&grads).map(Tensor::into_data);

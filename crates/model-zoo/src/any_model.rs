@@ -11,6 +11,8 @@ use crate::{
 /// A model of any family, ready to be adapted.
 ///
 /// [`with_any_model!`](crate::with_any_model) does the same to whichever it is.
+// There is one of it.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone)]
 pub enum AnyModel {
     /// A decoder with a language-model head.

@@ -54,8 +54,8 @@ pub use config::{
 };
 pub use decoder::{
     Attention, Decoder, DecoderLayer, DecoderModel, Experts, FeedForward, FusedFeedForward,
-    LayerPass, LoadOptions, MixtralExpert, OutputHead, QkvProjections, RmsNorm, SparseFeedForward,
-    SplitQkv, TokenEmbedding,
+    LayerPass, LoadOptions, MixtralExpert, QkvProjections, RmsNorm, SparseFeedForward, SplitQkv,
+    TokenEmbedding,
 };
 pub use encoder::{
     Activation, ClassificationTask, Classifier, ImageClassifier, LayerNorm, Mlp, ProblemType,

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 
 use crate::state::disk_name;
-use crate::trainable::{is_adapter, is_unnamed};
+use crate::trainable::{is_adapter, step_name};
 
 /// The names of the parameters of a model, by their identities: those of adapters and routers as in
 /// [`adapter_state`](crate::adapter_state), all others as Hugging Face checkpoints name them.
@@ -43,11 +43,7 @@ impl ModuleVisitor for Names {
         if is_adapter((container, name)) {
             self.adapter = Some(self.segments.len());
         }
-        self.segments.push(if is_unnamed(container, name) {
-            String::new()
-        } else {
-            name.to_owned()
-        });
+        self.segments.push(step_name(container, name).to_owned());
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {

@@ -28,7 +28,7 @@ impl ModelPath {
 
     pub(crate) fn enter(&mut self, name: &str, container: &str) {
         self.steps.push(name.to_owned());
-        self.names.push(if is_unnamed(container, name) { String::new() } else { name.to_owned() });
+        self.names.push(step_name(container, name).to_owned());
         self.containers.push(container.to_owned());
     }
 
@@ -61,15 +61,23 @@ impl ModelPath {
 }
 
 /// Whether a step of a traversal is in no name on disk: what wraps a linear, which variant of an enum
-/// is in use, and what holds the linear of a head or the three projections of an attention.
-pub(crate) fn is_unnamed(container: &str, name: &str) -> bool {
+/// is in use, and what holds the three projections of an attention.
+fn is_unnamed(container: &str, name: &str) -> bool {
     container.starts_with("Enum:")
         || matches!(
             (container, name),
-            ("Struct:AdaptedLinear", "base" | "adapter")
-                | ("Struct:Attention", "qkv")
-                | ("Struct:OutputHead", "linear")
+            ("Struct:AdaptedLinear", "base" | "adapter") | ("Struct:Attention", "qkv")
         )
+}
+
+/// The name on disk of a step of a traversal; empty where it has none.
+pub(crate) fn step_name<'a>(container: &str, name: &'a str) -> &'a str {
+    match (container, name) {
+        // The head is a linear, which has no place for rows of tokens.
+        ("Struct:Decoder", "head_tokens") => "lm_head.token_adapter",
+        _ if is_unnamed(container, name) => "",
+        _ => name,
+    }
 }
 
 /// Whether a step of a traversal leads from the base model into what is trained on it.

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Divergence;
@@ -90,7 +92,7 @@ pub struct MethodCost {
 }
 
 /// The base model of a seed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct BaseResult {
     /// The seed of its world and its pre-training.
     pub seed: u64,
@@ -110,6 +112,9 @@ pub struct BaseResult {
     /// That of the answers by which tasks are measured.
     #[serde(default)]
     pub task_loss: Option<f64>,
+    /// The value of each benchmark task, as in `arc_easy/acc`; empty where there is none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, f64>,
 }
 
 /// One tuning run and what came of it.
@@ -161,6 +166,9 @@ pub struct RunMeasures {
     /// That of the answers by which tasks are measured.
     #[serde(default)]
     pub task_loss: Option<f64>,
+    /// The value of each benchmark task, as in `arc_easy/acc`; empty where there is none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, f64>,
     /// How it routes; absent where nothing is routed.
     pub routing: Option<RoutingMeasures>,
 }

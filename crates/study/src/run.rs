@@ -268,7 +268,8 @@ impl<G: Ground> Study<'_, G> {
         self.completed(|| {
             if self.ground.one_model() {
                 let first = result(0)?;
-                let of_seed = |seed: &u64| first.map(|first| BaseResult { seed: *seed, ..first });
+                let of_seed =
+                    |seed: &u64| first.clone().map(|first| BaseResult { seed: *seed, ..first });
                 return Ok(seeds.iter().map(of_seed).collect());
             }
             (0..seeds.len()).map(result).collect()
@@ -289,10 +290,11 @@ impl<G: Ground> Study<'_, G> {
         };
         self.made((kind, name, at), || {
             let measured = self.ground.measure(seed, self.ground.model(seed), half)?;
-            let RunMeasures { knowledge, tasks, text_loss, knowledge_loss, task_loss, .. } =
-                measured;
+            let RunMeasures {
+                knowledge, tasks, text_loss, knowledge_loss, task_loss, scores, ..
+            } = measured;
             let seed = self.config.seeds[seed];
-            Ok(BaseResult { seed, knowledge, tasks, text_loss, knowledge_loss, task_loss })
+            Ok(BaseResult { seed, knowledge, tasks, text_loss, knowledge_loss, task_loss, scores })
         })
     }
 

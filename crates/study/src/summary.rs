@@ -1,8 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BaseResult, Divergence, EqualLearning, Estimate, Metric, RunMeasures, RunRecord, StudyResults,
-    pareto_front,
+    Divergence, EqualLearning, Estimate, Metric, RunMeasures, RunRecord, StudyResults, pareto_front,
 };
 
 /// What a study's runs say together: means over seeds, with their uncertainty.
@@ -99,14 +98,13 @@ impl CellSummary {
 fn base(results: &StudyResults) -> Vec<MetricSummary> {
     let summary = |metric: Metric| {
         let values = results.base.iter().filter_map(|base| {
-            let BaseResult { knowledge, tasks, text_loss, knowledge_loss, task_loss, .. } = *base;
             let measured = RunMeasures {
-                knowledge,
-                tasks,
-                text_loss,
-                knowledge_loss,
-                task_loss,
-                routing: None,
+                knowledge: base.knowledge,
+                tasks: base.tasks,
+                text_loss: base.text_loss,
+                knowledge_loss: base.knowledge_loss,
+                task_loss: base.task_loss,
+                ..RunMeasures::default()
             };
             metric.of(&measured, None)
         });

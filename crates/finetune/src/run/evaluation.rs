@@ -37,7 +37,12 @@ pub struct TaskEvaluationConfig {
 }
 
 impl TaskEvaluationConfig {
-    pub(super) fn check(&self) -> Result<(), TrainError> {
+    /// Checks what can be checked without the tasks.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Value`] naming the key.
+    pub fn check(&self) -> Result<(), TrainError> {
         if self.tasks.is_empty() {
             return Err(TrainError::value("evaluation.tasks", "[]", "at least one task"));
         }

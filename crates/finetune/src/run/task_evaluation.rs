@@ -6,7 +6,7 @@ use eval_tasks::Limit;
 use evaluation::run::{LanguageModel, Output, RunOptions, TaskRun};
 use evaluation::scoring::ScoringOptions;
 use model_zoo::{CausalLm, TextTokenizer};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::TaskEvaluationConfig;
 use crate::train::{Measurement, PeriodicEvaluation, TrainError};
@@ -48,6 +48,39 @@ impl<'a> TaskEvaluation<'a> {
     }
 }
 
+impl TaskEvaluation<'_> {
+    /// What a model scores. With `output` its answers are kept there.
+    ///
+    /// # Errors
+    /// [`TrainError`] when the model cannot answer, or the folder cannot be written.
+    pub fn scores<M: CausalLm + Module>(
+        &self,
+        model: &M,
+        about: Map<String, Value>,
+        output: Option<Output<'_>>,
+    ) -> Result<Vec<Measurement>, TrainError> {
+        let options = ScoringOptions::default();
+        let model = LanguageModel::new(model, self.tokenizer, options, None, 0)
+            .map_err(evaluation::EvaluationError::from)?;
+        let results =
+            self.run.evaluate(&model, about, output, &mut |_| ControlFlow::Continue(()))?;
+        let metrics = self.run.metrics().into_iter();
+        Ok(metrics
+            .filter_map(|(name, higher_is_better)| {
+                let (task, rest) = name.split_once('/')?;
+                let (metric, filter) = rest.split_once(',').unwrap_or((rest, "none"));
+                let (value, _) = results.value(task, metric, filter)?;
+                Some(Measurement { name, value, higher_is_better })
+            })
+            .collect())
+    }
+
+    /// What it measures, and whether more of each is better.
+    pub fn metrics(&self) -> Vec<(String, bool)> {
+        self.run.metrics()
+    }
+}
+
 impl<M: CausalLm + Module> PeriodicEvaluation<M> for TaskEvaluation<'_> {
     fn every(&self) -> usize {
         self.every
@@ -58,24 +91,11 @@ impl<M: CausalLm + Module> PeriodicEvaluation<M> for TaskEvaluation<'_> {
     }
 
     fn measure(&mut self, model: &M, step: usize) -> Result<Vec<Measurement>, TrainError> {
-        let options = ScoringOptions::default();
-        let model = LanguageModel::new(model, self.tokenizer, options, None, 0)
-            .map_err(evaluation::EvaluationError::from)?;
         let folder = self.output_dir.join(format!("step-{step}"));
         // A run that was interrupted between an evaluation and its checkpoint comes by again, with
         // the same numbers.
         let output = Output { folder: &folder, resume: true };
         let about = Map::from_iter([("step".to_owned(), json!(step))]);
-        let results =
-            self.run.evaluate(&model, about, Some(output), &mut |_| ControlFlow::Continue(()))?;
-        let metrics = self.run.metrics().into_iter();
-        Ok(metrics
-            .filter_map(|(name, higher_is_better)| {
-                let (task, rest) = name.split_once('/')?;
-                let (metric, filter) = rest.split_once(',').unwrap_or((rest, "none"));
-                let (value, _) = results.value(task, metric, filter)?;
-                Some(Measurement { name, value, higher_is_better })
-            })
-            .collect())
+        self.scores(model, about, Some(output))
     }
 }

@@ -1,16 +1,16 @@
 use std::ops::Range;
 
 use burn::module::Module;
+use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor};
 use fused_ops::linear;
 use moe_adapter::{
     Adaptable, AdaptedLinear, AdapterError, AdapterState, BlockVisitor, BlockVisitorMut,
-    Projection, TokenModule,
+    Projection, TokenModule, TokenRows,
 };
 use router::{RoutingTape, Site, XLoraClassifier};
 
 use super::feed_forward::FeedForward;
-use super::head::OutputHead;
 use super::model::DecoderModel;
 use super::pass::{LayerPass, soft_cap};
 use super::vocabulary::{EMBEDDINGS, HEAD};
@@ -32,7 +32,9 @@ pub struct Decoder<P: Projection = AdaptedLinear> {
     /// Everything below the head.
     pub model: DecoderModel<P>,
     /// `H -> V`; `None` when the head reuses the embedding's weights.
-    pub lm_head: Option<OutputHead>,
+    pub lm_head: Option<Linear>,
+    /// The rows that some tokens have in place of those of `lm_head`.
+    pub head_tokens: Option<TokenRows>,
     /// Decides for all adapted linears, where the adapter has one router for the whole model.
     pub model_router: Option<XLoraClassifier>,
     #[module(skip)]
@@ -93,10 +95,10 @@ impl<P: Projection> Decoder<P> {
             true => None,
             false => {
                 let (hidden, vocab) = (config.hidden_size, config.vocab_size);
-                Some(OutputHead::new(source.linear("lm_head", hidden, vocab, false)?))
+                Some(source.linear("lm_head", hidden, vocab, false)?)
             }
         };
-        Ok(Self { model, lm_head, model_router: None, config: config.clone() })
+        Ok(Self { model, lm_head, head_tokens: None, model_router: None, config: config.clone() })
     }
 }
 
@@ -149,7 +151,7 @@ impl<P: Projection> CausalLm for Decoder<P> {
 
     fn head_trains(&self) -> bool {
         let (weight, rows) = match &self.lm_head {
-            Some(head) => (&head.linear.weight, &head.token_adapter),
+            Some(head) => (&head.weight, &self.head_tokens),
             None => (&self.model.embed_tokens.weight, &self.model.embed_tokens.token_adapter),
         };
         weight.is_require_grad()
@@ -176,16 +178,20 @@ impl<P: Projection> CausalLm for Decoder<P> {
     }
 
     fn logits<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
-        let logits = match &self.lm_head {
-            Some(head) => head.forward(hidden),
+        let (weight, bias, rows) = match &self.lm_head {
+            Some(head) => {
+                let bias = head.bias.as_ref().map(|bias| bias.val());
+                (head.weight.val(), bias, &self.head_tokens)
+            }
             None => {
                 let embeddings = &self.model.embed_tokens;
-                let logits = linear(hidden.clone(), embeddings.weight.val().transpose(), None);
-                match &embeddings.token_adapter {
-                    Some(rows) => rows.logits(hidden, logits),
-                    None => logits,
-                }
+                (embeddings.weight.val().transpose(), None, &embeddings.token_adapter)
             }
+        };
+        let logits = linear(hidden.clone(), weight, bias);
+        let logits = match rows {
+            Some(rows) => rows.logits(hidden, logits),
+            None => logits,
         }
         .cast(DType::F32);
         let logits = match self.config.logits_scaling {
@@ -213,7 +219,8 @@ impl<P: Projection> Adaptable for Decoder<P> {
     fn visit_token_modules_mut(&mut self, visit: &mut dyn FnMut(&str, TokenModule<'_>)) {
         visit(EMBEDDINGS, self.model.embed_tokens.tokens());
         if let Some(head) = &mut self.lm_head {
-            visit(HEAD, head.tokens());
+            let (weight, rows) = (&mut head.weight, &mut self.head_tokens);
+            visit(HEAD, TokenModule { weight, by_column: true, rows });
         }
     }
 

@@ -86,7 +86,7 @@ impl<P: Projection> Decoder<P> {
         self.push_projections(&mut writer, dtype);
         writer.push("model.norm.weight", self.model.norm.weight.val().cast(dtype));
         if let Some(head) = &self.lm_head {
-            writer.push_linear("lm_head", &BaseLinear::from(head.linear.clone()), dtype);
+            writer.push_linear("lm_head", &BaseLinear::from(head.clone()), dtype);
         }
         let rounding = writer.write(&folder.join("model.safetensors"))?;
 

@@ -5,7 +5,6 @@ use fused_ops::matmul;
 use moe_adapter::{AdapterState, Projection};
 
 use super::Decoder;
-use super::head::OutputHead;
 use crate::parameters::{RandomParameters, part};
 
 pub(super) const EMBEDDINGS: &str = "model.embed_tokens";
@@ -26,7 +25,7 @@ impl<P: Projection> Decoder<P> {
             // Through the host, so that the transposed matrix is contiguous.
             let copy = Tensor::<2>::from_data(copy.into_data(), (&device, dtype));
             let weight = Param::from_tensor(copy).set_require_grad(embeddings.is_require_grad());
-            self.lm_head = Some(OutputHead::new(Linear { weight, bias: None }));
+            self.lm_head = Some(Linear { weight, bias: None });
             self.config.tie_word_embeddings = false;
         }
     }
@@ -60,7 +59,7 @@ impl<P: Projection> Decoder<P> {
                 let (device, dtype) = (rows.device(), rows.dtype());
                 Tensor::from_data(rows.into_data(), (&device, dtype))
             };
-            head.linear.weight = changed(head.linear.weight.clone(), columns);
+            head.weight = changed(head.weight.clone(), columns);
         }
         self.config.vocab_size = vocab_size;
     }

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use crate::StudyError;
 use crate::demo::DemoConfig;
 use data::DataFile;
-use finetune::run::{DataConfig, ModelConfig, parse};
+use finetune::run::{DataConfig, ModelConfig, TaskEvaluationConfig, parse};
 use finetune::train::{LrSchedulerType, TrainingConfig};
 
 /// What the methods of a study are tuned from, tuned on and measured on.
@@ -46,6 +46,14 @@ pub struct DataMeasures {
     /// measures `exp(-loss)` of the answers. Default 0.
     #[serde(default)]
     pub exact_match_samples: usize,
+    /// Benchmark tasks whose mean score is tasks learned in the report, in place of the validation
+    /// data; of each the first metric counts. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned_tasks: Option<TaskEvaluationConfig>,
+    /// Benchmark tasks whose mean score is knowledge kept in the report, in place of `retain`.
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_tasks: Option<TaskEvaluationConfig>,
     /// The most tokens of a generated answer. Default 64.
     #[serde(default = "default_max_new_tokens")]
     pub max_new_tokens: usize,
@@ -55,7 +63,11 @@ fn default_max_new_tokens() -> usize {
     64
 }
 
-const MEASURES: [&str; 4] = ["retain", "text", "exact_match_samples", "max_new_tokens"];
+const MEASURES: [&str; 6] =
+    ["retain", "text", "exact_match_samples", "max_new_tokens", LEARNED_TASKS, KEPT_TASKS];
+
+pub(super) const LEARNED_TASKS: &str = "learned_tasks";
+pub(super) const KEPT_TASKS: &str = "kept_tasks";
 
 /// The keys of `[training]` that mean something to a study.
 const TRAINING: [&str; 17] = [
@@ -144,6 +156,16 @@ impl DataGroundConfig {
             let allowed = "given, or `data.validation_split`: tasks learned are measured on it";
             return Err(StudyError::value("data.validation", "[]", allowed));
         }
+        let DataMeasures { learned_tasks, kept_tasks, .. } = &self.measures;
+        for (key, tasks) in [(LEARNED_TASKS, learned_tasks), (KEPT_TASKS, kept_tasks)] {
+            let Some(tasks) = tasks else { continue };
+            tasks.check()?;
+            if tasks.eval_steps > 0 {
+                let allowed = "absent: a study evaluates tuned models only";
+                let key = format!("data.{key}.eval_steps");
+                return Err(StudyError::value(&key, tasks.eval_steps, allowed));
+            }
+        }
         if self.measures.exact_match_samples > 0 && self.measures.max_new_tokens == 0 {
             return Err(StudyError::value("data.max_new_tokens", 0, "at least 1"));
         }
@@ -194,6 +216,16 @@ mod tests {
                 "[training]",
                 "[training]\nlr_scheduler_type = \"reduce_lr_on_plateau\"",
                 "evaluates nothing while it tunes",
+            ),
+            (
+                "validation_split = 0.1",
+                "validation_split = 0.1\nkept_tasks = { tasks = [] }",
+                "evaluation.tasks",
+            ),
+            (
+                "validation_split = 0.1",
+                "validation_split = 0.1\nlearned_tasks = { tasks = [\"piqa\"], eval_steps = 2 }",
+                "data.learned_tasks.eval_steps",
             ),
             ("path = \"m\"", "paths = \"m\"", "paths"),
         ];

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
@@ -6,9 +7,11 @@ use model_zoo::{CausalLm, Decoder, ModelError, TextTokenizer, resolve_model};
 use rand::seq::SliceRandom;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use router::stable_hash;
+use serde_json::Map;
 
+use super::config::{KEPT_TASKS, LEARNED_TASKS};
 use super::sets::{Cut, Set, Sets, check_room, windows};
-use super::{DataGroundConfig, Ground, Kind, Role};
+use super::{DataGroundConfig, DataMeasures, Ground, Kind, Role};
 use crate::Setting;
 use crate::StudyError;
 use crate::demo::{DemoMethod, Half};
@@ -19,7 +22,7 @@ use data::{
     split,
 };
 use evaluation::{ExactMatch, evaluate};
-use finetune::run::load_base;
+use finetune::run::{TaskEvaluation, TaskEvaluationConfig, load_base};
 use finetune::train::TrainingConfig;
 
 /// The seed of what is held out, which is the same for all runs.
@@ -88,6 +91,10 @@ impl DataGround {
                 check_room(set, &tokenizer, config, model.max_positions())?;
             }
         }
+        for (key, tasks) in benchmarks(measures) {
+            let metrics = TaskEvaluation::new(tasks, &tokenizer, Path::new(""))?.metrics();
+            headline(key, &metrics)?;
+        }
         let files = data.train.iter().chain(&data.validation).chain(&measures.retain);
         let mut hashes = Vec::new();
         for path in files.map(|DataFile { path, .. }| path).chain(&measures.text) {
@@ -136,6 +143,25 @@ impl DataGround {
         };
         let few = &set.records[..set.records.len().min(measures.exact_match_samples)];
         Ok((loss, exact_match.share(model, &self.tokenizer, few)?))
+    }
+
+    /// The mean score of benchmark tasks; that of each is put among `scores`.
+    fn score(
+        &self,
+        model: &Decoder,
+        (key, tasks): (&str, &TaskEvaluationConfig),
+        scores: &mut BTreeMap<String, f64>,
+    ) -> Result<f64, StudyError> {
+        let tasks = TaskEvaluation::new(tasks, &self.tokenizer, Path::new(""))?;
+        let names = headline(key, &tasks.metrics())?;
+        let mut sum = 0.0;
+        for measured in tasks.scores(model, Map::new(), None)? {
+            if names.contains(&measured.name) {
+                sum += measured.value;
+                scores.insert(measured.name, measured.value);
+            }
+        }
+        Ok(sum / names.len() as f64)
     }
 
     /// The steps of a run over so many samples.
@@ -214,8 +240,16 @@ impl Ground for DataGround {
         half: Half,
     ) -> Result<RunMeasures, StudyError> {
         let sets = self.sets(half);
-        let (task_loss, tasks) = self.answers(model, &sets.tasks)?;
-        let (knowledge_loss, knowledge) = self.answers(model, &sets.knowledge)?;
+        let (task_loss, mut tasks) = self.answers(model, &sets.tasks)?;
+        let (knowledge_loss, mut knowledge) = self.answers(model, &sets.knowledge)?;
+        let mut scores = BTreeMap::new();
+        // A search goes by the records, so that no benchmark decides on a learning rate.
+        if half == Half::Test && task_loss.is_finite() && knowledge_loss.is_finite() {
+            for (key, config) in benchmarks(&self.config.measures) {
+                let score = self.score(model, (key, config), &mut scores)?;
+                *(if key == LEARNED_TASKS { &mut tasks } else { &mut knowledge }) = score;
+            }
+        }
         let text_loss = match sets.text.is_empty() {
             true => knowledge_loss,
             false => {
@@ -228,6 +262,7 @@ impl Ground for DataGround {
             text_loss,
             knowledge_loss: Some(knowledge_loss),
             task_loss: Some(task_loss),
+            scores,
             routing: None,
         })
     }
@@ -316,15 +351,53 @@ impl Ground for DataGround {
                  records and in the start of the adapters; the model is the same.",
                 self.config.model.path.display()
             ),
-            measures: format!(
-                "Knowledge and tasks: {how}, on data.retain and on the validation data. {text}"
-            ),
+            measures: {
+                let names = |tasks: &TaskEvaluationConfig| tasks.tasks.join(", ");
+                let by_tasks: String = benchmarks(measures)
+                    .map(|(key, tasks)| match key {
+                        LEARNED_TASKS => format!(" Tasks: the mean score of {}.", names(tasks)),
+                        _ => format!(" Knowledge: the mean score of {}.", names(tasks)),
+                    })
+                    .collect();
+                let otherwise =
+                    if by_tasks.is_empty() { "" } else { "Where nothing else is said, " };
+                let what = if by_tasks.is_empty() { "Knowledge" } else { "knowledge" };
+                format!(
+                    "{otherwise}{what} and tasks: {how}, on data.retain and on the validation data.\
+                     {by_tasks} {text}"
+                )
+            },
         }
     }
 
     fn fingerprint(&self) -> Vec<(String, String)> {
         self.files.clone()
     }
+}
+
+/// The benchmark tasks that are asked for, with their keys.
+fn benchmarks(
+    measures: &DataMeasures,
+) -> impl Iterator<Item = (&'static str, &TaskEvaluationConfig)> {
+    let asked = [(LEARNED_TASKS, &measures.learned_tasks), (KEPT_TASKS, &measures.kept_tasks)];
+    asked.into_iter().filter_map(|(key, tasks)| Some((key, tasks.as_ref()?)))
+}
+
+/// The metric of each task that counts: the first one, of which more has to be better.
+fn headline(key: &str, metrics: &[(String, bool)]) -> Result<Vec<String>, StudyError> {
+    let task = |name: &str| name.split('/').next().unwrap_or(name).to_owned();
+    let mut found: Vec<String> = Vec::new();
+    for (name, higher_is_better) in metrics {
+        if found.iter().any(|other| task(other) == task(name)) {
+            continue;
+        }
+        if !higher_is_better {
+            let allowed = "tasks with accuracies, whose first metric is better the higher it is";
+            return Err(StudyError::value(format!("data.{key}.tasks"), name, allowed));
+        }
+        found.push(name.clone());
+    }
+    Ok(found)
 }
 
 /// A balance loss that needs task types would fail in the middle of the study otherwise.

@@ -169,6 +169,24 @@ pub(super) fn routing(results: &StudyResults) -> String {
     csv.finish()
 }
 
+/// Benchmark tasks, a row for each run and task; the base models are the method `base`.
+pub(super) fn scores(results: &StudyResults) -> String {
+    let mut csv = Csv::new(&["method", "seed", "samples", "task", "value"]);
+    for base in &results.base {
+        for (task, value) in &base.scores {
+            let seed = base.seed.to_string();
+            csv.row(["base".into(), seed, "0".into(), field(task), number(*value)]);
+        }
+    }
+    for run in &results.runs {
+        for (task, value) in run.counted().iter().flat_map(|measured| &measured.scores) {
+            let (seed, samples) = (run.seed.to_string(), run.samples.to_string());
+            csv.row([field(&run.method), seed, samples, field(task), number(*value)]);
+        }
+    }
+    csv.finish()
+}
+
 /// Training loss, a row for each run and step.
 pub(super) fn curves(results: &StudyResults) -> String {
     let mut csv = Csv::new(&["method", "seed", "samples", "step", "loss"]);

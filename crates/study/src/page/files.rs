@@ -47,6 +47,7 @@ pub enum StudyReportError {
 /// | `methods.csv` | description, size, learning rate and cost of each method |
 /// | `search.csv` | a row for each learning rate tried |
 /// | `routing.csv` | the share of each expert, by run, router and kind of text |
+/// | `scores.csv` | the value of each benchmark task, by run |
 /// | `curves.csv` | training loss by run and step |
 /// | `figures/*.svg` | the figures |
 ///
@@ -79,6 +80,7 @@ pub fn write_study_report(
         ("methods.csv", data::methods(results)),
         ("search.csv", data::search(results)),
         ("routing.csv", data::routing(results)),
+        ("scores.csv", data::scores(results)),
         ("curves.csv", data::curves(results)),
     ] {
         write(name, &text)?;

@@ -45,6 +45,7 @@ fn every_file_is_written_and_nothing_else() {
         "results.json",
         "routing.csv",
         "runs.csv",
+        "scores.csv",
         "search.csv",
         "summary.csv",
         "summary.json",

@@ -1,5 +1,6 @@
 use super::super::fixture::synthetic;
 use super::*;
+use crate::BaseResult;
 use crate::MethodResults;
 
 /// Knowledge and tasks of a run; `None` where it diverged.
