@@ -484,7 +484,8 @@ pub struct ConvertArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   lora-moe config --preset loramoe-paper > run.toml
-  lora-moe config --list")]
+  lora-moe config --list
+  lora-moe config --schema > run.schema.json")]
 pub struct ConfigArgs {
     /// The method to start from.
     #[arg(long, default_value = "loramoe-paper")]
@@ -492,6 +493,9 @@ pub struct ConfigArgs {
     /// List the presets instead.
     #[arg(long)]
     pub list: bool,
+    /// Print the JSON Schema of the file instead, by which editors complete and check it.
+    #[arg(long, conflicts_with = "list")]
+    pub schema: bool,
 }
 
 /// Arguments of `demo`.
