@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Mutation testing of a fixed sample: each mutant is one small change of the code, and a test of
+# its own crate must fail for it.
+#
+#   scripts/mutants.sh [COUNT] [CRATE…]     about COUNT mutants of each crate (default 20)
+#
+# Needs cargo-mutants (`cargo install cargo-mutants --locked`). The changes are made in a copy of the
+# checkout in target/mutants, which keeps its builds. Everything is in target/mutants/CRATE/mutants.out.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+count=20
+if [[ ${1:-} =~ ^[0-9]+$ ]]; then
+    count=$1
+    shift
+fi
+crates=("$@")
+if ((!${#crates[@]})); then
+    crates=(balance-loss moe-adapter finetune study report evaluation router lora-expert fused-ops svd-init)
+fi
+home=$PWD/target/mutants
+tree=$home/tree
+mkdir -p "$tree"
+# As it is now, with what is not committed; what is the same keeps its time, and what was built of it.
+git ls-files -z --cached --others --exclude-standard -- Cargo.toml Cargo.lock clippy.toml crates examples benches README.md docs |
+    while IFS= read -r -d '' file; do
+        cmp -s "$file" "$tree/$file" || install -D --mode 644 "$file" "$tree/$file"
+    done
+# Not within the repository's workspace, and not ignored by what it ignores.
+cd "$tree"
+export CARGO_INCREMENTAL=1 CARGO_TERM_COLOR=never
+unset CARGO_TARGET_DIR
+# One package asks for fewer features of what is below Burn than the workspace: without this option of
+# Cargo, which is not stable yet, all of Burn would be built again for each crate.
+export CARGO_RESOLVER_FEATURE_UNIFICATION=workspace CARGO_UNSTABLE_FEATURE_UNIFICATION=true
+cargo -Zhelp >/dev/null 2>&1 || export RUSTC_BOOTSTRAP=1
+for crate in "${crates[@]}"; do
+    folder=$home/$crate
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    # Every n-th of the crate's mutants, in their order in the files: the same on every machine.
+    all=$(cargo mutants --list --no-config --package "$crate" 2>/dev/null | wc -l)
+    every=$((all / count > 0 ? all / count : 1))
+    tests=()
+    for test in crates/"$crate"/tests/*.rs; do
+        [[ -e $test ]] && tests+=(--test "$(basename "$test" .rs)")
+    done
+    cargo mutants --in-place --no-config --package "$crate" --output "$folder" --no-shuffle \
+        --shard "$((every / 2))/$every" --sharding round-robin --minimum-test-timeout 60 \
+        --caught --unviable -- --lib "${tests[@]}" || (($? == 2 || $? == 3)) || exit
+done
+printf '\n%-16s %7s %7s %7s %7s\n' crate caught missed timeout unviable
+for crate in "${crates[@]}"; do
+    out=$home/$crate/mutants.out
+    printf '%-16s %7d %7d %7d %7d\n' "$crate" "$(wc -l <"$out/caught.txt")" \
+        "$(wc -l <"$out/missed.txt")" "$(wc -l <"$out/timeout.txt")" "$(wc -l <"$out/unviable.txt")"
+done
