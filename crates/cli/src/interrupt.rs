@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -20,9 +21,24 @@ impl Interrupt {
             // In this order: it ends the process where an earlier signal has set the flag.
             let code = status(signal);
             flag::register_conditional_shutdown(signal, code.into(), self.asked.clone())?;
-            flag::register(signal, self.asked.clone())?;
             flag::register_usize(signal, self.signal.clone(), usize::from(code))?;
+            flag::register(signal, self.asked.clone())?;
         }
+        Ok(())
+    }
+
+    /// Ends the process at a signal, and says `how` to go on: for commands that write every file whole
+    /// or not at all, so that there is nothing to finish first.
+    pub fn end_with(&self, how: &'static str) -> std::io::Result<()> {
+        self.listen()?;
+        let this = self.clone();
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            while !this.asked() {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            eprintln!("interrupted: {how}");
+            std::process::exit(this.status().into());
+        })?;
         Ok(())
     }
 

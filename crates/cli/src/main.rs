@@ -45,6 +45,20 @@ fn choose_precision(precision: Precision, device: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// How to go on after a signal, of commands that a signal may end at any moment.
+fn goes_on(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Study(_) => Some("run the same command again; what is done is not done again"),
+        Command::Demo(_)
+        | Command::Merge(_)
+        | Command::Unmerge(_)
+        | Command::Extract(_)
+        | Command::Mix(_)
+        | Command::Convert(_) => Some("there is no output yet; run the same command again"),
+        _ => None,
+    }
+}
+
 fn main() -> ExitCode {
     allocator::tune();
     report_panics();
@@ -55,6 +69,10 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let interrupt = Interrupt::default();
+    if let Some(Err(error)) = goes_on(&cli.command).map(|how| interrupt.end_with(how)) {
+        eprintln!("error: cannot listen to signals: {error}");
+        return ExitCode::FAILURE;
+    }
     let mut launch = Launch::Alone;
     let result = match &cli.command {
         Command::Train(args) => {

@@ -133,3 +133,36 @@ fn a_run_that_is_killed_at_any_moment_ends_with_the_same_adapter() {
     }
     assert_eq!(lines(&whole.join("metrics.jsonl")), lines(&parts.join("metrics.jsonl")));
 }
+
+#[test]
+fn other_commands_that_are_asked_to_end_say_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, _) = tiny_model(folder.path());
+    // A file that nobody writes to: whoever reads it waits.
+    let adapter = folder.path().join("adapter");
+    std::fs::create_dir(&adapter).unwrap();
+    let pipe = adapter.join("adapter_config.json");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let output = folder.path().join("output");
+    let (adapter, output) = (arg(&adapter), arg(&output));
+    let waits = || {
+        std::thread::sleep(Duration::from_secs(2));
+        true
+    };
+    let convert = ["convert", "--adapter", adapter, "--to", "peft", "--output", output];
+    let merge = ["merge", "--model", arg(&model), "--adapter", adapter, "--output", output];
+    for (command, signal, status) in [(&convert[..], "-INT", 130), (&merge[..], "-TERM", 143)] {
+        let (code, said) = interrupted(command, signal, waits);
+        assert_eq!(code, status, "{}: {said}", command[0]);
+        assert!(said.contains("interrupted") && said.contains("again"), "{said}");
+        assert!(!Path::new(output).exists());
+    }
+
+    let config = folder.path().join("study.toml");
+    std::fs::write(&config, succeeds(&["study", "--print-config"])).unwrap();
+    let study = ["study", "--config", arg(&config), "--output", output];
+    let begun = || Path::new(output).exists();
+    let (code, said) = interrupted(&study, "-TERM", begun);
+    assert_eq!(code, 143, "{said}");
+    assert!(said.contains("run the same command again"), "{said}");
+}
