@@ -291,6 +291,8 @@ mod tests {
         };
         let cases = [
             ("seeds = [0, 1]", "seeds = [1, 1]", "`seeds`"),
+            ("seeds = [0, 1]", "seeds = []", "`seeds`"),
+            ("samples = [100]", "samples = []", "`samples`"),
             ("samples = [100]", "samples = [0]", "`samples`"),
             ("seeds", "search_samples = 0\nseeds", "`search_samples`"),
             ("seeds", "baseline = \"x\"\nseeds", "`baseline`"),

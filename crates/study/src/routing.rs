@@ -66,3 +66,53 @@ fn shares(site: &SiteReport, group: &GroupReport, kinds: &[Kind]) -> ExpertShare
         load: group.load.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(task_type: i64, identity_share: Option<f64>) -> GroupReport {
+        GroupReport {
+            task_type: Some(task_type),
+            tokens: 1,
+            load: Vec::new(),
+            importance: Vec::new(),
+            share: Vec::new(),
+            largest_share: 0.0,
+            dead_experts: Vec::new(),
+            entropy: 0.0,
+            weight_entropy: 0.0,
+            co_activation: None,
+            identity_share,
+            cluster_distance: None,
+        }
+    }
+
+    fn site(groups: Vec<GroupReport>) -> SiteReport {
+        SiteReport {
+            layer: 0,
+            module: "up_proj".into(),
+            experts: 2,
+            identity_experts: 1,
+            mutual_information: None,
+            specialisation: None,
+            all: group(0, None),
+            task_types: groups,
+        }
+    }
+
+    #[test]
+    fn identity_shares_are_means_over_linears_and_kinds_of_a_role() {
+        let kind = |name: &str, role| Kind { name: name.into(), role, samples: Vec::new() };
+        let kinds =
+            [kind("copy", Role::Tasks), kind("reverse", Role::Tasks), kind("stories", Role::Text)];
+        let sites = [
+            site(vec![group(0, Some(0.1)), group(1, Some(0.2)), group(2, Some(0.9))]),
+            // Of a type that no kind has, and of a router without identity experts.
+            site(vec![group(0, Some(0.6)), group(7, Some(0.5)), group(2, None)]),
+        ];
+        assert!((identity_share(&sites, &kinds, Role::Tasks).unwrap() - 0.3).abs() < 1e-12);
+        assert_eq!(identity_share(&sites, &kinds, Role::Text), Some(0.9));
+        assert_eq!(identity_share(&sites[1..], &kinds, Role::Text), None);
+    }
+}

@@ -165,6 +165,8 @@ fn names(modules: &TargetModules) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::Device;
+    use model_zoo::DecoderConfig;
     use moe_adapter::Preset;
 
     #[test]
@@ -192,5 +194,33 @@ mod tests {
         );
         assert!(text.contains("full 4,000 (no rank, +300.0 %, not equalised)"), "{text}");
         assert!(text.ends_with("equalised -7.0 % (SLIM)"), "{text}");
+    }
+
+    /// The count is linear in the rank, so the rank that is asked for is found again.
+    #[test]
+    fn the_rank_follows_from_the_number_of_parameters() {
+        let model_config = DecoderConfig::new(40, 32, 64, 2, 4);
+        let model: Decoder = Decoder::init_random(&model_config, 1, &Device::flex()).unwrap();
+        let mut adapter = Preset::LoramoePaper.config();
+        (adapter.r, adapter.lora_alpha) = (4, 6.0);
+        let of = |r, lora_alpha| AdapterConfig { r, lora_alpha, ..adapter.clone() };
+        for rank in [1, 2, 7] {
+            let target = count(&model, &of(rank, 6.0)).unwrap();
+            // The scaling, alpha over r, stays.
+            let found = with_parameters(&model, &adapter, target).unwrap();
+            assert_eq!(found, of(rank, 1.5 * rank as f64));
+        }
+        // Never below 1, and to the nearest.
+        assert_eq!(with_parameters(&model, &adapter, 0).unwrap().r, 1);
+        let three = count(&model, &of(3, 6.0)).unwrap();
+        assert_eq!(with_parameters(&model, &adapter, three + 1).unwrap().r, 3);
+        // A rank that is split is a multiple of the experts.
+        let split = AdapterConfig { split_rank: true, r: 6, ..adapter.clone() };
+        let target = count(&model, &AdapterConfig { r: 18, ..split.clone() }).unwrap();
+        assert_eq!(with_parameters(&model, &split, target).unwrap().r, 18);
+        assert_eq!(with_parameters(&model, &split, target - 1).unwrap().r, 18);
+        let full = Preset::Full.config();
+        assert_eq!(with_parameters(&model, &full, 10).unwrap(), full);
+        assert_eq!(least_common_multiple(4, 6), 12);
     }
 }

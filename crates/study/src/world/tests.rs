@@ -165,3 +165,12 @@ fn every_task_has_inputs_for_tuning_and_for_evaluation() {
         assert!(distinct.len() > 45, "{}: {}", task.name(), distinct.len());
     }
 }
+
+#[test]
+fn the_values_of_attributes_are_words_of_one_attribute_only() {
+    let all: Vec<_> = Attribute::ALL.iter().flat_map(|attribute| attribute.values()).collect();
+    assert_eq!(all.len(), 4 * 24);
+    let distinct: HashSet<_> = all.iter().collect();
+    assert_eq!(distinct.len(), all.len());
+    assert!(all.iter().all(|word| word.bytes().all(|byte| byte.is_ascii_alphabetic())), "{all:?}");
+}

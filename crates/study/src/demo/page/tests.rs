@@ -205,3 +205,13 @@ fn results_hold_the_rows_and_nothing_else() {
     write_report(&folder.path().join("report.html"), &synthetic()).unwrap();
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
 }
+
+#[test]
+fn the_page_says_how_many_questions_and_seconds_where_it_is_known() {
+    let known = report_html(&synthetic()).unwrap();
+    assert!(known.contains("480 questions") && known.contains("Took 271."), "{known}");
+    let mut report = synthetic();
+    (report.questions, report.seconds) = (0, 0.0);
+    let unknown = report_html(&report).unwrap();
+    assert!(!unknown.contains("480 questions") && !unknown.contains("Took "), "{unknown}");
+}
