@@ -7,7 +7,7 @@ mod support;
 use std::path::Path;
 
 use serde_json::Value;
-use support::{arg, fails, succeeds, tiny_model};
+use support::{arg, fails, lora_moe, succeeds, tiny_model};
 
 struct Run {
     folder: tempfile::TempDir,
@@ -360,6 +360,41 @@ fn runs_are_not_overwritten_and_errors_name_their_remedy() {
     assert!(error.contains("absent.toml"), "{error}");
     let error = train(&["--device", "cuda:0"]);
     assert!(error.contains("--features cuda"), "{error}");
+}
+
+#[test]
+fn a_run_is_overwritten_where_that_is_asked_for_and_said() {
+    let run = Run::new();
+    let (output, other) = (run.output("out"), run.output("other"));
+    run.train(&other, &["--set", "training.seed=2"]);
+    run.train(&output, &["--set", "training.save_steps=2"]);
+    std::fs::write(output.join("notes.txt"), "mine").unwrap();
+    let set = format!("training.output_dir={}", arg(&output));
+    let train = ["train", "--config", &run.config, "--set", &set, "--overwrite"];
+    // What cannot be trained costs no run.
+    let before = std::fs::read(output.join("adapter_model.safetensors")).unwrap();
+    fails(&[&train[..], &["--set", "adapter.target_modules=[\"qproj\"]"]].concat());
+    let kept = std::fs::read(output.join("adapter_model.safetensors")).unwrap();
+    assert_eq!(kept, before);
+    let result = lora_moe(&[&train[..], &["--set", "training.seed=2"]].concat());
+    let said = String::from_utf8(result.stderr).unwrap();
+    assert!(result.status.success(), "{said}");
+    let line = said.lines().find(|line| line.contains("removing")).unwrap();
+    for name in ["adapter_config.json", "adapter_model.safetensors", "checkpoint-", "metrics.jsonl"]
+    {
+        assert!(line.contains(name), "{name}: {line}");
+    }
+    assert_eq!(std::fs::read_to_string(output.join("notes.txt")).unwrap(), "mine");
+    assert_eq!(losses(&output), losses(&other));
+    // In a folder without a run there is nothing to remove.
+    let fresh = format!("training.output_dir={}", arg(&run.output("fresh")));
+    succeeds(&["train", "--config", &run.config, "--set", &fresh, "--overwrite"]);
+    // Nor where a model is, too.
+    std::fs::write(output.join("config.json"), "{}").unwrap();
+    assert!(fails(&train).contains("holds a model"));
+    std::fs::remove_file(output.join("config.json")).unwrap();
+    let _lock = lora_moe::moe_adapter::FolderLock::acquire(&output).unwrap();
+    assert!(fails(&train).contains("in use by process"));
 }
 
 /// The rows of new tokens are trained, kept with the tokenizer beside the adapter, and merged.

@@ -120,6 +120,10 @@ pub struct TrainArgs {
     /// Continue from the last healthy checkpoint in `training.output_dir`, or from the one named.
     #[arg(long, value_name = "CHECKPOINT", num_args = 0..=1)]
     pub resume: Option<Option<PathBuf>>,
+    /// Remove the run that `training.output_dir` holds, once the new one is prepared. What is removed
+    /// is said; other files in the folder stay.
+    #[arg(long, conflicts_with_all = ["resume", "dry_run"])]
+    pub overwrite: bool,
     /// Under mpirun: after how many seconds of waiting for another rank the run ends.
     #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
     pub rank_timeout: u64,

@@ -308,7 +308,8 @@ pub const MISTAKES: &[Mistake] = &[
     (
         "a folder that holds a run",
         "train --config DIR/lora.toml",
-        "DIR/lora: already holds a run; continue it with --resume, or choose another `training.output_dir`",
+        "DIR/lora: already holds a run; continue it with --resume, choose another `training.output_dir`, or have it \
+         removed by --overwrite",
     ),
     (
         "nothing to resume",

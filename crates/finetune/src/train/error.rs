@@ -106,8 +106,8 @@ pub enum TrainError {
     Lock(#[from] moe_adapter::LockError),
     /// The folder holds another run.
     #[error(
-        "{}: already holds a run; continue it with --resume, or choose another \
-         `training.output_dir`", path.display()
+        "{}: already holds a run; continue it with --resume, choose another `training.output_dir`, or \
+         have it removed by --overwrite", path.display()
     )]
     OutputExists {
         /// The folder.

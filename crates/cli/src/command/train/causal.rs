@@ -8,7 +8,7 @@ use lora_moe::ranks::Ranks;
 
 use super::observer::{Bar, Follower};
 use super::preparing::Preparing;
-use super::{over, report};
+use super::{Begin, over, report};
 use crate::interrupt::Interrupt;
 use crate::text::shares;
 
@@ -16,23 +16,24 @@ use crate::text::shares;
 pub fn run(
     config: &RunConfig,
     device: &Device,
-    resume: &Resume,
+    begin: &Begin,
     interrupt: &Interrupt,
     ranks: &dyn Ranks,
 ) -> Result<()> {
     let bars = Preparing::new(ranks);
-    let run = PreparedRun::new(config, device, resume, &|step| bars.show(step))?;
+    let run = PreparedRun::new(config, device, &begin.resume, &|step| bars.show(step))?;
     bars.finish();
     if ranks.is_first() {
         describe(&run, &config.data.train, ranks);
     }
+    begin.clear(&config.output_dir)?;
     interrupt.listen()?;
     if !ranks.is_first() {
-        train(config, run, resume, ranks, &mut Follower { interrupt })?;
+        train(config, run, &begin.resume, ranks, &mut Follower { interrupt })?;
         return Ok(());
     }
     let mut observer = Bar::new(config.training.routing_collapse_threshold, interrupt);
-    let summary = train(config, run, resume, ranks, &mut observer)?;
+    let summary = train(config, run, &begin.resume, ranks, &mut observer)?;
     observer.finish();
     report(&summary, ranks, &config.output_dir);
     Ok(())

@@ -1,23 +1,22 @@
 use anyhow::Result;
 use lora_moe::burn::tensor::Device;
 use lora_moe::finetune::run::{LabelledData, PreparedLabelledRun, RunConfig};
-use lora_moe::finetune::train::Resume;
 use lora_moe::ranks::Ranks;
 
 use super::observer::{Bar, Follower};
-use super::{decomposing, over, report};
+use super::{Begin, decomposing, over, report};
 use crate::interrupt::Interrupt;
 
 /// Trains an encoder.
 pub fn run(
     config: &RunConfig<LabelledData>,
     device: &Device,
-    resume: &Resume,
+    begin: &Begin,
     interrupt: &Interrupt,
     ranks: &dyn Ranks,
 ) -> Result<()> {
     let bar = decomposing(ranks);
-    let run = PreparedLabelledRun::new(config, device, resume, &|done, total| {
+    let run = PreparedLabelledRun::new(config, device, &begin.resume, &|done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     })?;
@@ -34,13 +33,14 @@ pub fn run(
             over(ranks)
         );
     }
+    begin.clear(&config.output_dir)?;
     interrupt.listen()?;
     if !ranks.is_first() {
-        run.train(config, resume, ranks, &mut Follower { interrupt })?;
+        run.train(config, &begin.resume, ranks, &mut Follower { interrupt })?;
         return Ok(());
     }
     let mut observer = Bar::new(config.training.routing_collapse_threshold, interrupt);
-    let summary = run.train(config, resume, ranks, &mut observer)?;
+    let summary = run.train(config, &begin.resume, ranks, &mut observer)?;
     observer.finish();
     report(&summary, ranks, &config.output_dir);
     Ok(())

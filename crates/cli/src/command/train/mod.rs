@@ -1,6 +1,7 @@
 mod causal;
 mod labelled;
 mod observer;
+mod overwrite;
 mod preparing;
 mod several;
 
@@ -19,6 +20,19 @@ use crate::interrupt::Interrupt;
 use crate::launch::Launch;
 use crate::progress::bar;
 
+/// What becomes of the run that the folder may hold.
+struct Begin {
+    resume: Resume,
+    overwrite: bool,
+}
+
+impl Begin {
+    /// Makes room for a run that was prepared.
+    fn clear(&self, folder: &Path) -> Result<()> {
+        if self.overwrite { overwrite::remove_run(folder) } else { Ok(()) }
+    }
+}
+
 /// Runs `lora-moe train`.
 pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launch) -> Result<()> {
     if args.dry_run {
@@ -31,10 +45,13 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launc
         Some(None) => Resume::LastHealthy,
         Some(Some(checkpoint)) => Resume::From(checkpoint.clone()),
     };
+    let begin = Begin { resume, overwrite: args.overwrite };
     let path = match &args.config[..] {
         [path] => path,
         _ if ranks.size() > 1 => bail!("under mpirun a run has one --config"),
-        paths => return several::run(paths, &args.set, &device, &resume, interrupt),
+        paths => {
+            return several::run(paths, &args.set, &device, &begin, interrupt);
+        }
     };
     let config = AnyRunConfig::from_file(path, &args.set)?;
     if ranks.size() > 1 {
@@ -44,10 +61,13 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launc
             ("`--resume`", format!("{:?}", args.resume)),
         ];
         agree(ranks, &properties)?;
+        if args.overwrite {
+            bail!("--overwrite is for a run of one process; remove the folder, or choose another");
+        }
     }
     match &config {
-        AnyRunConfig::Causal(config) => causal::run(config, &device, &resume, interrupt, ranks),
-        AnyRunConfig::Labelled(config) => labelled::run(config, &device, &resume, interrupt, ranks),
+        AnyRunConfig::Causal(config) => causal::run(config, &device, &begin, interrupt, ranks),
+        AnyRunConfig::Labelled(config) => labelled::run(config, &device, &begin, interrupt, ranks),
     }
 }
 

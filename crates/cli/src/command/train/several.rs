@@ -10,7 +10,7 @@ use lora_moe::ranks::Alone;
 
 use super::observer::Bar;
 use super::preparing::Preparing;
-use super::{causal, report};
+use super::{Begin, causal, report};
 use crate::interrupt::Interrupt;
 
 /// Trains several adapters at once on one copy of the base model's weights, each run with its own
@@ -19,9 +19,10 @@ pub fn run(
     paths: &[PathBuf],
     set: &[String],
     device: &Device,
-    resume: &Resume,
+    begin: &Begin,
     interrupt: &Interrupt,
 ) -> Result<()> {
+    let resume = &begin.resume;
     let configs = read(paths, set)?;
     if matches!(resume, Resume::From(_)) {
         bail!("--resume names one checkpoint, but there are several runs: give it without one");
@@ -39,6 +40,9 @@ pub fn run(
         runs.push(run);
     }
     drop(base);
+    for config in &configs {
+        begin.clear(&config.output_dir)?;
+    }
     interrupt.listen()?;
     let bars = MultiProgress::new();
     let results: Vec<Result<TrainSummary>> = std::thread::scope(|scope| {
