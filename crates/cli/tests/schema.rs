@@ -1,6 +1,6 @@
 //! The JSON Schema of a run's file says what the parser says.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod support;
 
@@ -142,7 +142,7 @@ fn every_list_of_values_is_that_of_the_parser() {
 /// What is wrong with a value, by the words of the schema that this one uses.
 fn wrong(root: &Value, schema: &Value, value: &Value, at: &str) -> Option<String> {
     let told = |what: &str| Some(format!("{at}: {what}: {value}"));
-    let Some(rules) = schema.as_object() else { return None };
+    let rules = schema.as_object()?;
     for (word, rule) in rules {
         let found = match word.as_str() {
             "$ref" => {
