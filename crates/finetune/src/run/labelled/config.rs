@@ -128,3 +128,36 @@ fn save_head(adapter: &mut AdapterConfig) {
         Some(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::run::AnyRunConfig;
+
+    const RUN: &str = "[model]\npath = \"m\"\n[adapter]\nr = 2\nlora_alpha = 4\ntarget_modules = \
+                       \"all-linear\"\n[data]\ntask = \"regression\"\ntrain = [{ path = \"a.csv\" }]\n\
+                       [training]\noutput_dir = \"o\"\n";
+
+    #[test]
+    fn keys_of_decoders_are_refused_by_name() {
+        let with = |set: &str| AnyRunConfig::from_toml(RUN, "run.toml", &[set.to_owned()]);
+        assert!(matches!(with("training.seed=1"), Ok(AnyRunConfig::Labelled(_))));
+        for set in [
+            "model.split_fused=true",
+            "model.untie_head=true",
+            "model.new_tokens=[\"<x>\"]",
+            "model.quantization=nf4",
+            "model.dtype=float16",
+            "evaluation.tasks=[\"t\"]",
+            "data.problem_type=single_label_classification",
+        ] {
+            let text = match set.split_once("evaluation.") {
+                Some((_, key)) => format!("{RUN}[[evaluation]]\n{key}\n"),
+                None => RUN.to_owned(),
+            };
+            let sets: Vec<_> = (text == RUN).then(|| set.to_owned()).into_iter().collect();
+            let error = AnyRunConfig::from_toml(&text, "run.toml", &sets).unwrap_err().to_string();
+            let key = set.split('=').next().unwrap_or_default().trim_end_matches(".tasks");
+            assert!(error.contains(key), "{set}: {error}");
+        }
+    }
+}

@@ -61,3 +61,32 @@ impl fmt::Display for LabelledReport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(names: &[&str], problem: ProblemType) -> LabelSet {
+        LabelSet::new(names.iter().map(|name| (*name).to_owned()).collect(), problem).unwrap()
+    }
+
+    #[test]
+    fn every_right_label_is_counted_and_numbers_have_none() {
+        let single = labels(&["no", "yes"], ProblemType::SingleLabelClassification);
+        let (no, yes) = (Target::Class(0), Target::Class(1));
+        let report = LabelledReport::of(&single, vec![(3, &yes), (5, &no), (4, &yes)], 1);
+        assert_eq!((report.samples, report.tokens, report.longest), (3, 12, 5));
+        assert_eq!(report.counts, [("no".to_owned(), 1), ("yes".to_owned(), 2)]);
+        assert_eq!(report.to_string(), "3 samples, 12 tokens, 1 truncated; no 1, yes 2");
+
+        let multi = labels(&["a", "b", "c"], ProblemType::MultiLabelClassification);
+        let (both, none) =
+            (Target::Classes(vec![true, false, true]), Target::Classes(vec![false; 3]));
+        let report = LabelledReport::of(&multi, vec![(1, &both), (1, &none)], 0);
+        assert_eq!(report.counts.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [1, 0, 1]);
+
+        let number = labels(&["score"], ProblemType::Regression);
+        let report = LabelledReport::of(&number, vec![(2, &Target::Value(0.5))], 0);
+        assert_eq!(report.to_string(), "1 samples, 2 tokens, 0 truncated");
+    }
+}

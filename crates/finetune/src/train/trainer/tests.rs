@@ -238,3 +238,17 @@ fn what_is_set_in_one_run_only_keeps_it_from_being_resumed() {
     let error = place.resumed(&resume, &after).unwrap_err().to_string();
     assert!(error.contains("`training.param_groups` = not set, but it is now ["), "{error}");
 }
+
+#[test]
+fn a_learner_counts_its_steps() {
+    let place = Place::new();
+    let training = training(NonFinitePolicy::Error, 1);
+    let config = LearnerConfig::new(&training, &place.adapter);
+    let mut learner = Learner::new(place.model(), None, config).unwrap();
+    assert_eq!(learner.steps(), 0);
+    for made in 1..=3 {
+        let batch = learner.task().batch(learner.model(), &place.samples[..2], &[0, 1]).unwrap();
+        learner.step(&[batch], 1e-3).unwrap();
+        assert_eq!(learner.steps(), made);
+    }
+}
