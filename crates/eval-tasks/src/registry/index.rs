@@ -31,14 +31,25 @@ impl TaskIndex {
     /// A folder or file that cannot be read, a file that is no task, or one name in two files of a
     /// folder.
     pub fn with_folders(folders: &[PathBuf]) -> Result<Self, TaskError> {
-        let mut index = Self::shipped()?;
+        Self::shipped()?.and_folders(folders)
+    }
+
+    /// The tasks in folders alone, without those that are shipped.
+    ///
+    /// # Errors
+    /// As [`with_folders`](Self::with_folders).
+    pub fn of_folders(folders: &[PathBuf]) -> Result<Self, TaskError> {
+        Self { entries: BTreeMap::new() }.and_folders(folders)
+    }
+
+    fn and_folders(mut self, folders: &[PathBuf]) -> Result<Self, TaskError> {
         for folder in folders {
             let mut files = Vec::new();
             collect(folder, &mut files)?;
             files.sort();
-            index.add(&files)?;
+            self.add(&files)?;
         }
-        Ok(index)
+        Ok(self)
     }
 
     /// Adds the tasks of files that belong together.

@@ -22,9 +22,11 @@ pub(super) fn with_marks(source: &str) -> Option<String> {
     let mut found = false;
     let mut rest = source;
     while let Some(begin) = rest.find("{%") {
-        let Some(length) = rest[begin..].find("%}") else { break };
-        let end = begin + length;
-        let tag = Tag::new(&rest[begin + 2..end]);
+        // Behind it, as the two share their sign in `{%}`.
+        let inner = begin + 2;
+        let Some(length) = rest[inner..].find("%}") else { break };
+        let end = inner + length;
+        let tag = Tag::new(&rest[inner..end]);
         let (before, after) = (&rest[..begin], &rest[end + 2..]);
         let mark = match tag.name {
             "generation" => OPEN,
@@ -89,4 +91,20 @@ pub(super) fn taken(rendered: &str) -> MarkedChat {
     // A block that a template leaves open lasts to the end.
     ranges.extend(begin.map(|begin| begin..text.len()));
     MarkedChat { text, assistant: ranges }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_that_is_not_closed_is_left_as_it_is() {
+        for source in ["{%}", "a {%}", "{%", "{%}{%", "{% generation", "{%} {% generation %"] {
+            assert_eq!(with_marks(source), None, "{source}");
+        }
+        // Its end is that of the next, as the template's parser has it.
+        assert_eq!(with_marks("{%} {% generation %}"), None);
+        let marked = with_marks("{% x %}{% generation %}y{% endgeneration %}").unwrap();
+        assert_eq!(marked, format!("{{% x %}}{{{{ '{OPEN}' }}}}y{{{{ '{CLOSE}' }}}}"));
+    }
 }
