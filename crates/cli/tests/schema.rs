@@ -72,6 +72,10 @@ fn every_table_has_the_keys_that_the_parser_knows() {
     let evaluation = at("/properties/evaluation/items/properties");
     let set = "evaluation=[{tasks=[\"t\"],bogus=1}]";
     same("[[evaluation]]", evaluation, known(&[set]), &[]);
+    let kwargs = &at(&section("training"))["lr_scheduler_kwargs"]["properties"];
+    same("kwargs", kwargs, known(&["training.lr_scheduler_kwargs={bogus=1}"]), &[]);
+    let groups = &at(&section("training"))["param_groups"]["items"]["properties"];
+    same("param_groups", groups, known(&["training.param_groups=[{bogus=1}]"]), &[]);
     let gate = at("/definitions/gate/properties");
     let set = "adapter.router={type=\"dense\",gate={bogus=1}}";
     same("gate", gate, known(&[set]), &[]);

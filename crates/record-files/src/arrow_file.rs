@@ -84,6 +84,7 @@ mod with_arrow {
             .and_then(|_| reader.seek(SeekFrom::Start(0)))
             .map_err(RecordFileError::io(file))?;
         if start == FILE {
+            check_footer(file, &mut reader)?;
             let opened = caught(file, || {
                 FileReader::try_new(reader, None).map_err(|error| wrong(file, error))
             });
@@ -102,6 +103,28 @@ mod with_arrow {
             }
         };
         Err(RecordFileError::Arrow { file: file.to_owned(), message: message.into() })
+    }
+
+    /// A footer is within its file: whoever reads it takes as much memory as its length says, which is
+    /// before the `ARROW1` at the end.
+    fn check_footer<R: Read + Seek>(file: &Path, reader: &mut R) -> Result<(), RecordFileError> {
+        const END: u64 = 4 + FILE.len() as u64;
+        let mut read = || {
+            let size = reader.seek(SeekFrom::End(0))?;
+            let mut length = [0; 4];
+            if size >= END {
+                reader.seek(SeekFrom::Start(size - END))?;
+                reader.read_exact(&mut length)?;
+            }
+            reader.seek(SeekFrom::Start(0))?;
+            Ok((size, u64::from(u32::from_le_bytes(length))))
+        };
+        let (size, length) = read().map_err(RecordFileError::io(file))?;
+        if length + END > size {
+            let message = format!("damaged: its footer has {length} bytes, the file {size}");
+            return Err(RecordFileError::Arrow { file: file.to_owned(), message });
+        }
+        Ok(())
     }
 
     /// What arrow-ipc reads, or an error where it panics, as it does on buffers that are not where a

@@ -89,3 +89,19 @@ fn files_cut_anywhere_are_errors_or_fewer_rows() {
         }
     }
 }
+
+#[test]
+fn a_footer_that_is_longer_than_its_file_is_refused_before_memory_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.arrow");
+    // The length before the last `ARROW1` is that of its own letters: 800 million.
+    for bytes in [&b"ARROW1ARROW1"[..], b"ARROW1\0\0\xff\xff\xff\xffARROW1"] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = texts(&path, &ReadOptions::default()).unwrap_err();
+        assert!(error.contains("damaged: its footer has"), "{error}");
+    }
+    for bytes in [&b"ARROW1"[..], b"ARROW1\0\0", b"ARROW1\0\0\0\0\0\0ARROW1"] {
+        std::fs::write(&path, bytes).unwrap();
+        assert!(texts(&path, &ReadOptions::default()).is_err(), "{bytes:?}");
+    }
+}
