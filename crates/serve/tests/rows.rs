@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use model_zoo::{CausalLm, Decoder, PaddingSide, TokenInput};
-use moe_adapter::{AdapterLayers, Preset, RowAdapters, RowGroup};
+use moe_adapter::{AdapterLayers, Preset, RouterScope, RowAdapters, RowGroup, save_adapter};
 use router::RoutingTape;
+use serve::adapter_loader;
 
 fn values(tensor: Tensor<3>) -> Vec<f32> {
     tensor.into_data().try_to_vec().unwrap()
@@ -23,9 +24,22 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
 fn presets() -> Vec<Preset> {
     let with_experts = |preset: &Preset| {
         let config = preset.config();
-        config.has_experts() && !config.needs_statistics()
+        // One that decides for the whole model from a first pass has no rows.
+        let by_layer = config.router_scope != RouterScope::Model;
+        config.has_experts() && !config.needs_statistics() && by_layer
     };
     Preset::ALL.into_iter().filter(with_experts).collect()
+}
+
+#[test]
+fn an_adapter_with_a_router_of_the_whole_model_is_refused_by_name() {
+    let (base, _) = support::model();
+    let config = support::config(Preset::XLora);
+    let adapted = support::adapted(&base, &config, 3);
+    let folder = tempfile::tempdir().unwrap();
+    save_adapter(&adapted, &config, None, folder.path()).unwrap();
+    let error = adapter_loader(&base)(folder.path()).unwrap_err();
+    assert!(error.contains("whole model") && error.contains("first pass"), "{error}");
 }
 
 #[test]
