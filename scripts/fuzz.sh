@@ -52,7 +52,7 @@ for target in "${targets[@]}"; do
         >"$log" 2>&1; then
         said=passed
     else
-        said="FOUND: $(grep -E '^(panicked|asked for|==.*ERROR)' "$log" | head -1)"
+        said="FOUND: $(grep -E '^(panicked|memory allocation|==.*ERROR)' "$log" | head -1)"
         found=1
     fi
     executed=$(sed -nE 's/^stat::number_of_executed_units: *//p' "$log")
