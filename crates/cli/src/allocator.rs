@@ -5,11 +5,13 @@
 use std::env;
 
 use libmimalloc_sys::{mi_option_large_os_pages, mi_option_set, mi_option_t};
+use lora_moe::finetune::memory::Counted;
+use mimalloc::MiMalloc;
 
 /// Training on a CPU allocates a large buffer for every operation; glibc gives each back to the
 /// system at once and pays for its pages again.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counted<MiMalloc> = Counted(MiMalloc);
 
 /// `purge_delay` of `mi_option_t`; its numbers do not change, says mimalloc's header.
 const PURGE_DELAY: mi_option_t = 15;

@@ -3,7 +3,6 @@ use std::fmt::Write;
 use anyhow::Result;
 use lora_moe::data::DataFile;
 use lora_moe::device::parse_device;
-use lora_moe::finetune::memory::reset_peak;
 use lora_moe::finetune::run::{AnyRunConfig, DryMeasurement, DryRun, DryRunOptions};
 
 use crate::args::TrainArgs;
@@ -16,7 +15,6 @@ pub fn run(args: &TrainArgs, device: &str) -> Result<()> {
     let options = DryRunOptions { without_data: args.without_data, measure: args.measure };
     for path in &args.config {
         let config = AnyRunConfig::from_file(path, &args.set)?;
-        reset_peak();
         let (run, files) = match &config {
             AnyRunConfig::Causal(config) => {
                 (DryRun::new(config, options, &device)?, &config.data.train[..])

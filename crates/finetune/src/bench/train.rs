@@ -12,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::peak_rss_mb;
+use crate::memory::PeakCount;
 use crate::train::{
     CausalTask, Learner, LearnerConfig, Recompute, TrainError, TrainingConfig, TrainingTask,
 };
@@ -43,6 +44,10 @@ pub struct TrainBenchResult {
     pub step_s: f64,
     /// The largest resident memory of the process so far, in MiB; 0 where the system does not tell.
     pub peak_rss_mb: f64,
+    /// The most memory of the timed steps beyond what is held between steps (the model with its adapter,
+    /// the state of the optimiser), in bytes, where the allocator counts it.
+    #[serde(skip)]
+    pub counted_bytes: Option<f64>,
     /// The trainable parameters.
     pub trainable: usize,
     /// The loss of the last step, as a sign of life.
@@ -106,6 +111,7 @@ where
     let training = TrainingConfig { recompute: bench.recompute, ..TrainingConfig::default() };
     task.check(&training)?;
     let config = LearnerConfig::new(&training, adapter);
+    let mut count = None;
     let mut learner = Learner::for_task(task, model, balance, config)?;
     let device = learner.task().device(learner.model());
     let mut rng = ChaCha8Rng::seed_from_u64(bench.seed);
@@ -114,6 +120,9 @@ where
     let mut kernels = BTreeMap::new();
     let rows: Vec<usize> = (0..bench.batch_size).collect();
     for step in 0..bench.warmup + bench.steps + usize::from(COUNTS_LAUNCHES) {
+        if step == bench.warmup {
+            count = Some(PeakCount::begin());
+        }
         let samples: Vec<T::Sample> = rows.iter().map(|row| sample(*row, &mut rng)).collect();
         let batch = learner.task().batch(learner.model(), &samples, &rows)?;
         let started = Instant::now();
@@ -139,6 +148,7 @@ where
         tokens_per_s: tokens as f64 / step_s,
         step_s,
         peak_rss_mb: peak_rss_mb(),
+        counted_bytes: count.and_then(|count| count.bytes()),
         trainable,
         loss,
         kernel_launches: (!kernels.is_empty()).then(|| kernels.values().sum()),

@@ -1,6 +1,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use data::Mixture;
+use fused_ops::runs_kernels;
 use model_zoo::{Decoder, DecoderConfig, ModelError, WeightDType, resolve_model};
 use moe_adapter::{Adaptable, AdapterSize, Projection};
 use serde::Serialize;
@@ -9,7 +10,7 @@ use super::prepare::run_tokenizer;
 use super::samples::RunSamples;
 use super::{ModelConfig, RunConfig};
 use crate::bench::{TrainBench, TrainBenchResult, bench_train};
-use crate::memory::reset_peak;
+use crate::memory::resident_bytes;
 use crate::train::{OptimizerKind, TrainError, TrainingConfig};
 
 /// What a run would do and cost, from its configuration and the shapes of its model: no weight is
@@ -59,12 +60,12 @@ pub struct DryData {
     pub report: String,
 }
 
-/// What one micro-batch of the longest samples takes, by models of one and two layers.
+/// What one micro-batch of the longest samples takes, by models of two and three layers.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct DryMeasurement {
     /// The time of an optimiser step, in seconds.
     pub step_s: f64,
-    /// The largest memory, in bytes; 0 where the system does not tell.
+    /// The largest memory, in bytes; 0 on devices with memory of their own, and where it is not counted.
     pub peak_bytes: f64,
     /// The samples of a micro-batch, and the tokens of each.
     pub batch: [usize; 2],
@@ -174,6 +175,11 @@ pub(super) fn state_bytes(size: &AdapterSize, training: &TrainingConfig) -> f64 
     4.0 * (2 + moments + averages) as f64 * size.trainable() as f64
 }
 
+/// What of that is held between steps: all but the gradients.
+pub(super) fn held_bytes(size: &AdapterSize, training: &TrainingConfig) -> f64 {
+    state_bytes(size, training) - 4.0 * size.trainable() as f64
+}
+
 /// The bytes of a model's weights as they are held.
 fn weight_bytes(model: &Decoder, config: &ModelConfig) -> f64 {
     struct Sizes {
@@ -203,15 +209,14 @@ fn weight_bytes(model: &Decoder, config: &ModelConfig) -> f64 {
     bytes
 }
 
-/// Times micro-batches of models of one and two layers with random weights, and draws a line through
-/// both.
+/// Times micro-batches of models of two and three layers with random weights, and draws a line through
+/// both: the first layer may take another part in the largest memory than all that follow.
 fn measure(
     run: &RunConfig,
     config: &DecoderConfig,
     [batch_size, seq_len]: [usize; 2],
     device: &Device,
 ) -> Result<DryMeasurement, TrainError> {
-    let dense = ModelConfig { dtype: WeightDType::F32, quantization: None, ..run.model.clone() };
     let bench = TrainBench {
         batch_size,
         seq_len,
@@ -222,49 +227,54 @@ fn measure(
     };
     // Layers may alternate in kind.
     let period = if config.full_attention_layers.is_empty() { 1 } else { 2 };
+    let before = resident_bytes().unwrap_or(0.0);
     let mut points = Points::default();
-    for layers in [period, 2 * period] {
+    for layers in [2 * period, 3 * period] {
         let mut small = DecoderConfig { num_hidden_layers: layers, ..config.clone() };
         small.full_attention_layers.retain(|layer| *layer < layers);
         let mut adapter = run.adapter.clone();
         adapter.layers_to_transform = None;
-        let shaped = Decoder::shaped(&small, device).map_err(ModelError::from)?;
-        let known = weight_bytes(&shaped, &dense)
-            + state_bytes(&AdapterSize::of(&shaped, &adapter)?, &run.training);
         let model = Decoder::init_random(&small, 0, device).map_err(ModelError::from)?.no_grad();
-        reset_peak();
-        points.add(&bench_train(model, &adapter, &bench)?, known);
+        points.add(&bench_train(model, &adapter, &bench)?);
     }
     let full = Decoder::shaped(config, device).map_err(ModelError::from)?;
-    let known = weight_bytes(&full, &run.model)
-        + state_bytes(&AdapterSize::of(&full, &run.adapter)?, &run.training);
+    let known = before
+        + weight_bytes(&full, &run.model)
+        + held_bytes(&AdapterSize::of(&full, &run.adapter)?, &run.training);
     let periods = config.num_hidden_layers as f64 / period as f64;
     let passes = run.training.gradient_accumulation_steps;
-    Ok(points.measurement(periods, passes, known, [batch_size, seq_len]))
+    Ok(points.measurement(periods, passes, known, [batch_size, seq_len], device))
 }
 
-/// What models of one and two periods of layers took: the time of a micro-batch, and the memory
-/// besides what is known.
+/// How much larger the resident memory of the command is than what is alive: its allocator keeps what was
+/// freed.
+const KEPT: f64 = 1.1;
+
+/// What models of two and three periods of layers took: the time of a micro-batch, and the memory
+/// besides what is held between steps, where it was counted.
 #[derive(Default)]
 pub(super) struct Points(Vec<[f64; 2]>);
 
 impl Points {
-    pub(super) fn add(&mut self, result: &TrainBenchResult, known: f64) {
-        self.0.push([result.step_s, result.peak_rss_mb * (1 << 20) as f64 - known]);
+    pub(super) fn add(&mut self, result: &TrainBenchResult) {
+        self.0.push([result.step_s, result.counted_bytes.unwrap_or(0.0)]);
     }
 
-    /// The same of a model of so many periods whose weights and state are `known`, with so many
-    /// passes a step.
+    /// The same of a model of so many periods that has the memory `known` besides, with so many passes a
+    /// step.
     pub(super) fn measurement(
         &self,
         periods: f64,
         passes: usize,
         known: f64,
         batch: [usize; 2],
+        device: &Device,
     ) -> DryMeasurement {
-        let [one, two] = [0, 1].map(|at| self.0.get(at).copied().unwrap_or_default());
-        let line = |of: usize| one[of] + (periods - 1.0) * (two[of] - one[of]).max(0.0);
-        let peak_bytes = if one[1] > 0.0 { line(1) + known } else { 0.0 };
+        let [two, three] = [0, 1].map(|at| self.0.get(at).copied().unwrap_or_default());
+        let line = |of: usize| two[of] + (periods - 2.0) * (three[of] - two[of]).max(0.0);
+        // The allocator sees the memory of CPUs.
+        let counted = two[1] > 0.0 && runs_kernels(&Tensor::<1>::zeros([1], (device, DType::F32)));
+        let peak_bytes = if counted { KEPT * (line(1) + known) } else { 0.0 };
         DryMeasurement { step_s: line(0) * passes as f64, peak_bytes, batch }
     }
 }

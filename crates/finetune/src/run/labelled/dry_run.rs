@@ -8,14 +8,14 @@ use moe_adapter::{Adaptable, AdaptedLinear, AdapterSize};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::super::dry_run::{Points, state_bytes};
+use super::super::dry_run::{Points, held_bytes, state_bytes};
 use super::super::{DryData, DryMeasurement, DryRun, DryRunOptions, RunConfig};
 use super::inputs::target_of;
 use super::labels::task_of;
 use super::prepare::kept_head;
 use super::{LabelledData, LabelledInputs, LabelledReport, LabelledRows};
 use crate::bench::{TrainBench, TrainBenchResult, bench_task};
-use crate::memory::reset_peak;
+use crate::memory::resident_bytes;
 use crate::train::{ImageSample, ImageTask, TextSample, TextTask, TrainError};
 
 impl DryRun {
@@ -57,7 +57,7 @@ impl DryRun {
         }
         let config = AnyModelConfig::from_folder(&folder).map_err(ModelError::from)?;
         let shape = Shape { config, task: task_of(&labels), run, device };
-        let size = shape.size(None)?;
+        let size = shape.size()?;
         let parameters = shape.parameters();
         let batches = data.as_ref().map(|(_, batches)| *batches);
         let steps = match (batches, run.training.max_steps) {
@@ -112,28 +112,25 @@ struct Shape<'a> {
 }
 
 impl Shape<'_> {
-    /// What the adapter trains of the model, or of one of so many layers.
-    fn size(&self, layers: Option<usize>) -> Result<AdapterSize, TrainError> {
-        let mut adapter = self.run.adapter.clone();
-        if layers.is_some() {
-            adapter.layers_to_transform = None;
-        }
-        let config = self.with_layers(layers);
+    /// What the adapter trains of the model.
+    fn size(&self) -> Result<AdapterSize, TrainError> {
+        let adapter = &self.run.adapter;
+        let config = self.with_layers(None);
         Ok(match &config {
             AnyModelConfig::Roberta(config) => {
                 let model: RobertaClassifier =
                     RobertaClassifier::shaped(config, self.device).map_err(ModelError::from)?;
-                AdapterSize::of(&model, &adapter)?
+                AdapterSize::of(&model, adapter)?
             }
             AnyModelConfig::Vit(config) => {
                 let model: VitClassifier =
                     VitClassifier::shaped(config, self.device).map_err(ModelError::from)?;
-                AdapterSize::of(&model, &adapter)?
+                AdapterSize::of(&model, adapter)?
             }
             AnyModelConfig::ClipVision(config) => {
                 let model: ClipClassifier = ClipClassifier::shaped(config, &self.task, self.device)
                     .map_err(ModelError::from)?;
-                AdapterSize::of(&model, &adapter)?
+                AdapterSize::of(&model, adapter)?
             }
             _ => return Err(TrainError::NoSamples),
         })
@@ -172,7 +169,7 @@ impl Shape<'_> {
         self.with_layers(None).parameter_count()
     }
 
-    /// Times micro-batches of models of one and two layers with random weights, and draws a line
+    /// Times micro-batches of models of two and three layers with random weights, and draws a line
     /// through both.
     fn measure(
         &self,
@@ -180,18 +177,16 @@ impl Shape<'_> {
         labels: &LabelSet,
         batch: [usize; 2],
     ) -> Result<DryMeasurement, TrainError> {
-        let known = |layers: Option<usize>| -> Result<f64, TrainError> {
-            let parameters = self.with_layers(layers).parameter_count();
-            Ok(4.0 * parameters as f64 + state_bytes(&self.size(layers)?, &self.run.training))
-        };
+        let before = resident_bytes().unwrap_or(0.0);
         let mut points = Points::default();
-        for layers in 1..=2 {
-            reset_peak();
+        for layers in 2..=3 {
             let result = self.bench(layers, inputs, labels, batch)?;
-            points.add(&result, known(Some(layers))?);
+            points.add(&result);
         }
+        let weights = 4.0 * self.with_layers(None).parameter_count() as f64;
+        let known = before + weights + held_bytes(&self.size()?, &self.run.training);
         let passes = self.run.training.gradient_accumulation_steps;
-        Ok(points.measurement(self.layers() as f64, passes, known(None)?, batch))
+        Ok(points.measurement(self.layers() as f64, passes, known, batch, self.device))
     }
 
     fn bench(

@@ -1,4 +1,8 @@
-//! The memory of this process, where the system tells.
+//! The memory of this process, where the system or its allocator tells.
+
+mod counted;
+
+pub use counted::{Counted, PeakCount};
 
 /// Resident memory, in bytes.
 pub fn resident_bytes() -> Option<f64> {
