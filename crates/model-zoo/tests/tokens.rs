@@ -229,6 +229,11 @@ fn parameters_that_cannot_be_adapted_are_refused_by_name() {
     assert!(refused("qwen3_moe", &dropout).contains("`lora_dropout` must be 0"));
     let mixture = AdapterConfig { num_experts: 2, ..parameters(&["experts.down_proj"]) };
     assert!(refused("qwen3_moe", &mixture).contains("`num_experts` must be 1"));
+    let pattern = AdapterConfig {
+        rank_pattern: [("experts.0.down_proj".to_owned(), 1)].into(),
+        ..parameters(&["experts.down_proj"])
+    };
+    assert!(refused("qwen3_moe", &pattern).contains("`rank_pattern` must be absent"));
     let options = LoadOptions {
         quantization: Some(quantization::Quantization::Int8),
         ..LoadOptions::default()

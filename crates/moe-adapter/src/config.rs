@@ -312,6 +312,9 @@ impl AdapterConfig {
             ("target_parameters", !targets.is_empty(), "a list of names, or absent"),
             ("num_experts", !self.is_mixture() && self.shared_experts == 0, "1"),
             ("lora_dropout", self.lora_dropout == 0.0, "0"),
+            // The factors of all experts are one matrix, which has one rank.
+            ("rank_pattern", self.rank_pattern.is_empty(), "absent"),
+            ("r_by_layer", self.r_by_layer.is_none(), "absent"),
             (
                 "experts",
                 matches!(self.experts, ExpertsConfig::Lora { merging: None, .. }),
