@@ -5,12 +5,12 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use support::{arg, fails, succeeds, tiny_model};
+use support::{address_of, arg, fails, succeeds, tiny_model};
 
 /// Starts a server on a port that is free; returns it, its address and its standard error.
 fn start(arguments: &[&str]) -> (Child, String, BufReader<std::process::ChildStderr>) {
@@ -21,11 +21,7 @@ fn start(arguments: &[&str]) -> (Child, String, BufReader<std::process::ChildStd
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut error = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    error.read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("listening on http://");
-    let address = address.unwrap_or_else(|| panic!("no address: {line}")).to_owned();
+    let (address, error) = address_of(&mut child);
     (child, address, error)
 }
 

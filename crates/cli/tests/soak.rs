@@ -8,13 +8,13 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{arg, tiny_model};
+use support::{address_of, arg, tiny_model};
 
 fn command(arguments: &[&str]) -> Command {
     let built = PathBuf::from(env!("CARGO_BIN_EXE_lora-moe"));
@@ -90,10 +90,7 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut error = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        error.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://").expect("an address").into();
+        let (address, mut error) = address_of(&mut child);
         // Whatever else it says must not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut error, &mut std::io::sink()));
         Self { child, address }

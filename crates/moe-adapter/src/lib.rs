@@ -22,6 +22,7 @@ mod adapter;
 mod adapter_files;
 mod attach;
 mod build;
+mod check;
 mod checkpoint;
 mod config;
 mod error;

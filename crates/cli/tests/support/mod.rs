@@ -1,8 +1,9 @@
 //! Runs the command, and makes small models to run it on.
 #![allow(dead_code)] // Each test file uses a part.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Duration;
 
 use lora_moe::burn::tensor::Device;
@@ -95,4 +96,13 @@ pub fn material(path: &str) -> Option<PathBuf> {
         return None;
     }
     Some(path)
+}
+
+/// The address that a server says it listens on, first of all, and what else it says.
+pub fn address_of(server: &mut Child) -> (String, BufReader<ChildStderr>) {
+    let mut error = BufReader::new(server.stderr.take().unwrap());
+    let mut line = String::new();
+    error.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on http://");
+    (address.unwrap_or_else(|| panic!("no address: {line}")).to_owned(), error)
 }
