@@ -34,6 +34,11 @@ pub struct StudyConfig {
     /// By how many nats a tuned model's loss on held-out text must be above the base model's for
     /// it to count as ruined; see [`Divergence`](super::Divergence).
     pub divergence_threshold: f64,
+    /// Every how many steps a run in progress is kept, so that it goes on from there when it was
+    /// interrupted; 0 for never, absent for about once a minute. It changes no number, and is no part
+    /// of what a study is.
+    #[serde(skip_serializing)]
+    pub save_steps: Option<usize>,
     /// What the methods are tuned from, tuned on and measured on.
     pub ground: GroundConfig,
     /// The methods to compare.
@@ -68,6 +73,7 @@ struct Keys {
     cost: bool,
     #[serde(default = "default_divergence_threshold")]
     divergence_threshold: f64,
+    save_steps: Option<usize>,
 }
 
 fn default_seeds() -> Vec<u64> {
@@ -129,6 +135,7 @@ impl StudyConfig {
             learning_rates: keys.learning_rates,
             cost: keys.cost,
             divergence_threshold: keys.divergence_threshold,
+            save_steps: keys.save_steps,
             ground,
             methods,
         };

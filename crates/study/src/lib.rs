@@ -4,9 +4,10 @@
 //! study.toml -> StudyConfig -> run_study -> StudyResults -> StudySummary -> report
 //! ```
 //!
-//! Every run is kept as a file of its own as soon as it is done, so that a study that was
-//! interrupted loses at most the runs in progress.
+//! Every run is kept as a file of its own as soon as it is done, and one in progress by checkpoints,
+//! so that a study that was interrupted loses at most the steps since the last of them.
 
+mod checkpoints;
 mod claims;
 mod config;
 mod cost;

@@ -9,6 +9,7 @@ use model_zoo::{Decoder, GenerationError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::checkpoints::{self, RunCheckpoints};
 use super::claims::Claims;
 use super::cost::measure_cost;
 use super::ground::{DataGround, Ground, WorldGround};
@@ -221,6 +222,10 @@ impl<G: Ground> Study<'_, G> {
         work: impl FnOnce() -> Result<T, StudyError>,
     ) -> Result<Option<T>, StudyError> {
         if let Some(found) = self.store.get(kind, name)? {
+            if self.options.part != StudyPart::Nothing {
+                // Of a process that ended just after it had kept the result.
+                checkpoints::remove(&self.store.checkpoints(kind, name));
+            }
             return Ok(Some(found));
         }
         let mut claim = None;
@@ -241,6 +246,7 @@ impl<G: Ground> Study<'_, G> {
         }
         let made = work()?;
         self.store.put(kind, name, &made)?;
+        checkpoints::remove(&self.store.checkpoints(kind, name));
         drop(claim);
         Ok(Some(made))
     }
@@ -344,7 +350,8 @@ impl<G: Ground> Study<'_, G> {
         base: Option<&BaseResult>,
     ) -> Result<Option<RunRecord>, StudyError> {
         let (method, samples, seed) = (job.method, job.amount, self.config.seeds[job.seed]);
-        self.made(("runs", &self.name(job), job.at), || {
+        let name = self.name(job);
+        self.made(("runs", &name, job.at), || {
             let made = match job.seed == 0 && samples == self.search_samples {
                 true => {
                     let name = search_name(&method.name, method.learning_rate);
@@ -356,19 +363,33 @@ impl<G: Ground> Study<'_, G> {
                 Some(record) => Ok(record),
                 None => {
                     let run = format!("{}, seed {seed}, {samples} samples", method.name);
-                    let outcome = self.outcome(ground, &run, job)?;
+                    let outcome = self.outcome(ground, &run, job, ("runs", &name))?;
                     self.record(ground, job, outcome, base)
                 }
             }
         })
     }
 
-    /// Tunes. That the loss became no number is a result.
-    fn outcome(&self, ground: &G, run: &str, job: &Job<'_>) -> Result<Outcome, StudyError> {
+    /// Tunes, from the last checkpoint on where there is one. That the loss became no number is a
+    /// result.
+    fn outcome(
+        &self,
+        ground: &G,
+        run: &str,
+        job: &Job<'_>,
+        (kind, name): (&str, &str),
+    ) -> Result<Outcome, StudyError> {
         let started = Instant::now();
+        let folder = self.store.checkpoints(kind, name);
+        let mut kept = RunCheckpoints::open(folder, self.config.save_steps)?;
+        if let Some(newest) = kept.as_ref().and_then(RunCheckpoints::newest) {
+            let mut observer =
+                self.observer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            observer.on_note(&format!("{run}: goes on from {newest}"));
+        }
         let mut curve = Vec::new();
         let tuned = watched(&self.observer, run, ground.steps(job.amount), |on_step| {
-            ground.tune(job.seed, job.method, job.amount, &mut |step, loss| {
+            ground.tune(job.seed, job.method, job.amount, kept.as_mut(), &mut |step, loss| {
                 curve.push((step as f64, loss));
                 on_step(step, loss);
             })
@@ -381,7 +402,8 @@ impl<G: Ground> Study<'_, G> {
             }
             Err(other) => return Err(other),
         };
-        Ok(Outcome { model, curve, seconds: started.elapsed().as_secs_f64() })
+        let elapsed = kept.map_or_else(|| started.elapsed(), |kept| kept.elapsed());
+        Ok(Outcome { model, curve, seconds: elapsed.as_secs_f64() })
     }
 
     /// Measures a tuned model, and says whether the run diverged.

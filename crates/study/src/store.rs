@@ -8,8 +8,9 @@ use super::StudyConfig;
 use crate::StudyError;
 
 const CONFIG_FILE: &str = "study.json";
-/// The folders of what was measured.
-const KINDS: [&str; 3] = ["search", "runs", "cost"];
+/// The folders of what was measured, or is about to be.
+const KINDS: [&str; 4] = ["search", "runs", "cost", CHECKPOINTS];
+const CHECKPOINTS: &str = "checkpoints";
 const VERSION_FILE: &str = "versions.json";
 const DATA_FILE: &str = "data.json";
 
@@ -125,6 +126,11 @@ impl Store {
     /// A folder for what can be made again.
     pub(super) fn cache(&self) -> PathBuf {
         self.folder.join("cache")
+    }
+
+    /// The folder of the checkpoints of a run in progress.
+    pub(super) fn checkpoints(&self, kind: &str, name: &str) -> PathBuf {
+        self.folder.join(CHECKPOINTS).join(claim_name(kind, name))
     }
 
     fn path(&self, kind: &str, name: &str) -> PathBuf {

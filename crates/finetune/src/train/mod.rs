@@ -11,6 +11,7 @@ mod gradient_sum;
 mod health;
 mod labelled;
 mod learner;
+mod learner_checkpoints;
 mod lines;
 mod log;
 mod non_finite;
@@ -41,6 +42,7 @@ pub use labelled::{
     ImageSample, ImageTask, LabelledBatch, TextSample, TextTask, label_loss, probabilities,
 };
 pub use learner::{Learner, LearnerConfig, StepReport};
+pub use learner_checkpoints::LearnerCheckpoints;
 pub use log::{MetricsLog, ReportTo};
 pub use non_finite::{NonFinite, NonFiniteOrigin, NonFinitePolicy};
 pub use observer::{Progress, Silent, TrainObserver};

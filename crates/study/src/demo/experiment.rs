@@ -14,7 +14,8 @@ use super::{
 };
 use super::{DemoReport, LossCurve, RoutingShares};
 use crate::StudyError;
-use crate::tune::{Tuned, Tuning, in_order, tune};
+use crate::checkpoints::RunCheckpoints;
+use crate::tune::{OnStep, Tuned, Tuning, in_order, tune};
 use crate::world::Exchange;
 use crate::{BASE, ResultRow, Setting};
 use data::Sample;
@@ -95,7 +96,7 @@ pub fn run_demo(
         let mut points = Vec::new();
         let steps = amount.div_ceil(config.batch_size);
         let tuned = watched(&observer, &run, steps, |on_step| {
-            tune_base(config, base, method, *amount, &mut |step, loss| {
+            tune_base(config, base, method, *amount, None, &mut |step, loss| {
                 points.push((step as f64, loss));
                 on_step(step, loss);
             })
@@ -163,7 +164,8 @@ pub(crate) fn tune_base(
     base: &Base,
     method: &DemoMethod,
     amount: usize,
-    on_step: &mut dyn FnMut(usize, f64),
+    kept: Option<&mut RunCheckpoints>,
+    on_step: &mut OnStep<'_>,
 ) -> Result<Tuned, StudyError> {
     let training = TrainingConfig {
         seed: config.seed,
@@ -180,7 +182,7 @@ pub(crate) fn tune_base(
         steps: &in_order(samples.len(), config.batch_size),
         svd_cache: None,
     };
-    Ok(tune(&base.model, &tuning, on_step)?)
+    tune(&base.model, &tuning, kept, on_step)
 }
 
 pub(crate) fn encode(base: &Base, exchanges: &[Exchange]) -> Result<Vec<Sample>, StudyError> {

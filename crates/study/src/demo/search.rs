@@ -57,7 +57,7 @@ pub fn search(
             let run = format!("{}, learning rate {}", method.name, method.learning_rate);
             let steps = amount.div_ceil(config.batch_size);
             let tuned = watched(&observer, &run, steps, |on_step| {
-                tune_base(config, base, method, amount, on_step)
+                tune_base(config, base, method, amount, None, on_step)
             })?;
             let measured = measure(&tuned.model, &base.tokenizer, &sets)?;
             Ok(SearchRow {

@@ -14,8 +14,9 @@ use super::sets::{Cut, Set, Sets, check_room, windows};
 use super::{DataGroundConfig, DataMeasures, Ground, Kind, Role};
 use crate::Setting;
 use crate::StudyError;
+use crate::checkpoints::RunCheckpoints;
 use crate::demo::{DemoMethod, Half};
-use crate::tune::{Tuning, tune};
+use crate::tune::{OnStep, Tuning, tune};
 use crate::{RunMeasures, StudyAbout, StudyMethod};
 use data::{
     BatchPlan, DataFile, EncodeConfig, EncodeReport, Sample, encode_records, paths, read_records,
@@ -212,7 +213,8 @@ impl Ground for DataGround {
         seed: usize,
         method: &DemoMethod,
         amount: usize,
-        on_step: &mut dyn FnMut(usize, f64),
+        kept: Option<&mut RunCheckpoints>,
+        on_step: &mut OnStep<'_>,
     ) -> Result<Decoder, StudyError> {
         let training = TrainingConfig {
             seed: self.seeds[seed],
@@ -230,7 +232,7 @@ impl Ground for DataGround {
             steps: &self.plan(&training, &samples)?,
             svd_cache: Some(&self.svd_cache),
         };
-        Ok(tune(&self.model, &tuning, on_step)?.model)
+        Ok(tune(&self.model, &tuning, kept, on_step)?.model)
     }
 
     fn measure(

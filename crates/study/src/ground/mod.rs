@@ -10,7 +10,9 @@ use model_zoo::Decoder;
 use super::{RunMeasures, StudyAbout};
 use crate::Setting;
 use crate::StudyError;
+use crate::checkpoints::RunCheckpoints;
 use crate::demo::{DemoMethod, Half};
+use crate::tune::OnStep;
 use ::data::Sample;
 
 pub use config::{DataGroundConfig, DataMeasures, GroundConfig};
@@ -27,13 +29,15 @@ pub(super) trait Ground: Clone + Send + Sync {
     fn steps(&self, amount: usize) -> usize;
     /// The most data there is, where there is a limit.
     fn most_samples(&self) -> Option<usize>;
-    /// The base model of a seed after tuning by a method on an amount of data.
+    /// The base model of a seed after tuning by a method on an amount of data. What is `kept` of the
+    /// run is where it goes on.
     fn tune(
         &self,
         seed: usize,
         method: &DemoMethod,
         amount: usize,
-        on_step: &mut dyn FnMut(usize, f64),
+        kept: Option<&mut RunCheckpoints>,
+        on_step: &mut OnStep<'_>,
     ) -> Result<Decoder, StudyError>;
     /// What a model knows, can do and expects of text, all but its routing. Values that cannot be
     /// computed because the model gives no numbers are NaN.

@@ -6,10 +6,12 @@ use model_zoo::Decoder;
 use super::{Ground, Kind, Role};
 use crate::Setting;
 use crate::StudyError;
+use crate::checkpoints::RunCheckpoints;
 use crate::demo::experiment::{base, encode, tune_base};
 use crate::demo::{
     Base, DemoConfig, DemoMethod, DemoObserver, EvaluationSets, Half, measure, samples,
 };
+use crate::tune::OnStep;
 use crate::{RunMeasures, StudyAbout};
 use data::Sample;
 
@@ -70,10 +72,11 @@ impl Ground for WorldGround {
         seed: usize,
         method: &DemoMethod,
         amount: usize,
-        on_step: &mut dyn FnMut(usize, f64),
+        kept: Option<&mut RunCheckpoints>,
+        on_step: &mut OnStep<'_>,
     ) -> Result<Decoder, StudyError> {
         let (demo, base) = &self.bases[seed];
-        Ok(tune_base(demo, base, method, amount, on_step)?.model)
+        Ok(tune_base(demo, base, method, amount, kept, on_step)?.model)
     }
 
     fn measure(&self, seed: usize, model: &Decoder, half: Half) -> Result<RunMeasures, StudyError> {

@@ -91,7 +91,7 @@ impl<G: Ground> Study<'_, G> {
         self.made(("search", &name, at), || {
             let run = format!("search: {}, learning rate {}", method.name, method.learning_rate);
             let job = Job { at, seed: 0, amount: self.search_samples, method };
-            let outcome = self.outcome(ground, &run, &job)?;
+            let outcome = self.outcome(ground, &run, &job, ("search", &name))?;
             let (measured, diverged) = self.judged(ground, &outcome, 0, base, Half::Validation)?;
             if self.samples.contains(&self.search_samples) {
                 // Should this rate be chosen, then the run is made already.
