@@ -11,7 +11,7 @@ use common::{base, models, tokenizer, tokens};
 use evaluation::scoring::{
     Progress, Scorer, ScoringError, ScoringOptions, TokenRequest, TokenResponse,
 };
-use model_zoo::{CausalLm, TokenInput, generate_batch};
+use model_zoo::{CausalLm, GenerationConfig, TokenInput, generate_batch};
 use router::RoutingTape;
 
 const TOLERANCE: f64 = 1e-4;
@@ -149,6 +149,50 @@ fn batches_give_what_single_requests_give() {
                 );
                 assert_eq!(greedy, expected_greedy, "{name}, {batch_tokens}: {request:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn parts_that_are_answered_apart_are_the_whole_bit_by_bit() {
+    for (name, model) in models() {
+        let mut requests = requests(&model);
+        let vocab = model.vocab_size();
+        requests.extend((0..3).map(|at| TokenRequest::GenerateUntil {
+            prompt: tokens(900 + at, 4, vocab),
+            generation: GenerationConfig { max_new_tokens: 3, ..GenerationConfig::default() },
+        }));
+        let options =
+            ScoringOptions { batch_tokens: 100, max_length: Some(40), ..ScoringOptions::default() };
+        let tokenizer = tokenizer(&model);
+        let (whole, all) = score(&model, &requests, &options);
+        let scorer = Scorer { options, ..Scorer::new(&model, &tokenizer) };
+        for of in [1, 2, 3] {
+            let parts = scorer.parts(&requests, of).unwrap();
+            let (mut found, mut computed) = (vec![None; requests.len()], 0);
+            for part in 0..of {
+                let known: Vec<bool> = parts.iter().map(|own| *own != part).collect();
+                let mut last = 0;
+                scorer
+                    .score_unknown::<ScoringError>(
+                        &requests,
+                        &known,
+                        &mut |at, response, so_far| {
+                            last = so_far.computed;
+                            if parts[at] == part {
+                                found[at] = Some(response);
+                            }
+                            Ok(())
+                        },
+                    )
+                    .unwrap();
+                computed += last;
+                assert!(parts.contains(&part), "{name}: part {part} of {of} has nothing");
+            }
+            let found: Vec<TokenResponse> = found.into_iter().map(Option::unwrap).collect();
+            assert_eq!(found, whole, "{name}, {of} parts");
+            // Only texts of several windows, and beginnings that batches share, are computed again.
+            assert!(computed >= all.computed && computed < of * all.computed || of == 1, "{name}");
         }
     }
 }

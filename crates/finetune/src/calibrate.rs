@@ -7,20 +7,42 @@ use model_zoo::{CausalLm, TokenInput};
 use moe_adapter::{
     Adaptable, AdaptedLinear, AdapterConfig, AdapterError, Projection, TargetModules, attach,
 };
-use router::{RoutingTape, Site};
+use ranks::{Alone, Ranks};
+use router::RoutingTape;
 use svd_init::{ExpertInit, LayerStatistics};
 
+use crate::sum_in_order::sum_in_order;
 use crate::train::TrainError;
 use data::{BatchPlan, Collator, DeviceBatch, Sample};
 use evaluation::cross_entropy;
 
-/// Measures the statistics that the start of `adapter` needs over samples: the gradient of the mean cross-entropy with respect to every targeted weight, and the mean of
-/// `x x^T` of its inputs. Empty where the start needs none.
+/// Measures the statistics that the start of `adapter` needs over samples: the gradient of the mean
+/// cross-entropy with respect to every targeted weight, and the mean of `x x^T` of its inputs. Empty
+/// where the start needs none.
 ///
 /// # Errors
 ///
 /// [`TrainError`] when the targets do not fit the model, or there is no sample.
 pub fn calibrate<M>(
+    model: &M,
+    adapter: &AdapterConfig,
+    samples: &[Sample],
+    batch_size: usize,
+) -> Result<BTreeMap<String, LayerStatistics>, TrainError>
+where
+    M: CausalLm + Adaptable<Projection = AdaptedLinear>,
+{
+    calibrate_over(&Alone, model, adapter, samples, batch_size)
+}
+
+/// As [`calibrate`], with the batches shared out among ranks that have the same model and samples;
+/// all have the statistics of one rank. What each batch gives is added in the order of the batches.
+///
+/// # Errors
+///
+/// As [`calibrate`], and when ranks cannot go on together.
+pub fn calibrate_over<M>(
+    ranks: &dyn Ranks,
     model: &M,
     adapter: &AdapterConfig,
     samples: &[Sample],
@@ -35,22 +57,26 @@ where
     }
     let needs = adapter.init.needs();
     if needs.gradient {
-        gradients(model, &adapter.target_modules, samples, batch_size, &mut statistics)?;
+        let targets = &adapter.target_modules;
+        for (path, gradient) in gradients(ranks, model, targets, samples, batch_size)? {
+            let of_layer: &mut LayerStatistics = statistics.entry(path).or_default();
+            of_layer.gradient = Some(gradient);
+        }
     }
     if needs.input_covariance {
         let batches = batches(model, samples, batch_size, &model.device())?;
-        covariances(model, &batches, &mut statistics);
+        covariances(ranks, model, &batches, &mut statistics)?;
     }
     Ok(statistics)
 }
 
 fn gradients<M>(
+    ranks: &dyn Ranks,
     model: &M,
     targets: &TargetModules,
     samples: &[Sample],
     batch_size: usize,
-    statistics: &mut BTreeMap<String, LayerStatistics>,
-) -> Result<(), TrainError>
+) -> Result<BTreeMap<String, Tensor<2>>, TrainError>
 where
     M: CausalLm + Adaptable<Projection = AdaptedLinear>,
 {
@@ -64,7 +90,7 @@ where
     let model = model.train();
     let batches = batches(&model, samples, batch_size, &model.device())?;
     let targets: usize = batches.iter().map(|batch| batch.targets.len()).sum();
-    for batch in &batches {
+    let of_batch = |batch: &DeviceBatch| {
         let (input, mut tape) = prepared(batch, RoutingTape::new);
         let hidden = model.hidden_states(&input, None, &mut tape);
         let [batch_size, seq_len, width] = hidden.dims();
@@ -73,49 +99,50 @@ where
         let scale = 1.0 / targets.max(1) as f64;
         let (_, loss) = cross_entropy(&model, hidden, batch.target_ids.clone(), scale);
         let grads = loss.backward();
+        let mut found = BTreeMap::new();
         model.visit_projections(&mut |path, _, projection| {
             if let Some(grad) = projection.linear().weight().grad(&grads) {
-                let of_layer: &mut LayerStatistics = statistics.entry(path.to_owned()).or_default();
                 let grad: Tensor<2> = grad.cast(DType::F32);
-                of_layer.gradient = Some(match of_layer.gradient.take() {
-                    Some(sum) => sum + grad,
-                    None => grad,
-                });
+                found.insert(path.to_owned(), grad);
             }
         });
+        found
+    };
+    let mut paths = Vec::new();
+    model.visit_projections(&mut |path, _, _| paths.push(path.to_owned()));
+    let device = model.device().inner();
+    let gradients = sum_in_order(ranks, &batches, &paths, &device, of_batch)?;
+    match gradients.is_empty() {
+        true => Err(AdapterError::NoTargets.into()),
+        false => Ok(gradients),
     }
-    if statistics.is_empty() {
-        return Err(AdapterError::NoTargets.into());
-    }
-    Ok(())
 }
 
 fn covariances<M>(
+    ranks: &dyn Ranks,
     model: &M,
     batches: &[DeviceBatch],
     statistics: &mut BTreeMap<String, LayerStatistics>,
-) where
+) -> Result<(), TrainError>
+where
     M: CausalLm + Adaptable<Projection = AdaptedLinear>,
 {
-    let mut moments: BTreeMap<Site, Tensor<2>> = BTreeMap::new();
     let tokens: usize = batches.iter().map(|batch| batch.token_count).sum();
-    for batch in batches {
+    let of_batch = |batch: &DeviceBatch| {
         let (input, mut tape) = prepared(batch, RoutingTape::measuring_inputs);
         model.hidden_states(&input, None, &mut tape);
-        for (site, moment) in tape.input_moments() {
-            let sum = match moments.remove(&site) {
-                Some(sum) => sum + moment.clone(),
-                None => moment.clone(),
-            };
-            moments.insert(site, sum);
-        }
-    }
+        tape.input_moments().map(|(site, moment)| (site, moment.clone())).collect()
+    };
+    let mut sites = Vec::new();
+    model.visit_projections(&mut |_, site, _| sites.push(site));
+    let mut moments = sum_in_order(ranks, batches, &sites, &model.device(), of_batch)?;
     model.visit_projections(&mut |path, site, _| {
         if let Some(moment) = moments.remove(&site) {
             let of_layer: &mut LayerStatistics = statistics.entry(path.to_owned()).or_default();
             of_layer.input_covariance = Some(moment / tokens.max(1) as f64);
         }
     });
+    Ok(())
 }
 
 fn batches<M: CausalLm>(

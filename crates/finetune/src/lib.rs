@@ -11,4 +11,5 @@ pub mod bench;
 pub mod calibrate;
 pub mod memory;
 pub mod run;
+mod sum_in_order;
 pub mod train;

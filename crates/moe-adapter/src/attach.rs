@@ -3,9 +3,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use ranks::{Alone, Ranks};
 use router::{RouterConfig, RouterError, RouterShape, Site, XLoraClassifier};
-use svd_init::{BankShape, ExpertInit, LayerStatistics, SvdCache, decompose_all};
+use svd_init::{BankShape, ExpertInit, LayerStatistics, SvdCache};
 
+use crate::decompositions::decompose_shared;
 use crate::ids::with_stable_ids;
 use crate::select::{Selection, select};
 use crate::state::{MODEL_ROUTER, START, check_state, replace_state};
@@ -102,8 +104,11 @@ pub struct AttachOptions<'a> {
     pub statistics: BTreeMap<String, LayerStatistics>,
     /// Keeps decompositions from run to run.
     pub svd_cache: Option<&'a SvdCache>,
-    /// Is told how many of the decompositions are done.
+    /// Is told how many of the decompositions are done that are made here.
     pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
+    /// Ranks that put the same adapters on the same model, and share the decompositions; each has
+    /// the numbers of one that is alone.
+    pub ranks: Option<&'a dyn Ranks>,
 }
 
 /// Puts the adapters of a configuration on a model, initialised from `seed`; returns how many
@@ -135,11 +140,12 @@ pub fn attach_with<M>(
 where
     M: Adaptable<Projection = AdaptedLinear>,
 {
-    let AttachOptions { seed, mut statistics, svd_cache, progress } = options;
+    let AttachOptions { seed, mut statistics, svd_cache, progress, ranks } = options;
     fuse(model, config)?;
     let plan = Plan::new(model, config)?;
     let mut paths: Vec<String> = Vec::new();
-    let mut jobs: Vec<(Tensor<2>, BankShape)> = Vec::new();
+    let mut shapes: Vec<BankShape> = Vec::new();
+    let mut linears: Vec<BaseLinear> = Vec::new();
     let mut failed = None;
     model.visit_projections(&mut |path, _, projection| {
         let Some(sizes) = plan.sizes.get(path) else { return };
@@ -147,10 +153,10 @@ where
         let shape = config.bank_shape(sizes, base.dims());
         match config.init.triplets(&shape) {
             Ok(None) => {}
-            // A quantised weight is made dense only here.
             Ok(Some(_)) => {
                 paths.push(path.to_owned());
-                jobs.push((base.weight(), shape));
+                shapes.push(shape);
+                linears.push(base.clone());
             }
             Err(error) => failed = Some(error),
         }
@@ -159,8 +165,16 @@ where
         return Err(error.into());
     }
     let silent = |_: usize, _: usize| {};
-    let prepared = decompose_all(&config.init, &jobs, svd_cache, progress.unwrap_or(&silent))?;
-    drop(jobs);
+    let prepared = decompose_shared(
+        ranks.unwrap_or(&Alone),
+        &config.init,
+        &shapes,
+        // A quantised weight is made dense only here.
+        |at| linears[at].weight(),
+        svd_cache,
+        progress.unwrap_or(&silent),
+    )?;
+    drop(linears);
     let mut prepared: BTreeMap<_, _> = paths.into_iter().zip(prepared).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     plan.apply(model, config, &mut rng, |path, sizes, linear, rng| {

@@ -299,6 +299,9 @@ pub enum AdapterError {
     /// A start that cannot be made.
     #[error(transparent)]
     Init(#[from] svd_init::InitError),
+    /// Ranks that cannot go on together.
+    #[error(transparent)]
+    Ranks(#[from] ranks::RanksError),
     /// A balance loss that cannot work.
     #[error(transparent)]
     Balance(#[from] balance_loss::BalanceLossError),

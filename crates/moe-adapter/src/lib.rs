@@ -25,6 +25,7 @@ mod build;
 mod check;
 mod checkpoint;
 mod config;
+mod decompositions;
 mod error;
 mod feed_forward;
 mod ids;

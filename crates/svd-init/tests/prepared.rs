@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use common::{random, shape_of, start};
 use svd_init::{
     BankShape, ExpertInit, GoatConfig, InitConfig, InitError, LayerStatistics, LoraInit,
-    RandomisedSvd, SvdCache, TripletPlan, decompose, decompose_all, weight_digest,
+    RandomisedSvd, SvdCache, TripletPlan, Triplets, decompose, decompose_all, weight_digest,
 };
 
 const EXPERTS: usize = 3;
@@ -39,6 +39,19 @@ fn prepared_or_not_the_start_is_the_same() {
         let without = start(&goat(), weight, shape, &LayerStatistics::default()).unwrap();
         assert_eq!(with.lora_a.into_data(), without.lora_a.into_data());
         assert_eq!(with.lora_b.into_data(), without.lora_b.into_data());
+    }
+}
+
+#[test]
+fn triplets_come_back_from_bytes_bit_by_bit() {
+    for job in jobs() {
+        let found = decompose(&job.0, &plan(&job), None).unwrap();
+        let mut bytes = Vec::new();
+        found.write(&mut bytes);
+        let dims = job.0.dims();
+        assert_eq!(Triplets::read(plan(&job), &bytes, dims).as_ref(), Some(&*found));
+        assert_eq!(Triplets::read(plan(&job), &bytes[1..], dims), None);
+        assert_eq!(Triplets::read(plan(&job), &bytes, [dims[0] + 1, dims[1]]), None);
     }
 }
 

@@ -75,6 +75,20 @@ impl<'a, M: CausalLm> LanguageModel<'a, M> {
         Ok(Self { scorer: Scorer { model, tokenizer, options }, encoder, seed })
     }
 
+    /// Which of `of` parts each request is of, where several processes share them: each passes what is
+    /// not of its part as known. What is computed together is in one part.
+    ///
+    /// # Errors
+    /// [`AnswerError`] naming the request that cannot be answered.
+    pub fn parts(&self, requests: &[Request], of: usize) -> Result<Vec<usize>, AnswerError> {
+        Ok(self.scorer.parts(&self.all_tokens(requests)?, of)?)
+    }
+
+    fn all_tokens(&self, requests: &[Request]) -> Result<Vec<TokenRequest>, AnswerError> {
+        let requests = requests.iter().enumerate();
+        requests.map(|(index, request)| self.tokens(index, request)).collect()
+    }
+
     fn tokens(&self, index: usize, request: &Request) -> Result<TokenRequest, AnswerError> {
         let encoder = &self.encoder;
         let tokens = match request {
@@ -117,11 +131,7 @@ impl<M: CausalLm> Answer for LanguageModel<'_, M> {
         known: &[bool],
         done: &mut dyn FnMut(usize, Response, Progress) -> Result<(), AnswerError>,
     ) -> Result<(), AnswerError> {
-        let tokens: Vec<_> = requests
-            .iter()
-            .enumerate()
-            .map(|(index, request)| self.tokens(index, request))
-            .collect::<Result<_, _>>()?;
+        let tokens = self.all_tokens(requests)?;
         self.scorer.score_unknown(&tokens, known, &mut |index, response, progress| {
             let response = match response {
                 TokenResponse::LogLikelihood { log_likelihood, is_greedy } => {

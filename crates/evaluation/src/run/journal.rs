@@ -23,7 +23,18 @@ pub(super) struct Journal {
     file: File,
 }
 
-/// One answer. Numbers are kept as text, which reads back as the same bits.
+/// One answer as a line of text, without its end. Numbers are text too, which reads back as the same
+/// bits.
+pub fn answer_to_line(index: usize, answer: &Response) -> serde_json::Result<String> {
+    serde_json::to_string(&Entry { index, answer: StoredAnswer::of(answer) })
+}
+
+/// The number of a request and the answer to it that a line holds; `None` where it holds none.
+pub fn answer_from_line(line: &str) -> Option<(usize, Response)> {
+    let Entry { index, answer } = serde_json::from_str(line).ok()?;
+    Some((index, answer.read()?))
+}
+
 #[derive(Serialize, Deserialize)]
 struct Entry {
     index: usize,
@@ -72,8 +83,8 @@ impl Journal {
         // What follows a cut line was never written, and the line itself is not to be added to.
         let mut kept = format!("{header}\n");
         for line in entries.lines() {
-            let Ok(entry) = serde_json::from_str::<Entry>(line) else { continue };
-            if let (Some(place), Some(answer)) = (known.get_mut(entry.index), entry.answer.read()) {
+            let Some((index, answer)) = answer_from_line(line) else { continue };
+            if let Some(place) = known.get_mut(index) {
                 *place = Some(answer);
                 kept.push_str(line);
                 kept.push('\n');
@@ -90,12 +101,10 @@ impl Journal {
 
     /// Keeps one answer.
     pub(super) fn append(&mut self, index: usize, answer: &Response) -> Result<(), RunError> {
-        let entry = Entry { index, answer: StoredAnswer::of(answer) };
-        let mut line =
-            serde_json::to_vec(&entry).map_err(|error| RunError::io(&self.path)(error.into()))?;
-        line.push(b'\n');
+        let line = answer_to_line(index, answer);
+        let line = line.map_err(|error| RunError::io(&self.path)(error.into()))? + "\n";
         // One call, so that a line is rarely cut.
-        self.file.write_all(&line).map_err(RunError::io(&self.path))
+        self.file.write_all(line.as_bytes()).map_err(RunError::io(&self.path))
     }
 
     /// Removes the journal of an evaluation whose results are written.

@@ -22,6 +22,6 @@ pub use encoder_model::EncoderModel;
 pub use error::RunError;
 pub use fingerprint::{file_hash, folder_hash};
 pub use hub::Hub;
-pub use journal::JOURNAL_FILE;
+pub use journal::{JOURNAL_FILE, answer_from_line, answer_to_line};
 pub use options::RunOptions;
 pub use task_run::{Output, TaskRun};

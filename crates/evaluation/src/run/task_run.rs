@@ -95,6 +95,11 @@ impl TaskRun {
         Ok(Self { tasks, groups, requests, bootstrap_iters: options.bootstrap_iters, about })
     }
 
+    /// All that a model is asked.
+    pub fn requests(&self) -> &[Request] {
+        &self.requests
+    }
+
     /// The number of requests.
     pub fn num_requests(&self) -> usize {
         self.requests.len()
@@ -176,7 +181,7 @@ impl TaskRun {
     }
 
     /// Names the task and the document of a request that could not be answered.
-    fn explain(&self, error: AnswerError) -> RunError {
+    pub fn explain(&self, error: AnswerError) -> RunError {
         let (index, message) = match error {
             AnswerError::Request { index, message } => (index, message),
             AnswerError::Model(message) => return RunError::Model(message),

@@ -32,8 +32,7 @@ pub(super) fn generate_all<M: CausalLm, E: From<ScoringError>>(
         cache_tokens: options.cache_tokens,
         ..BatchGenerator::new(model)
     };
-    let families = families(prompts);
-    for family in families.iter().flat_map(|family| family.chunks(TOGETHER)) {
+    for family in together(prompts) {
         if family.iter().all(|place| known[prompts[*place].index]) {
             continue;
         }
@@ -69,6 +68,12 @@ impl From<model_zoo::GenerationError> for Interrupted {
     fn from(error: model_zoo::GenerationError) -> Self {
         Self(Some(error))
     }
+}
+
+/// The places of prompts that are continued together.
+pub(super) fn together(prompts: &[Prompt<'_>]) -> Vec<Vec<usize>> {
+    let families = families(prompts);
+    families.iter().flat_map(|family| family.chunks(TOGETHER)).map(<[usize]>::to_vec).collect()
 }
 
 /// The places of prompts whose first 32 tokens are equal, and those of all others together.

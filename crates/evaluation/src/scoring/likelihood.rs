@@ -25,13 +25,7 @@ pub(super) fn likelihoods<M: CausalLm, E>(
     known: &dyn Fn(usize) -> bool,
     on_done: &mut dyn FnMut(usize, Likelihood, usize) -> Result<(), E>,
 ) -> Result<(), E> {
-    let is_long = |beyond: usize| spans.iter().any(|span| span.tokens.len() > beyond);
-    let limits = match model.length_dependence() {
-        // Positions follow from the longest row of a pass, and beginnings have those of their own.
-        Some(length) if is_long(length.beyond) => Limits { reach: Reach::Batch, ..limits },
-        _ => limits,
-    };
-    for Group { prefix, batches } in plan(spans, limits) {
+    for Group { prefix, batches } in planned(model, spans, limits) {
         let mut before = None;
         for batch in batches {
             if batch.iter().flatten().all(|span| known(*span)) {
@@ -50,6 +44,17 @@ pub(super) fn likelihoods<M: CausalLm, E>(
         }
     }
     Ok(())
+}
+
+/// Which spans are computed together.
+pub(super) fn planned<M: CausalLm>(model: &M, spans: &[Span], limits: Limits) -> Vec<Group> {
+    let is_long = |beyond: usize| spans.iter().any(|span| span.tokens.len() > beyond);
+    let limits = match model.length_dependence() {
+        // Positions follow from the longest row of a pass, and beginnings have those of their own.
+        Some(length) if is_long(length.beyond) => Limits { reach: Reach::Batch, ..limits },
+        _ => limits,
+    };
+    plan(spans, limits)
 }
 
 /// The keys and values of tokens with which all rows of the next passes begin.

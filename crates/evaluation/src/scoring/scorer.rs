@@ -1,7 +1,7 @@
 use model_zoo::{CausalLm, TextTokenizer};
 
-use super::generate::{Prompt, generate_all};
-use super::likelihood::{Likelihood, likelihoods};
+use super::generate::{Prompt, generate_all, together};
+use super::likelihood::{Likelihood, likelihoods, planned};
 use super::plan::Limits;
 use super::span::Span;
 use super::{ScoringError, ScoringOptions, TokenRequest, TokenResponse};
@@ -26,6 +26,14 @@ pub struct Scorer<'a, M: CausalLm> {
     pub tokenizer: &'a TextTokenizer,
     /// How requests are computed.
     pub options: ScoringOptions,
+}
+
+/// What is to be computed.
+struct Work<'r> {
+    spans: Vec<Span>,
+    /// Of each span its request.
+    owners: Vec<usize>,
+    prompts: Vec<Prompt<'r>>,
 }
 
 impl<'a, M: CausalLm> Scorer<'a, M> {
@@ -68,36 +76,14 @@ impl<'a, M: CausalLm> Scorer<'a, M> {
         on_done: &mut dyn FnMut(usize, TokenResponse, Progress) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut progress = Progress::default();
-        let mut spans = Vec::new();
-        // Of each span its request; of each request how many spans are open, and what is known.
-        let mut owners = Vec::new();
-        let mut prompts = Vec::new();
+        let Work { spans, owners, prompts } = self.work(requests)?;
+        // Of each request how many spans are open, and what is known.
         let mut sums = vec![(0, Likelihood { sum: 0.0, is_greedy: true }); requests.len()];
-        let mut nothing_to_do = Vec::new();
-        for (index, request) in requests.iter().enumerate() {
-            self.check(index, request)?;
-            let max_length = self.max_length();
-            let new = match request {
-                TokenRequest::LogLikelihood { context, continuation } => {
-                    vec![Span::new(context, continuation, max_length)]
-                }
-                TokenRequest::LogLikelihoodRolling { prefix, tokens } => {
-                    Span::windows(*prefix, tokens, max_length)
-                }
-                TokenRequest::GenerateUntil { prompt, generation } => {
-                    let room = max_length - generation.max_new_tokens;
-                    let tokens = &prompt[prompt.len().saturating_sub(room)..];
-                    prompts.push(Prompt { index, tokens, config: generation });
-                    continue;
-                }
-            };
-            sums[index].0 = new.len();
-            if new.is_empty() {
-                nothing_to_do.push(index);
-            }
-            owners.extend(new.iter().map(|_| index));
-            spans.extend(new);
-        }
+        owners.iter().for_each(|index| sums[*index].0 += 1);
+        let rolling =
+            |request: &TokenRequest| matches!(request, TokenRequest::LogLikelihoodRolling { .. });
+        let empty = |index: &usize| rolling(&requests[*index]) && sums[*index].0 == 0;
+        let nothing_to_do: Vec<usize> = (0..requests.len()).filter(empty).collect();
         for index in nothing_to_do {
             progress.requests += 1;
             let response = TokenResponse::LogLikelihoodRolling { log_likelihood: 0.0 };
@@ -143,6 +129,58 @@ impl<'a, M: CausalLm> Scorer<'a, M> {
                 on_done(index, TokenResponse::Generated(generation), progress)
             },
         )
+    }
+
+    /// Which of `of` parts each request is of, where the work is divided so that what is computed
+    /// together is computed once: by whoever passes all requests of other parts as known to
+    /// [`score_unknown`](Self::score_unknown). A text of several windows may be computed with those of
+    /// two parts; it is of one.
+    ///
+    /// # Errors
+    ///
+    /// [`ScoringError`] when a request cannot be answered.
+    pub fn parts(&self, requests: &[TokenRequest], of: usize) -> Result<Vec<usize>, ScoringError> {
+        let Work { spans, owners, prompts } = self.work(requests)?;
+        let groups = planned(self.model, &spans, self.limits());
+        let batches = groups.iter().flat_map(|group| &group.batches);
+        let scored =
+            batches.map(|batch| batch.iter().flatten().map(|span| owners[*span]).collect());
+        let families = together(&prompts);
+        let continued = families.iter().map(|of| of.iter().map(|at| prompts[*at].index).collect());
+        let mut parts = vec![None; requests.len()];
+        for (number, members) in scored.chain(continued).enumerate() {
+            let members: Vec<usize> = members;
+            for request in members {
+                parts[request].get_or_insert(number % of.max(1));
+            }
+        }
+        Ok(parts.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    /// What is to be computed for requests, which are checked.
+    fn work<'r>(&self, requests: &'r [TokenRequest]) -> Result<Work<'r>, ScoringError> {
+        let mut work = Work { spans: Vec::new(), owners: Vec::new(), prompts: Vec::new() };
+        let max_length = self.max_length();
+        for (index, request) in requests.iter().enumerate() {
+            self.check(index, request)?;
+            let new = match request {
+                TokenRequest::LogLikelihood { context, continuation } => {
+                    vec![Span::new(context, continuation, max_length)]
+                }
+                TokenRequest::LogLikelihoodRolling { prefix, tokens } => {
+                    Span::windows(*prefix, tokens, max_length)
+                }
+                TokenRequest::GenerateUntil { prompt, generation } => {
+                    let room = max_length - generation.max_new_tokens;
+                    let tokens = &prompt[prompt.len().saturating_sub(room)..];
+                    work.prompts.push(Prompt { index, tokens, config: generation });
+                    continue;
+                }
+            };
+            work.owners.extend(new.iter().map(|_| index));
+            work.spans.extend(new);
+        }
+        Ok(work)
     }
 
     fn limits(&self) -> Limits {

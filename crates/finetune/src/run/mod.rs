@@ -14,6 +14,7 @@ mod labelled;
 mod preparation;
 mod prepare;
 mod samples;
+mod shared_answers;
 mod start;
 mod task_evaluation;
 mod template;

@@ -1,6 +1,6 @@
 use adapter_arithmetic::train_router_only;
 use adapter_formats::read_adapter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use model_zoo::{
@@ -11,13 +11,14 @@ use moe_adapter::{
     ADAPTER_CONFIG_FILE, Adaptable, AdaptedLinear, AttachOptions, StoredAdapter, attach_saved,
     attach_with, trainable_names,
 };
+use ranks::{Ranks, agree};
 use svd_init::SvdCache;
 
 use super::base::Base;
 use super::labelled::{load_with_head, new_head};
 use super::samples::RunSamples;
 use super::{ModelConfig, Preparation, RunConfig, TrainedPart};
-use crate::calibrate::calibrate;
+use crate::calibrate::calibrate_over;
 use crate::train::{Resume, TrainError, broken_checkpoint};
 use data::{EncodeReport, Mixture, Samples};
 
@@ -42,34 +43,37 @@ pub struct PreparedRun {
 impl PreparedRun {
     /// Reads the model and the data of a run, and puts the adapter on the model: a fresh one, the
     /// saved one that the run starts from, or that of the checkpoint which it goes on from; the start
-    /// of a saved one is not repeated. `progress` is told how far it has come.
+    /// of a saved one is not repeated. `ranks` that prepare the same run share what a start takes:
+    /// decompositions and calibration. `progress` is told how far it has come.
     ///
     /// # Errors
     ///
-    /// [`TrainError`] naming the file at fault.
+    /// [`TrainError`] naming the file at fault, and when ranks cannot go on together.
     pub fn new(
         run: &RunConfig,
         device: &Device,
         resume: &Resume,
+        ranks: &dyn Ranks,
         progress: &(dyn Fn(Preparation) + Sync),
     ) -> Result<Self, TrainError> {
         // What cannot be resumed is told before the model is read.
         resume.checkpoint(&run.output_dir)?;
-        Self::on(&Base::load(&run.model, device)?, run, resume, progress)
+        Self::on(&Base::load(&run.model, device)?, run, resume, ranks, progress)
     }
 
     /// As [`new`](Self::new), on a model that was read before, as `run.model` says.
     ///
     /// # Errors
     ///
-    /// [`TrainError`] naming the file at fault.
+    /// As [`new`](Self::new).
     pub fn on(
         base: &Base,
         run: &RunConfig,
         resume: &Resume,
+        ranks: &dyn Ranks,
         progress: &(dyn Fn(Preparation) + Sync),
     ) -> Result<Self, TrainError> {
-        let checkpoint = resume.checkpoint(&run.output_dir)?;
+        let checkpoint = checkpoint_of(ranks, resume, &run.output_dir)?;
         let Base { tokenizer, mut model } = base.clone();
         if !run.model.new_tokens.is_empty() {
             model.resize_embeddings(tokenizer.vocab_size(), run.training.seed);
@@ -97,11 +101,12 @@ impl PreparedRun {
                 let cache = run.model.svd_cache.as_deref().map(SvdCache::new);
                 let options = AttachOptions {
                     seed: run.training.seed,
-                    statistics: calibrate(&model, &run.adapter, &few, batch_size)?,
+                    statistics: calibrate_over(ranks, &model, &run.adapter, &few, batch_size)?,
                     svd_cache: cache.as_ref(),
                     progress: Some(&|done, total| {
                         progress(Preparation::Decompositions { done, total });
                     }),
+                    ranks: Some(ranks),
                 };
                 attach_with(&mut model, &run.adapter, options)?
             }
@@ -114,6 +119,19 @@ impl PreparedRun {
         }
         Ok(Self { model, tokenizer, train, validation, train_report, mixture, adapted })
     }
+}
+
+/// The checkpoint that a run goes on from, the same on all ranks.
+pub(super) fn checkpoint_of(
+    ranks: &dyn Ranks,
+    resume: &Resume,
+    output_dir: &Path,
+) -> Result<Option<PathBuf>, TrainError> {
+    let checkpoint = resume.checkpoint(output_dir)?;
+    if ranks.size() > 1 {
+        agree(ranks, &[("the checkpoint to go on from", format!("{checkpoint:?}"))])?;
+    }
+    Ok(checkpoint)
 }
 
 /// The tokenizer of a model, with the tokens that its runs add.

@@ -3,12 +3,14 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use eval_tasks::Limit;
-use evaluation::run::{LanguageModel, Output, RunOptions, TaskRun};
+use evaluation::run::{Answer, LanguageModel, Output, RunOptions, TaskRun};
 use evaluation::scoring::ScoringOptions;
 use model_zoo::{CausalLm, TextTokenizer};
+use ranks::Ranks;
 use serde_json::{Map, Value, json};
 
 use super::TaskEvaluationConfig;
+use super::shared_answers::SharedAnswers;
 use crate::train::{Measurement, PeriodicEvaluation, TrainError};
 
 /// An entry of `[[evaluation]]` with its tasks prepared.
@@ -59,11 +61,26 @@ impl TaskEvaluation<'_> {
         about: Map<String, Value>,
         output: Option<Output<'_>>,
     ) -> Result<Vec<Measurement>, TrainError> {
+        self.scored(&self.language_model(model)?, about, output)
+    }
+
+    fn language_model<'m, M: CausalLm>(
+        &'m self,
+        model: &'m M,
+    ) -> Result<LanguageModel<'m, M>, TrainError> {
         let options = ScoringOptions::default();
-        let model = LanguageModel::new(model, self.tokenizer, options, None, 0)
-            .map_err(evaluation::EvaluationError::from)?;
+        let model = LanguageModel::new(model, self.tokenizer, options, None, 0);
+        Ok(model.map_err(evaluation::EvaluationError::from)?)
+    }
+
+    fn scored(
+        &self,
+        model: &dyn Answer,
+        about: Map<String, Value>,
+        output: Option<Output<'_>>,
+    ) -> Result<Vec<Measurement>, TrainError> {
         let results =
-            self.run.evaluate(&model, about, output, &mut |_| ControlFlow::Continue(()))?;
+            self.run.evaluate(model, about, output, &mut |_| ControlFlow::Continue(()))?;
         let metrics = self.run.metrics().into_iter();
         Ok(metrics
             .filter_map(|(name, higher_is_better)| {
@@ -91,11 +108,38 @@ impl<M: CausalLm + Module> PeriodicEvaluation<M> for TaskEvaluation<'_> {
     }
 
     fn measure(&mut self, model: &M, step: usize) -> Result<Vec<Measurement>, TrainError> {
+        self.kept(&self.language_model(model)?, step)
+    }
+
+    fn measure_over(
+        &mut self,
+        ranks: &dyn Ranks,
+        model: &M,
+        step: usize,
+    ) -> Result<Vec<Measurement>, TrainError> {
+        if ranks.size() == 1 {
+            return self.measure(model, step);
+        }
+        let shared = SharedAnswers::new(self.language_model(model)?, ranks);
+        if !ranks.is_first() {
+            let followed = shared.follow(self.run.requests());
+            followed.map_err(|error| self.run.explain(error))?;
+            return Ok(Vec::new());
+        }
+        let measured = self.kept(&shared, step)?;
+        shared.end()?;
+        Ok(measured)
+    }
+}
+
+impl TaskEvaluation<'_> {
+    /// What a model scores after a step, whose answers are kept in the run's folder.
+    fn kept(&self, model: &dyn Answer, step: usize) -> Result<Vec<Measurement>, TrainError> {
         let folder = self.output_dir.join(format!("step-{step}"));
         // A run that was interrupted between an evaluation and its checkpoint comes by again, with
         // the same numbers.
         let output = Output { folder: &folder, resume: true };
         let about = Map::from_iter([("step".to_owned(), json!(step))]);
-        self.scores(model, about, Some(output))
+        self.scored(model, about, Some(output))
     }
 }

@@ -1,3 +1,5 @@
+use ranks::Ranks;
+
 use super::TrainError;
 
 /// The name of the mean cross-entropy on the validation data.
@@ -27,4 +29,21 @@ pub trait PeriodicEvaluation<M> {
     /// # Errors
     /// [`TrainError`] when it cannot; the run stops, and keeps what it saved.
     fn measure(&mut self, model: &M, step: usize) -> Result<Vec<Measurement>, TrainError>;
+
+    /// As [`measure`](Self::measure), by ranks that share the work. What rank 0 returns counts, which
+    /// is what one rank would have measured. By default rank 0 does all, and the others wait.
+    ///
+    /// # Errors
+    /// As [`measure`](Self::measure), and when ranks cannot go on together.
+    fn measure_over(
+        &mut self,
+        ranks: &dyn Ranks,
+        model: &M,
+        step: usize,
+    ) -> Result<Vec<Measurement>, TrainError> {
+        match ranks.is_first() {
+            true => self.measure(model, step),
+            false => Ok(Vec::new()),
+        }
+    }
 }

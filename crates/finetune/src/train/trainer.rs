@@ -188,8 +188,8 @@ where
 
     /// Trains together with other ranks, each of which has a trainer of the same model, settings and
     /// samples, and folder: rank 0 writes to it, all read from it. The passes of a step are shared
-    /// out; only rank 0 makes the evaluations of [`with_evaluation`](Self::with_evaluation), which
-    /// all need to have.
+    /// out, and so are the evaluations of [`with_evaluation`](Self::with_evaluation), which all need
+    /// to have.
     pub fn with_ranks(mut self, ranks: &'a dyn Ranks) -> Self {
         self.ranks = ranks;
         self

@@ -21,7 +21,7 @@ pub fn run(
     ranks: &dyn Ranks,
 ) -> Result<()> {
     let bars = Preparing::new(ranks);
-    let run = PreparedRun::new(config, device, &begin.resume, &|step| bars.show(step))?;
+    let run = PreparedRun::new(config, device, &begin.resume, ranks, &|step| bars.show(step))?;
     bars.finish();
     if ranks.is_first() {
         describe(&run, &config.data.train, ranks);

@@ -16,7 +16,7 @@ pub fn run(
     ranks: &dyn Ranks,
 ) -> Result<()> {
     let bar = decomposing(ranks);
-    let run = PreparedLabelledRun::new(config, device, &begin.resume, &|done, total| {
+    let run = PreparedLabelledRun::new(config, device, &begin.resume, ranks, &|done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     })?;

@@ -32,7 +32,7 @@ pub fn run(
     let mut runs = Vec::with_capacity(configs.len());
     for (config, resume) in configs.iter().zip(&resumes) {
         let bars = Preparing::new(&Alone);
-        let run = PreparedRun::on(&base, config, resume, &|step| bars.show(step));
+        let run = PreparedRun::on(&base, config, resume, &Alone, &|step| bars.show(step));
         bars.finish();
         let run = run.with_context(|| name(config))?;
         eprintln!("{}:", name(config));

@@ -12,6 +12,7 @@ use moe_adapter::{
 use ranks::Ranks;
 use svd_init::SvdCache;
 
+use super::super::prepare::checkpoint_of;
 use super::super::{RunConfig, TrainedPart};
 use super::inputs::target_of;
 use super::labels::{file_of, read_labels, task_of};
@@ -46,18 +47,21 @@ pub struct PreparedLabelledRun {
 impl PreparedLabelledRun {
     /// Reads the model and the data of a run, and puts the adapter on the model: a fresh one with a
     /// new head, the saved one that the run starts from, or that of the checkpoint which it goes on
-    /// from. `progress` is told how many of the start's decompositions are done.
+    /// from. `ranks` that prepare the same run share the start's decompositions. `progress` is told how
+    /// many of these are done.
     ///
     /// # Errors
     ///
-    /// [`TrainError`] naming the file, the row or the key at fault.
+    /// [`TrainError`] naming the file, the row or the key at fault, and when ranks cannot go on
+    /// together.
     pub fn new(
         run: &RunConfig<LabelledData>,
         device: &Device,
         resume: &Resume,
+        ranks: &dyn Ranks,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Self, TrainError> {
-        let checkpoint = resume.checkpoint(&run.output_dir)?;
+        let checkpoint = checkpoint_of(ranks, resume, &run.output_dir)?;
         let folder = resolve_model(&run.model.path, run.model.revision.as_deref())
             .map_err(ModelError::from)?;
         let inputs = LabelledInputs::from_folder(&folder, run.data.task, run.data.max_length)?;
@@ -82,7 +86,7 @@ impl PreparedLabelledRun {
         };
         let mut model = LabelledModel::of(model, folder.display())?;
         let (adapted, trainable) = with_labelled_model!(&mut model, model => {
-            let adapted = put_adapter(model.as_mut(), run, checkpoint.as_deref(), progress)?;
+            let adapted = put_adapter(model.as_mut(), run, checkpoint.as_deref(), (ranks, progress))?;
             (adapted, trainable_parameters(model.as_ref()))
         });
         Ok(Self {
@@ -189,7 +193,7 @@ fn put_adapter<M>(
     model: &mut M,
     run: &RunConfig<LabelledData>,
     checkpoint: Option<&Path>,
-    progress: &(dyn Fn(usize, usize) + Sync),
+    (ranks, progress): (&dyn Ranks, &(dyn Fn(usize, usize) + Sync)),
 ) -> Result<usize, TrainError>
 where
     M: Adaptable<Projection = AdaptedLinear>,
@@ -217,6 +221,7 @@ where
                 seed: run.training.seed,
                 svd_cache: cache.as_ref(),
                 progress: Some(progress),
+                ranks: Some(ranks),
                 ..AttachOptions::default()
             };
             attach_with(model, &run.adapter, options)?

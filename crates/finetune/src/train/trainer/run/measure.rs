@@ -35,10 +35,7 @@ where
         for at in 0..self.trainer.evaluations.len() {
             let evaluation = &mut self.trainer.evaluations[at];
             if now(evaluation.every()) {
-                let found = match self.trainer.ranks.is_first() {
-                    true => evaluation.measure(&model, step)?,
-                    false => Vec::new(),
-                };
+                let found = evaluation.measure_over(self.trainer.ranks, &model, step)?;
                 let found = measured_by_first(self.trainer.ranks, found)?;
                 self.write(&measurement_line(step, &found))?;
                 self.observer.on_measurements(step, &found);
