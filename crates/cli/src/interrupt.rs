@@ -10,13 +10,18 @@ use signal_hook::flag;
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt {
     asked: Arc<AtomicBool>,
+    listens: Arc<AtomicBool>,
     signal: Arc<AtomicUsize>,
 }
 
 impl Interrupt {
     /// Listens from here on. Before, and in commands that do not listen, a signal ends the process
-    /// at once, which loses nothing: files are written under another name and renamed.
+    /// at once, which loses nothing: files are written under another name and renamed. It may be
+    /// called again, as by each rank of a process.
     pub fn listen(&self) -> std::io::Result<()> {
+        if self.listens.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
         for signal in [SIGINT, SIGTERM] {
             // In this order: it ends the process where an earlier signal has set the flag.
             let code = status(signal);

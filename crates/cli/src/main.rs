@@ -63,7 +63,10 @@ fn main() -> ExitCode {
     allocator::tune();
     report_panics();
     let cli = Cli::parse();
-    let device = cli.device.as_str();
+    let device = match &cli.command {
+        Command::Train(args) => args.devices.first().unwrap_or(&cli.device).as_str(),
+        _ => cli.device.as_str(),
+    };
     if let Err(error) = choose_precision(cli.precision, device) {
         eprintln!("error: {error}");
         return ExitCode::FAILURE;

@@ -105,6 +105,7 @@ pub enum Command {
   lora-moe train --config run.toml --resume
   lora-moe train --config run.toml --resume checkpoint-500 --set training.learning_rate=1e-5
   lora-moe train --config goat.toml --config loramoe.toml
+  lora-moe train --config run.toml --devices cuda:0,cuda:1
   mpirun -n 4 lora-moe train --config run.toml      # built with --features mpi
 
 Several ranks share the forward passes of each step (training.gradient_accumulation_steps), and learn
@@ -124,7 +125,11 @@ pub struct TrainArgs {
     /// is said; other files in the folder stay.
     #[arg(long, conflicts_with_all = ["resume", "dry_run"])]
     pub overwrite: bool,
-    /// Under mpirun: after how many seconds of waiting for another rank the run ends.
+    /// Train over several devices of this machine, each a rank, as in cuda:0,cuda:1; on a CPU
+    /// flex,flex. They share the passes of a step as under mpirun.
+    #[arg(long, value_name = "DEVICES", value_delimiter = ',')]
+    pub devices: Vec<String>,
+    /// Over several ranks: after how many seconds of waiting for another one the run ends.
     #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
     pub rank_timeout: u64,
     /// Say what the run would train, hold and take, and begin nothing. Of the model only config.json

@@ -1,4 +1,5 @@
 mod causal;
+mod devices;
 mod labelled;
 mod observer;
 mod overwrite;
@@ -38,8 +39,18 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launc
     if args.dry_run {
         return super::dry_run::run(args, device);
     }
-    let ranks = launch.ranks();
-    let device = parse_device(&launch.device(device))?;
+    match &args.devices[..] {
+        [] | [_] => rank(args, &launch.device(device), interrupt, launch.ranks()),
+        _ if launch.ranks().size() > 1 => {
+            bail!("--devices makes the ranks itself; leave mpirun or srun out, or --devices")
+        }
+        devices => devices::run(args, devices, interrupt),
+    }
+}
+
+/// Trains as one of several ranks, or alone.
+fn rank(args: &TrainArgs, device: &str, interrupt: &Interrupt, ranks: &dyn Ranks) -> Result<()> {
+    let device = parse_device(device)?;
     let resume = match &args.resume {
         None => Resume::No,
         Some(None) => Resume::LastHealthy,
@@ -48,7 +59,7 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launc
     let begin = Begin { resume, overwrite: args.overwrite };
     let path = match &args.config[..] {
         [path] => path,
-        _ if ranks.size() > 1 => bail!("under mpirun a run has one --config"),
+        _ if ranks.size() > 1 => bail!("a run of several ranks has one --config"),
         paths => {
             return several::run(paths, &args.set, &device, &begin, interrupt);
         }
@@ -62,7 +73,7 @@ pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launc
         ];
         agree(ranks, &properties)?;
         if args.overwrite {
-            bail!("--overwrite is for a run of one process; remove the folder, or choose another");
+            bail!("--overwrite is for a run of one rank; remove the folder, or choose another");
         }
     }
     match &config {
