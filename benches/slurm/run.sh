@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A SLURM of one machine with two nodes: sets it up, runs a study on it while a node is killed,
-# compares with the same study run alone, and takes it down.
+# A SLURM of one machine with two nodes: sets it up, runs a study on it while one node and then the
+# other is killed, compares with the same study run alone, and takes it down.
 #
 #   benches/slurm/run.sh [COMMAND]
 #
@@ -70,9 +70,11 @@ start_node() {
 
 slurmctld -D >"$work/log/slurmctld.out" 2>&1 &
 pids+=($!)
-start_node node1
-first_node=$node_pid
-start_node node2
+declare -A nodes
+for node in node1 node2; do
+    start_node "$node"
+    nodes[$node]=$node_pid
+done
 for _ in $(seq 60); do
     [[ $(sinfo --noheader --states=idle --format=%D 2>/dev/null) == 2 ]] && break
     sleep 1
@@ -85,6 +87,7 @@ samples = [64, 160]
 learning_rates = [1e-3, 4e-3]
 search_samples = 64
 cost = false
+save_steps = 2
 [demo]
 world = { entities = 8 }
 hidden_size = 32
@@ -115,30 +118,43 @@ finished() { { find "$work/cluster" -path '*/search/*.json' -o -path '*/runs/*.j
 
 echo "== alone"
 study "${files[@]}" --output "$work/alone" >/dev/null 2>&1
-echo "== on two nodes, of which one is killed"
+# Ends the daemon of a node and what runs on it, and starts the daemon again.
+kill_node() {
+    local node=$1 job step
+    job=$(squeue --noheader --nodelist="$node" --format=%A | head -1)
+    echo "killing $node and what runs on it, job ${job:-none}, after $(finished) files; kept of runs in progress: $(kept)"
+    kill -9 "${nodes[$node]}"
+    # The daemons of a job's steps outlive the node's, and have what they run as children.
+    for step in ${job:+$(pgrep -f "^slurmstepd: \[$job\.")}; do
+        pkill -9 -P "$step" || true
+        kill -9 "$step" || true
+    done
+    sleep 3
+    start_node "$node"
+    nodes[$node]=$node_pid
+}
+# The checkpoints of runs in progress.
+kept() { (cd "$work/cluster/checkpoints" 2>/dev/null && ls -d ./*/checkpoint-* 2>/dev/null || true) | tr '\n' ' '; }
+
+echo "== on two nodes, which are killed in turn"
+started=$SECONDS
 id=$(study submit "${files[@]}" --output "$work/cluster" --jobs 2 --lease 5 --workers 1)
-for _ in $(seq 120); do
-    done_runs=$(finished)
-    ((done_runs >= 4)) && break
-    sleep 0.5
+for round in "node1 4" "node2 8"; do
+    read -r node files_then <<<"$round"
+    for _ in $(seq 600); do
+        (($(finished) >= files_then)) && break
+        sleep 0.1
+    done
+    study status "${files[@]}" --output "$work/cluster" --lease 5
+    kill_node "$node"
 done
-study status "${files[@]}" --output "$work/cluster" --lease 5
-echo "killing node1 and what runs on it after $done_runs files"
-# The daemons of a job's steps outlive the node's, and have what they run as children.
-job=$(squeue --noheader --nodelist=node1 --format=%A | head -1)
-kill -9 "$first_node"
-for step in $(pgrep -f "^slurmstepd: \[$job\."); do
-    echo "killing the step $step of job $job: $(pgrep -P "$step" | tr '\n' ' ')"
-    pkill -9 -P "$step" || true
-    kill -9 "$step" || true
-done
-sleep 3
-start_node node1
 for _ in $(seq 240); do
     [[ -z $(squeue --noheader --jobs="$id" 2>/dev/null) ]] && break
     sleep 1
 done
+echo "== $((SECONDS - started)) s"
 study status "${files[@]}" --output "$work/cluster" --lease 5
+grep -ho '.*goes on from.*' "$work"/cluster/slurm/*.log || true
 study report "${files[@]}" --output "$work/cluster" >/dev/null
 # Sums of routing may differ in their last digit from process to process.
 if paste -d, "$work/alone/summary.csv" "$work/cluster/summary.csv" | awk -F, '

@@ -4,6 +4,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use lora_moe::moe_adapter::write_atomically;
 
+use super::jobs::{ClusterJob, FORMAT, from_lines, from_sacct, from_squeue};
 use super::plan::{counts, planned};
 use super::slurm::{Job, script};
 use super::{absolute, config};
@@ -55,29 +56,58 @@ pub fn submit(args: &StudySubmitArgs, device: &str) -> Result<()> {
 #[allow(clippy::print_stdout)]
 pub fn status(args: &StudyPlanArgs) -> Result<()> {
     let planned = planned(args)?;
-    let jobs = jobs(&absolute(&args.files.output)?)?;
-    let queue = match jobs.is_empty() {
-        true => String::new(),
-        // Numbers of jobs that have ended long ago are no error to squeue among others.
-        false => said(
-            "squeue",
-            &["--noheader", "--array", "--format=%i %T %M %N %r", "--me", "--name=lora-moe-study"],
-        )?,
+    let submitted = jobs(&absolute(&args.files.output)?)?;
+    let (waiting, ended) = match submitted.is_empty() {
+        true => (Vec::new(), Vec::new()),
+        false => asked(&submitted)?,
     };
-    let of = |line: &&str| jobs.iter().any(|id| line.trim().split(['_', ' ']).next() == Some(id));
-    let waiting: Vec<&str> = queue.lines().filter(of).map(str::trim).collect();
     if args.json {
-        let status = serde_json::json!({ "runs": planned, "jobs": jobs, "queue": waiting });
+        let status = serde_json::json!({
+            "runs": planned, "jobs": submitted, "queue": waiting, "ended": ended,
+        });
         println!("{}", serde_json::to_string_pretty(&status)?);
         return Ok(());
     }
     println!("{}", counts(&planned));
     match waiting.is_empty() {
-        true if jobs.is_empty() => println!("no job was submitted"),
-        true => println!("no job of {} waits or runs", jobs.join(", ")),
-        false => waiting.iter().for_each(|line| println!("job {line}")),
+        true if submitted.is_empty() => println!("no job was submitted"),
+        true => println!("no job of {} waits or runs", submitted.join(", ")),
+        false => {}
+    }
+    for ClusterJob { id, state, nodes, reason } in waiting.iter().chain(&ended) {
+        let on = if nodes.is_empty() { String::new() } else { format!(" on {nodes}") };
+        let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+        println!("job {id}: {state}{on}{why}");
     }
     Ok(())
+}
+
+/// The jobs of these arrays that wait or run, and those that have ended, as far as the cluster keeps
+/// accounts.
+fn asked(arrays: &[String]) -> Result<(Vec<ClusterJob>, Vec<ClusterJob>)> {
+    let own = ["--me", "--name=lora-moe-study"];
+    // Numbers of jobs that have ended long ago would be errors.
+    let queue = match said("squeue", &[&own[..], &["--json"]].concat()) {
+        Ok(text) => from_squeue(&text)?,
+        // Without the plugin for it, or before it was there.
+        Err(_) => {
+            from_lines(&said("squeue", &[&own[..], &["--noheader", "--array", FORMAT]].concat())?)
+        }
+    };
+    // Many clusters keep no accounts.
+    let accounts = match said("sacct", &["--json", "--jobs", &arrays.join(",")]) {
+        Ok(text) => from_sacct(&text)?,
+        Err(_) => Vec::new(),
+    };
+    let of_these = |job: &ClusterJob| arrays.iter().any(|array| array == job.array());
+    let (mut ended, waiting): (Vec<_>, Vec<_>) =
+        queue.into_iter().filter(of_these).partition(ClusterJob::has_ended);
+    for job in accounts.into_iter().filter(of_these).filter(ClusterJob::has_ended) {
+        if !ended.iter().chain(&waiting).any(|of| of.id == job.id) {
+            ended.push(job);
+        }
+    }
+    Ok((waiting, ended))
 }
 
 /// Runs `lora-moe study cancel`.

@@ -1,6 +1,7 @@
 //! `lora-moe study` and what is below it.
 
 mod cluster;
+mod jobs;
 mod plan;
 mod slurm;
 
