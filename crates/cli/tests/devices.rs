@@ -1,7 +1,7 @@
 //! `lora-moe train --devices`: ranks that are threads of one process.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod support;
 

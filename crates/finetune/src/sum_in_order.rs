@@ -41,11 +41,11 @@ pub(crate) fn sum_in_order<T, K: Ord + Clone>(
     Ok(sums)
 }
 
+/// The shape and the values of a matrix.
+type Matrix = ([usize; 2], Vec<f32>);
+
 /// The matrices of all ranks, in their order, of those that have one.
-fn gathered(
-    ranks: &dyn Ranks,
-    own: Option<Tensor<2>>,
-) -> Result<Vec<([usize; 2], Vec<f32>)>, RanksError> {
+fn gathered(ranks: &dyn Ranks, own: Option<Tensor<2>>) -> Result<Vec<Matrix>, RanksError> {
     let shape = own.as_ref().map(|own| own.dims());
     let values: Vec<f32> =
         own.map(|own| own.into_data().iter::<f32>().collect()).unwrap_or_default();
