@@ -1,8 +1,10 @@
-use std::ops::Range;
+use std::sync::Arc;
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor};
+use fused_ops::PagedRow;
 
 use crate::TokenInput;
+use crate::paged::PagedLayer;
 use crate::placement::Placement;
 
 /// Buffers grow in steps of at least so many positions.
@@ -48,14 +50,6 @@ impl KvCache {
         self.len == 0
     }
 
-    /// Makes room for so many more positions with the next one that is added, so that buffers need
-    /// not grow step by step.
-    pub fn reserve(&mut self, additional: usize) {
-        for layer in &mut self.layers {
-            layer.reserved = self.len + additional;
-        }
-    }
-
     /// Makes the one sequence that was seen the beginning of every row of the passes to come, which
     /// may have any number of rows and are not remembered.
     ///
@@ -68,177 +62,6 @@ impl KvCache {
             let rows = layer.buffers.as_ref().map_or(1, |buffers| buffers[0].dims()[0]);
             assert_eq!(rows, 1, "share: a cache of one sequence");
             layer.shared = true;
-        }
-    }
-
-    /// Makes the one sequence that was seen the beginning of a batch of `rows`.
-    ///
-    /// # Panics
-    ///
-    /// When more than one sequence was seen.
-    pub fn repeat(&mut self, rows: usize) {
-        let repeat = |buffer: Tensor<4>| {
-            assert_eq!(buffer.dims()[0], 1, "repeat: a cache of one sequence");
-            buffer.repeat_dim(0, rows)
-        };
-        for layer in &mut self.layers {
-            layer.buffers = layer.buffers.take().map(|buffers| buffers.map(repeat));
-        }
-        self.padding = self.padding.take().map(|padding| padding.repeat_dim(0, rows));
-        self.places = self.places.take().map(|places| vec![places[0].clone(); rows]);
-    }
-
-    /// Keeps only these sequences of the batch, in this order.
-    pub fn select(&mut self, rows: &[usize], device: &Device) {
-        let indices: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
-        let shape = [indices.len()];
-        let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, shape), device);
-        for layer in &mut self.layers {
-            layer.buffers = layer
-                .buffers
-                .take()
-                .map(|buffers| buffers.map(|buffer| buffer.select(0, indices.clone())));
-        }
-        self.padding = self.padding.take().map(|padding| padding.select(0, indices));
-        self.places =
-            self.places.take().map(|all| rows.iter().map(|row| all[*row].clone()).collect());
-    }
-
-    /// The rows of several caches in one, in the order given, without the padding between their
-    /// tokens and with room for so many more.
-    ///
-    /// # Panics
-    ///
-    /// When the host does not know the places of one: it has padding that came as a mask.
-    pub fn join(parts: Vec<(Self, Vec<usize>)>, room: usize) -> Self {
-        // Of each row its part, its number there, and the ranges of its tokens.
-        let mut rows = Vec::new();
-        for (part, (cache, kept)) in parts.iter().enumerate() {
-            rows.extend(kept.iter().map(|row| (part, *row, cache.ranges(*row))));
-        }
-        let len_of = |ranges: &[Range<usize>]| ranges.iter().map(Range::len).sum::<usize>();
-        let lens: Vec<usize> = rows.iter().map(|(.., ranges)| len_of(ranges)).collect();
-        let len = lens.iter().copied().max().unwrap_or(0);
-        let capacity = (len + room).next_multiple_of(STEP);
-        let place = |len_of: &usize| {
-            let padding = std::iter::repeat_n(None, len - len_of);
-            padding.chain((0..*len_of).map(Some)).collect()
-        };
-        let places = lens.iter().map(place).collect();
-        let mut parts: Vec<_> = parts.into_iter().map(|(cache, _)| cache.layers).collect();
-        let layers = (0..parts[0].len()).map(|layer| {
-            let sources: Vec<_> = parts
-                .iter_mut()
-                .map(|layers| layers[layer].buffers.take().expect("a cache that saw tokens"))
-                .collect();
-            let buffers = [0, 1].map(|which| {
-                let [_, heads, _, head_dim] = sources[0][which].dims();
-                let like = (&sources[0][which].device(), sources[0][which].dtype());
-                let mut buffer = Tensor::zeros([rows.len(), heads, capacity, head_dim], like);
-                for (i, (part, row, ranges)) in rows.iter().enumerate() {
-                    let mut at = len - lens[i];
-                    for range in ranges {
-                        let tokens = sources[*part][which].clone().slice([
-                            *row..row + 1,
-                            0..heads,
-                            range.clone(),
-                            0..head_dim,
-                        ]);
-                        let end = at + range.len();
-                        buffer = buffer.slice_assign([i..i + 1, 0..heads, at..end], tokens);
-                        at = end;
-                    }
-                }
-                buffer
-            });
-            LayerCache { buffers: Some(buffers), len, reserved: capacity, shared: false }
-        });
-        let layers = layers.collect();
-        Self { layers, len, padding: None, places: Some(places), shared: false }
-    }
-
-    /// The first `len` positions of the one sequence that was seen, which had no padding. They are
-    /// shared with this cache, and copied when a position is added.
-    ///
-    /// # Panics
-    ///
-    /// When more than one sequence was seen, or fewer positions.
-    pub fn beginning(&self, len: usize) -> Self {
-        assert!(len <= self.len, "beginning: {len} of {} positions", self.len);
-        let first = |buffer: &Tensor<4>| {
-            assert_eq!(buffer.dims()[0], 1, "beginning: a cache of one sequence");
-            buffer.clone().narrow(2, 0, len)
-        };
-        let layers = self.layers.iter().map(|layer| LayerCache {
-            buffers: layer.buffers.as_ref().map(|buffers| [0, 1].map(|i| first(&buffers[i]))),
-            len,
-            ..LayerCache::default()
-        });
-        let places = self.places.as_ref().map(|places| vec![places[0][..len].to_vec()]);
-        Self { layers: layers.collect(), len, padding: None, places, shared: false }
-    }
-
-    /// Puts a row of another cache in the place of one of this, at the end of what was seen;
-    /// returns whether it fits, and leaves everything as it is where it does not.
-    ///
-    /// Where nothing else holds this cache, the other rows are not copied.
-    ///
-    /// # Panics
-    ///
-    /// As [`join`](Self::join).
-    pub fn put(&mut self, row: usize, other: &Self, other_row: usize) -> bool {
-        let ranges = other.ranges(other_row);
-        let count = ranges.iter().map(Range::len).sum::<usize>();
-        if count > self.len || self.layers.iter().any(|layer| layer.buffers.is_none()) {
-            return false;
-        }
-        let before = self.len - count;
-        for (layer, from) in self.layers.iter_mut().zip(&other.layers) {
-            let Some(from) = &from.buffers else { return false };
-            let mut which = 0..2;
-            layer.buffers = layer.buffers.take().map(|buffers| {
-                buffers.map(|mut buffer| {
-                    let from = &from[which.next().unwrap_or(0)];
-                    let [_, heads, _, head_dim] = buffer.dims();
-                    let mut at = before;
-                    for range in &ranges {
-                        let source =
-                            [other_row..other_row + 1, 0..heads, range.clone(), 0..head_dim];
-                        let end = at + range.len();
-                        let place = [row..row + 1, 0..heads, at..end, 0..head_dim];
-                        buffer = buffer.slice_assign(place, from.clone().slice(source));
-                        at = end;
-                    }
-                    buffer
-                })
-            });
-        }
-        let places = std::iter::repeat_n(None, before).chain((0..count).map(Some)).collect();
-        match &mut self.places {
-            Some(all) => all[row] = places,
-            None => {
-                let mut all = vec![(0..self.len).map(Some).collect(); self.rows()];
-                all[row] = places;
-                self.places = Some(all);
-            }
-        }
-        true
-    }
-
-    /// The number of sequences; 0 where none was seen.
-    pub fn rows(&self) -> usize {
-        let buffers = self.layers.first().and_then(|layer| layer.buffers.as_ref());
-        buffers.map_or(0, |buffers| buffers[0].dims()[0])
-    }
-
-    /// The ranges of positions of a row that are not padding.
-    fn ranges(&self, row: usize) -> Vec<Range<usize>> {
-        match &self.places {
-            Some(places) => ranges(&places[row]),
-            None => {
-                assert!(self.padding.is_none(), "a cache whose places are known");
-                std::iter::once(0..self.len).collect()
-            }
         }
     }
 
@@ -286,6 +109,22 @@ impl KvCache {
         padding
     }
 
+    /// The cache for rows whose keys and values lie in blocks.
+    pub(crate) fn into_paged(mut self) -> Self {
+        self.layers.iter_mut().for_each(|layer| layer.paged = Some(PagedLayer::default()));
+        self
+    }
+
+    /// The layers of a cache of blocks; none of another.
+    pub(crate) fn paged_layers(&mut self) -> impl Iterator<Item = &mut PagedLayer> {
+        self.layers.iter_mut().filter_map(|layer| layer.paged.as_mut())
+    }
+
+    /// The rows of the pass that runs, in a cache of blocks.
+    pub(crate) fn paged_rows(&mut self) -> Option<Arc<[PagedRow]>> {
+        self.paged_layers().next().map(|layer| layer.rows())
+    }
+
     pub(crate) fn layer(&mut self, index: usize) -> &mut LayerCache {
         assert!(index < self.layers.len(), "a cache that the model made, for all its passes");
         &mut self.layers[index]
@@ -293,22 +132,10 @@ impl KvCache {
 
     /// Counts the positions that all layers have appended.
     pub(crate) fn advance(&mut self, new_len: usize) {
-        if !self.shared {
+        if !self.shared && self.paged_layers().next().is_none() {
             self.len += new_len;
         }
     }
-}
-
-/// The ranges of positions that are not padding.
-fn ranges(places: &[Option<usize>]) -> Vec<Range<usize>> {
-    let mut ranges: Vec<Range<usize>> = Vec::new();
-    for (i, _) in places.iter().enumerate().filter(|(_, place)| place.is_some()) {
-        match ranges.last_mut() {
-            Some(range) if range.end == i => range.end = i + 1,
-            _ => ranges.push(i..i + 1),
-        }
-    }
-    ranges
 }
 
 /// The keys and values of one layer, `[B, heads, capacity, head_dim]`.
@@ -316,9 +143,9 @@ fn ranges(places: &[Option<usize>]) -> Vec<Range<usize>> {
 pub(crate) struct LayerCache {
     buffers: Option<[Tensor<4>; 2]>,
     len: usize,
-    /// The capacity to have when the buffers grow.
-    reserved: usize,
     shared: bool,
+    /// In place of the buffers, where rows lie in blocks.
+    pub(crate) paged: Option<PagedLayer>,
 }
 
 impl LayerCache {
@@ -336,7 +163,7 @@ impl LayerCache {
             return [keys, values];
         };
         let place = [0..batch_size, 0..heads, start..end];
-        let [old_keys, old_values] = self.with_room(buffers, start, end);
+        let [old_keys, old_values] = with_room(buffers, start, end);
         let all_keys = old_keys.slice_assign(place.clone(), keys);
         let all_values = old_values.slice_assign(place, values);
         self.buffers = Some([all_keys.clone(), all_values.clone()]);
@@ -356,20 +183,19 @@ impl LayerCache {
             None => new,
         })
     }
+}
 
-    /// The buffers, which hold `seen` positions, with a capacity of at least `len`. They come by
-    /// value, because only a tensor with one owner is changed in place.
-    fn with_room(&self, buffers: [Tensor<4>; 2], seen: usize, len: usize) -> [Tensor<4>; 2] {
-        let [batch_size, heads, capacity, head_dim] = buffers[0].dims();
-        if capacity >= len {
-            return buffers;
-        }
-        let wanted = if self.reserved >= len { self.reserved } else { len.max(2 * seen) };
-        let capacity = wanted.next_multiple_of(STEP);
-        buffers.map(|buffer| {
-            let like = (&buffer.device(), buffer.dtype());
-            let empty = Tensor::<4>::zeros([batch_size, heads, capacity, head_dim], like);
-            empty.slice_assign([0..batch_size, 0..heads, 0..seen], buffer.narrow(2, 0, seen))
-        })
+/// The buffers, which hold `seen` positions, with a capacity of at least `len`. They come by
+/// value, because only a tensor with one owner is changed in place.
+fn with_room(buffers: [Tensor<4>; 2], seen: usize, len: usize) -> [Tensor<4>; 2] {
+    let [batch_size, heads, capacity, head_dim] = buffers[0].dims();
+    if capacity >= len {
+        return buffers;
     }
+    let capacity = len.max(2 * seen).next_multiple_of(STEP);
+    buffers.map(|buffer| {
+        let like = (&buffer.device(), buffer.dtype());
+        let empty = Tensor::<4>::zeros([batch_size, heads, capacity, head_dim], like);
+        empty.slice_assign([0..batch_size, 0..heads, 0..seen], buffer.narrow(2, 0, seen))
+    })
 }

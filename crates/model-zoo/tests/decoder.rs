@@ -10,8 +10,8 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use common::{Base, golden, largest_difference, load, logits, tiny_config};
 use model_zoo::{
-    CausalLm, Decoder, DecoderConfig, Family, KvCache, LoadOptions, PaddingSide, TokenInput,
-    WeightDType, Windows,
+    BlockTable, CausalLm, Decoder, DecoderConfig, Family, LoadOptions, PaddingSide, PagedCache,
+    TokenInput, WeightDType, Windows,
 };
 use moe_adapter::{
     Adaptable, AdaptedLinear, Preset, TargetModules, adapter_state, attach, attach_saved,
@@ -133,11 +133,6 @@ fn padding_changes_nothing(model: &Base) {
     let next = logits(model, &input(&[4, 6], 2), Some(&mut cache));
     let alone = logits(model, &input(&[1, 22, 8, 6], 1), None);
     close(&next[vocab..], &alone[3 * vocab..]);
-    // And when only one of its sequences does.
-    cache.select(&[1], &device);
-    let next = logits(model, &input(&[9], 1), Some(&mut cache));
-    let alone = logits(model, &input(&[1, 22, 8, 6, 9], 1), None);
-    close(&next, &alone[4 * vocab..]);
 }
 
 #[test]
@@ -448,34 +443,84 @@ fn projections_are_visited_in_the_order_of_the_forward_pass() {
     assert_eq!(paths, again);
 }
 
+/// The scores after each new token of rows over a cache of blocks.
+fn paged(
+    model: &Base,
+    cache: &mut PagedCache,
+    rows: &mut [(&mut BlockTable, &[i64])],
+) -> Vec<Vec<f32>> {
+    let vocab = model.vocab_size();
+    let tokens: Vec<i64> = rows.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
+    for (table, ids) in rows.iter_mut() {
+        assert!(cache.reserve(table, ids.len()));
+    }
+    let parts = rows.iter_mut().map(|(table, ids)| (&mut **table, ids.len()));
+    let cache = cache.pass(parts);
+    let all = logits(model, &input(&tokens, tokens.len()), Some(cache));
+    all.chunks(vocab).map(<[f32]>::to_vec).collect()
+}
+
 #[test]
-fn rows_that_are_put_in_a_cache_and_its_beginning_continue_as_alone() {
+fn rows_in_blocks_are_those_of_any_family() {
+    for family in Family::ALL {
+        let model = Base::init_random(&family_config(family), 3, &Device::flex()).unwrap();
+        let vocab = model.vocab_size();
+        let long: Vec<i64> = (0..45).map(|i| (i * 7 + i * i) % 40).collect();
+        let alone = |ids: &[i64]| logits(&model, &input(ids, 1), None);
+        let mut cache = PagedCache::new(&model, 100);
+        let [mut first, mut second] = [BlockTable::default(), BlockTable::default()];
+        let found =
+            paged(&model, &mut cache, &mut [(&mut first, &long[..43]), (&mut second, &IDS)]);
+        let found = [
+            found,
+            paged(&model, &mut cache, &mut [(&mut first, &long[43..44]), (&mut second, &[5])]),
+            paged(&model, &mut cache, &mut [(&mut first, &long[44..])]),
+        ]
+        .concat();
+        let of_long =
+            [&found[..43], &[found[43 + IDS.len()].clone()], &[found[45 + IDS.len()].clone()]];
+        close(&of_long.concat().concat(), &alone(&long));
+        let of_other = [&found[43..43 + IDS.len()], &[found[44 + IDS.len()].clone()]];
+        close(&of_other.concat().concat(), &alone(&[&IDS[..], &[5]].concat()));
+        assert_eq!(found[0].len(), vocab);
+    }
+}
+
+#[test]
+fn rows_in_blocks_continue_as_alone_and_share_their_beginnings() {
     let model = tiny();
     let vocab = model.vocab_size();
     let alone = |ids: &[i64]| {
         let all = logits(&model, &input(ids, 1), None);
         all[all.len() - vocab..].to_vec()
     };
-    let seen = |ids: &[i64], rows: usize| {
-        let mut cache = model.new_cache();
-        logits(&model, &input(ids, rows), Some(&mut cache));
-        cache
-    };
-    let mut batch = KvCache::join(vec![(seen(&IDS, 2), vec![0, 1])], 4);
-    assert_eq!((batch.rows(), batch.len()), (2, 6));
-    // A shorter row in the place of the second; one that is longer than the batch does not fit.
-    assert!(batch.put(1, &seen(&[3, 14, 15], 1), 0));
-    assert!(!batch.put(1, &seen(&IDS, 1), 0));
-    let next = logits(&model, &input(&[2, 9], 2), Some(&mut batch));
-    close(&next[..vocab], &alone(&[&IDS[..6], &[2]].concat()));
-    close(&next[vocab..], &alone(&[3, 14, 15, 9]));
-
-    let whole = seen(&IDS, 1);
-    let mut beginning = whole.beginning(5);
-    let next = logits(&model, &input(&[30, 2], 1), Some(&mut beginning));
-    close(&next[vocab..], &alone(&[&IDS[..5], &[30, 2]].concat()));
-    // The whole is as it was.
-    let mut whole = whole;
-    let next = logits(&model, &input(&[2], 1), Some(&mut whole));
-    close(&next, &alone(&[&IDS[..], &[2]].concat()));
+    let long: Vec<i64> = (0..37).map(|i| (i * 7 + i * i) % 40).collect();
+    let mut cache = PagedCache::new(&model, 10 * PagedCache::BLOCK);
+    let [mut first, mut second] = [BlockTable::default(), BlockTable::default()];
+    // Rows of different lengths are read in one pass, and continued with different numbers.
+    let found = paged(&model, &mut cache, &mut [(&mut first, &long), (&mut second, &IDS)]);
+    close(&found[36], &alone(&long));
+    close(&found[36 + IDS.len()], &alone(&IDS));
+    let next = paged(&model, &mut cache, &mut [(&mut first, &[2]), (&mut second, &[9, 3])]);
+    close(&next[0], &alone(&[&long[..], &[2]].concat()));
+    close(&next[2], &alone(&[&IDS[..], &[9, 3]].concat()));
+    // Of a beginning of 35 tokens, two blocks are shared and the third is a copy.
+    assert_eq!((first.num_blocks(), second.num_blocks(), cache.free_blocks()), (3, 1, 6));
+    let mut third = cache.share(&first, 35).unwrap();
+    assert_eq!((third.len(), third.num_blocks(), cache.free_blocks()), (35, 3, 5));
+    let kept = cache.keep(&first);
+    let next = paged(&model, &mut cache, &mut [(&mut third, &[30, 2]), (&mut first, &[5])]);
+    close(&next[1], &alone(&[&long[..35], &[30, 2]].concat()));
+    close(&next[2], &alone(&[&long[..], &[2, 5]].concat()));
+    // What was kept is as it was, also when the row is gone.
+    cache.release(first);
+    cache.release(third);
+    let mut fourth = cache.share(&kept, 38).unwrap();
+    let next = paged(&model, &mut cache, &mut [(&mut fourth, &[11])]);
+    close(&next[0], &alone(&[&long[..], &[2, 11]].concat()));
+    for table in [kept, second, fourth] {
+        cache.release(table);
+    }
+    assert_eq!(cache.free_blocks(), cache.total_blocks());
+    assert!(!cache.reserve(&mut BlockTable::default(), 161));
 }

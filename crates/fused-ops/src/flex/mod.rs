@@ -10,6 +10,7 @@ mod mask;
 mod matrix;
 mod narrow;
 mod operations;
+mod paged;
 mod product;
 mod routed;
 
@@ -21,6 +22,7 @@ use crate::ops::{ActivationGradients, ActivationOps, Kernels, kernels, place};
 
 pub(crate) use attention::{Attended, AttentionKind};
 pub(crate) use constant::Constant;
+pub(crate) use paged::{PagedOps, pages};
 
 /// The operations that have kernels on CPUs alone. Only called for what [`applies`] allows.
 #[backend_extension(Autodiff, Flex)]

@@ -4,6 +4,7 @@ mod attention;
 mod dropout;
 mod few_rows;
 mod norm;
+mod paged_attention;
 mod rope;
 mod sigmoid;
 mod simd;
@@ -18,6 +19,7 @@ pub(crate) use few_rows::{
     few_rows_by_rows, widen_bf16,
 };
 pub(crate) use norm::{rms_norm, rms_norm_backward};
+pub(crate) use paged_attention::{BLOCK, paged_scores, paged_values};
 pub(crate) use rope::{turn, turn_back};
 pub(crate) use sigmoid::{silu_mul, silu_mul_backward};
 pub(crate) use softmax::{log_sum_exp_of, softmax_backward, softmax_row};

@@ -84,6 +84,11 @@ impl<P: Projection> Attention<P> {
         let k = rope.keys(normed(&self.k_norm, k, [b, s, groups, d]));
         let v = v.reshape([b, s, groups, d]).swap_dims(1, 2);
         let [k, v] = match cache {
+            Some(LayerCache { paged: Some(blocks), .. }) => {
+                let y = blocks.attend(q, [k, v], visible.window, self.soft_cap);
+                let y = y.reshape([b, s, heads * d]);
+                return self.o_proj.forward(y, Site::new(layer, O), tape);
+            }
             Some(cache) => cache.append(k, v),
             None => [k, v],
         };

@@ -10,6 +10,8 @@ pub(super) struct Visible {
     pub(super) first: usize,
     /// What of the keys from `first` on is seen.
     pub(super) mask: AttentionMask,
+    /// How many keys a position sees at most, where rows lie in blocks.
+    pub(super) window: Option<usize>,
 }
 
 impl Visible {
@@ -28,14 +30,14 @@ impl Visible {
         let first = window.map_or(0, |window| (past_len + 1).saturating_sub(window));
         let causal = Causal { offset: past_len - first, window };
         let padding = padding.map(|padding| padding.narrow(1, first, total - first));
-        Self { first, mask: AttentionMask::new(Some(causal), padding) }
+        Self { first, mask: AttentionMask::new(Some(causal), padding), window: None }
     }
 
     /// What the positions of packed rows see: of their own sequence nothing ahead, and with a
     /// `window` only so many positions, themselves included.
     pub(super) fn packed(documents: &Documents, window: Option<usize>) -> Self {
         let mask = AttentionMask::new(Some(Causal { offset: 0, window }), None);
-        Self { first: 0, mask: mask.within(documents.clone()) }
+        Self { first: 0, mask: mask.within(documents.clone()), window: None }
     }
 
     /// What the new positions of a placement see, with a `window` only so many positions,
@@ -46,7 +48,13 @@ impl Visible {
             let data = TensorData::new(bias, [rows, 1, new_len, keys]);
             Tensor::from_data(data, (device, DType::F32))
         });
-        Self { first: 0, mask: AttentionMask::from_bias(mask) }
+        Self { first: 0, mask: AttentionMask::from_bias(mask), window: None }
+    }
+
+    /// What positions of rows in blocks see: all of their own row before them, with a `window` only
+    /// so many positions, themselves included.
+    pub(super) fn paged(window: Option<usize>) -> Self {
+        Self { first: 0, mask: AttentionMask::default(), window }
     }
 }
 

@@ -62,6 +62,10 @@ impl<P: Projection> DecoderModel<P> {
             x = x * config.embedding_multiplier;
         }
         let device = x.device();
+        if let Some(rows) = cache.as_deref_mut().and_then(KvCache::paged_rows) {
+            let pass = LayerPass::paged(config, &rows, &device, x.dtype());
+            return (x, pass);
+        }
         let placement = match cache.as_deref_mut() {
             Some(cache) => cache.place(input),
             None if input.links.is_some() => Some(Placement::new(input, &vec![vec![]; batch_size])),

@@ -1,5 +1,5 @@
 use burn::tensor::{DType, Device, Tensor};
-use fused_ops::{AttentionMask, Documents};
+use fused_ops::{AttentionMask, Documents, PagedRow};
 
 use super::mask::Visible;
 use super::rope::{Positions, RopeTables};
@@ -88,6 +88,19 @@ impl LayerPass {
             _ => full.clone(),
         };
         Self::new(config, Positions { each, seq_len }, [full, sliding], device, dtype)
+    }
+
+    /// A pass over rows in blocks, whose positions count along each.
+    pub(super) fn paged(
+        config: &DecoderConfig,
+        rows: &[PagedRow],
+        device: &Device,
+        dtype: DType,
+    ) -> Self {
+        let each = rows.iter().flat_map(|row| row.past..row.past + row.new).collect();
+        let seq_len = rows.iter().map(|row| row.past + row.new).max().unwrap_or(0);
+        let seen = [Visible::paged(None), Visible::paged(config.sliding_window)];
+        Self::new(config, Positions { each, seq_len }, seen, device, dtype)
     }
 
     fn new(

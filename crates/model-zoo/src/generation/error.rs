@@ -1,6 +1,7 @@
 use thiserror::Error;
 
 use crate::TokenizerError;
+use crate::engine::EngineError;
 
 /// A generation that cannot start, or cannot go on.
 #[derive(Debug, Error)]
@@ -44,4 +45,14 @@ pub enum GenerationError {
     /// Tokens cannot be turned into text.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+}
+
+impl From<EngineError> for GenerationError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::NotFinite { position } => Self::NotFinite { position },
+            // Nothing else comes of requests that were checked.
+            error => Self::Tokenizer(TokenizerError::Text { message: error.to_string() }),
+        }
+    }
 }

@@ -1,11 +1,6 @@
-use burn::tensor::{DType, Int, Tensor, TensorData};
-use router::RoutingTape;
-
-use super::sampler::Sampler;
-use super::stop::StopMatcher;
-use super::stream::TextStream;
 use super::{GenerationConfig, GenerationError};
-use crate::{CausalLm, KvCache, TextTokenizer, TokenInput};
+use crate::engine::{EngineConfig, Event, Request, run_here};
+use crate::{CausalLm, TextTokenizer};
 
 /// Why a generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,70 +42,45 @@ pub fn generate<M: CausalLm>(
 ) -> Result<Generation, GenerationError> {
     config.check()?;
     check_prompt(model, 0, prompt)?;
-    let eos = match config.eos_token_ids.as_slice() {
-        [] => model.eos_token_ids(),
-        given => given,
+    let generation = config.clone();
+    let request = Request { prompt: prompt.to_vec(), generation, ..Request::default() };
+    // The prompt in one piece: nothing else waits.
+    let config = EngineConfig {
+        prompt_tokens: usize::MAX,
+        cache_tokens: prompt.len().saturating_add(config.max_new_tokens),
+        share_prefixes: false,
+        ..EngineConfig::default()
     };
-    let mut sampler = Sampler::new(config);
-    let mut stops = StopMatcher::new(config.stop.clone());
-    let mut stream = TextStream::new(tokenizer, prompt);
-    let mut cache = model.new_cache();
-    let mut history = prompt.to_vec();
-    let mut text = String::new();
-    let mut emit = |part: String| {
+    let mut made = Generation {
+        text: String::new(),
+        token_ids: Vec::new(),
+        finish_reason: FinishReason::Length,
+    };
+    let mut emit = |made: &mut Generation, part: &str| {
         if !part.is_empty() {
-            on_text(&part);
-            text.push_str(&part);
+            on_text(part);
+            made.text.push_str(part);
         }
     };
-    let mut seen = 0;
-    let finish_reason = loop {
-        if history.len() - prompt.len() == config.max_new_tokens {
-            break FinishReason::Length;
+    run_here(model, Some(tokenizer), config, vec![request], &mut |_, event| {
+        match event {
+            Event::Token(new) => {
+                made.token_ids.push(new.token);
+                emit(&mut made, &new.text);
+            }
+            Event::Done { reason, text, .. } => {
+                made.finish_reason = reason;
+                emit(&mut made, &text);
+            }
+            Event::Failed(error) => return Err(GenerationError::from(error)),
+            Event::Prompt(_) => {}
         }
-        if model.length_dependence().is_some_and(|d| d.restarts_at(seen, history.len())) {
-            (cache, seen) = (model.new_cache(), 0);
-        }
-        let logits = next_logits(model, &history[seen..], &mut cache);
-        seen = history.len();
-        let token = sampler
-            .next(logits, &history, prompt.len())
-            .ok_or(GenerationError::NotFinite { position: history.len() })?;
-        if eos.contains(&token) {
-            break FinishReason::Eos;
-        }
-        history.push(token);
-        let (part, stopped) = stops.push(&stream.push(token)?);
-        emit(part);
-        if stopped {
-            break FinishReason::Stop;
-        }
-    };
-    let finish_reason = if finish_reason == FinishReason::Stop {
-        finish_reason
-    } else {
-        let (part, stopped) = stops.push(&stream.finish()?);
-        emit(part);
-        if stopped {
-            FinishReason::Stop
-        } else {
-            emit(stops.finish());
-            finish_reason
-        }
-    };
-    Ok(Generation { text, token_ids: history.split_off(prompt.len()), finish_reason })
-}
-
-/// Scores after the last of `tokens`, which follow those in the cache.
-fn next_logits<M: CausalLm>(model: &M, tokens: &[u32], cache: &mut KvCache) -> Vec<f32> {
-    let ids: Vec<i64> = tokens.iter().map(|id| i64::from(*id)).collect();
-    let data = TensorData::new(ids, [1, tokens.len()]);
-    let input = TokenInput::new(Tensor::<2, Int>::from_data(data, &model.device()));
-    let mut tape = RoutingTape::new(input.context());
-    let hidden = model.hidden_states(&input, Some(cache), &mut tape);
-    let last = hidden.narrow(1, tokens.len() - 1, 1);
-    let data = model.logits(last).into_data().convert_dtype(DType::F32);
-    data.iter::<f32>().collect()
+        Ok(())
+    })?;
+    if made.finish_reason == FinishReason::Eos {
+        made.token_ids.pop();
+    }
+    Ok(made)
 }
 
 /// Refuses prompts that would crash a model or give nonsense.

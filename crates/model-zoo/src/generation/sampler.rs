@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use rand::{RngExt, SeedableRng};
@@ -35,69 +36,46 @@ impl Sampler {
         }
     }
 
-    /// Whether the next token is always the one with the highest score.
-    pub(super) fn takes_the_highest(&self) -> bool {
-        self.temperature == 0.0
-            && self.repetition_penalty == 1.0
-            && self.presence_penalty == 0.0
-            && self.frequency_penalty == 0.0
-    }
-
     /// The next token after `history`, of which all but the first `prompt_len` tokens are new;
     /// `None` when no score is a number.
-    pub fn next(
-        &mut self,
-        mut logits: Vec<f32>,
-        history: &[u32],
-        prompt_len: usize,
-    ) -> Option<u32> {
-        if logits.iter().any(|logit| logit.is_nan()) {
+    pub fn next(&mut self, logits: &[f32], history: &[u32], prompt_len: usize) -> Option<u32> {
+        // Without an end before the last, so that it is done by vectors.
+        if logits.iter().fold(false, |any, logit| any | logit.is_nan()) {
             return None;
         }
-        self.penalise(&mut logits, history, prompt_len);
-        if self.temperature == 0.0 {
-            return argmax(&logits);
+        let mut logits = Cow::Borrowed(logits);
+        if self.penalises() {
+            self.penalise(logits.to_mut(), history, prompt_len);
         }
-        let mut candidates: Vec<(u32, f64)> = (0..)
-            .zip(&logits)
-            .map(|(token, logit)| (token, f64::from(*logit) / self.temperature))
-            .collect();
-        // Most probable first, equals in the order of their ids.
-        let by_score = |a: &(u32, f64), b: &(u32, f64)| {
-            b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0))
-        };
+        let highest = maximum(&logits)?;
+        if self.temperature == 0.0 {
+            return highest.is_finite().then(|| first(&logits, highest)).flatten();
+        }
+        let top = f64::from(highest) / self.temperature;
+        let weight = |logit: &f32| (f64::from(*logit) / self.temperature - top).exp();
+        let mut candidates: Vec<(u32, f64)> = (0..).zip(logits.iter().map(weight)).collect();
         if let Some(k) = self.top_k
             && k < candidates.len()
         {
-            candidates.select_nth_unstable_by(k - 1, by_score);
+            candidates.select_nth_unstable_by(k - 1, by_weight);
             candidates.truncate(k);
         }
-        candidates.sort_unstable_by(by_score);
-        let highest = candidates.first()?.1;
-        let mut total = 0.0;
-        for (_, score) in &mut candidates {
-            *score = (*score - highest).exp();
-            total += *score;
-        }
+        let mut total: f64 = candidates.iter().map(|(_, weight)| weight).sum();
         if !total.is_finite() {
             return None;
         }
         if let Some(top_p) = self.top_p {
-            let mut kept = 0.0;
-            let count = candidates.iter().take_while(|(_, weight)| {
-                let before = kept;
-                kept += weight;
-                before < top_p * total
-            });
-            let count = count.count().max(1);
-            candidates.truncate(count);
+            keep_mass(&mut candidates, top_p * total);
             total = candidates.iter().map(|(_, weight)| weight).sum();
         }
         if let Some(min_p) = self.min_p {
             // The most probable token has a weight of 1.
-            let count = candidates.iter().take_while(|(_, weight)| *weight >= min_p).count();
-            candidates.truncate(count.max(1));
+            candidates.retain(|(_, weight)| *weight >= min_p);
             total = candidates.iter().map(|(_, weight)| weight).sum();
+        }
+        // In the order of their ids, however they were found.
+        if self.top_k.is_some() || self.top_p.is_some() {
+            candidates.sort_unstable_by_key(|(token, _)| *token);
         }
         let mut left = self.rng.random::<f64>() * total;
         for (token, weight) in &candidates {
@@ -107,7 +85,13 @@ impl Sampler {
             }
         }
         // Rounding may leave a rest.
-        candidates.last().map(|(token, _)| *token)
+        candidates.iter().rev().find(|(_, weight)| *weight > 0.0).map(|(token, _)| *token)
+    }
+
+    fn penalises(&self) -> bool {
+        self.repetition_penalty != 1.0
+            || self.presence_penalty != 0.0
+            || self.frequency_penalty != 0.0
     }
 
     fn penalise(&self, logits: &mut [f32], history: &[u32], prompt_len: usize) {
@@ -135,12 +119,52 @@ impl Sampler {
     }
 }
 
-/// The first of the greatest.
-fn argmax(logits: &[f32]) -> Option<u32> {
-    let mut best = (0..).zip(logits.iter().copied());
-    let first = best.next()?;
-    let (token, logit) = best.fold(first, |best, next| if next.1 > best.1 { next } else { best });
-    logit.is_finite().then_some(token)
+/// Most probable first, equals in the order of their ids.
+fn by_weight(a: &(u32, f64), b: &(u32, f64)) -> Ordering {
+    b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0))
+}
+
+/// Keeps the most probable candidates that have so much together, at least one.
+fn keep_mass(candidates: &mut Vec<(u32, f64)>, mass: f64) {
+    // Few are enough mostly, and they are found faster than all are sorted.
+    const FEW: usize = 512;
+    let mut sorted = candidates.len().min(FEW);
+    if sorted < candidates.len() {
+        candidates.select_nth_unstable_by(sorted - 1, by_weight);
+        let most: f64 = candidates[..sorted].iter().map(|(_, weight)| weight).sum();
+        if most < mass {
+            sorted = candidates.len();
+        }
+    }
+    candidates[..sorted].sort_unstable_by(by_weight);
+    let mut kept = 0.0;
+    let count = candidates.iter().take_while(|(_, weight)| {
+        let before = kept;
+        kept += weight;
+        before < mass
+    });
+    let count = count.count().max(1);
+    candidates.truncate(count);
+}
+
+/// The greatest, of numbers.
+fn maximum(logits: &[f32]) -> Option<f32> {
+    const LANES: usize = 16;
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let (chunks, tail) = logits.as_chunks::<LANES>();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for chunk in chunks {
+        for (lane, logit) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*lane, *logit);
+        }
+    }
+    let all = lanes.into_iter().chain(tail.iter().copied());
+    (!logits.is_empty()).then(|| all.fold(f32::NEG_INFINITY, larger))
+}
+
+/// The first token with this score.
+fn first(logits: &[f32], score: f32) -> Option<u32> {
+    logits.iter().position(|logit| *logit == score).and_then(|at| u32::try_from(at).ok())
 }
 
 #[cfg(test)]
@@ -159,7 +183,7 @@ mod tests {
     fn counts(mut sampler: Sampler, draws: usize) -> [usize; 4] {
         let mut counts = [0; 4];
         for _ in 0..draws {
-            counts[sampler.next(LOGITS.to_vec(), &[], 0).unwrap() as usize] += 1;
+            counts[sampler.next(&LOGITS, &[], 0).unwrap() as usize] += 1;
         }
         counts
     }
@@ -188,7 +212,7 @@ mod tests {
     #[test]
     fn temperature_zero_takes_the_first_greatest() {
         let mut greedy = sampler(|c| c.temperature = 0.0);
-        assert_eq!(greedy.next(vec![1.0, 3.0, 3.0], &[], 0), Some(1));
+        assert_eq!(greedy.next(&[1.0, 3.0, 3.0], &[], 0), Some(1));
     }
 
     #[test]
@@ -197,8 +221,8 @@ mod tests {
             c.temperature = 0.0;
             c.repetition_penalty = 2.0;
         });
-        assert_eq!(greedy.next(LOGITS.to_vec(), &[1, 1], 2), Some(2));
-        assert_eq!(greedy.next(vec![-1.0, -1.5], &[0], 1), Some(1));
+        assert_eq!(greedy.next(&LOGITS, &[1, 1], 2), Some(2));
+        assert_eq!(greedy.next(&[-1.0, -1.5], &[0], 1), Some(1));
     }
 
     #[test]
@@ -208,10 +232,10 @@ mod tests {
             c.presence_penalty = 0.5;
             c.frequency_penalty = 0.3;
         });
-        assert_eq!(greedy.next(LOGITS.to_vec(), &[1, 1], 2), Some(1));
+        assert_eq!(greedy.next(&LOGITS, &[1, 1], 2), Some(1));
         // 3 - 0.5 - 0.3 is above 2, and 3 - 0.5 - 2 * 0.3 below.
-        assert_eq!(greedy.next(LOGITS.to_vec(), &[1, 1], 1), Some(1));
-        assert_eq!(greedy.next(LOGITS.to_vec(), &[1, 1], 0), Some(2));
+        assert_eq!(greedy.next(&LOGITS, &[1, 1], 1), Some(1));
+        assert_eq!(greedy.next(&LOGITS, &[1, 1], 0), Some(2));
     }
 
     #[test]
@@ -225,15 +249,15 @@ mod tests {
     fn equal_seeds_draw_equal_tokens() {
         let draw = || {
             let mut sampler = sampler(|_| ());
-            (0..50).map(|_| sampler.next(LOGITS.to_vec(), &[], 0).unwrap()).collect::<Vec<_>>()
+            (0..50).map(|_| sampler.next(&LOGITS, &[], 0).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draw(), draw());
     }
 
     #[test]
     fn scores_that_are_no_numbers_give_no_token() {
-        assert_eq!(sampler(|_| ()).next(vec![f32::NAN, 1.0], &[], 0), None);
-        assert_eq!(sampler(|_| ()).next(vec![f32::INFINITY, 1.0], &[], 0), None);
-        assert_eq!(sampler(|c| c.temperature = 0.0).next(vec![f32::NEG_INFINITY], &[], 0), None);
+        assert_eq!(sampler(|_| ()).next(&[f32::NAN, 1.0], &[], 0), None);
+        assert_eq!(sampler(|_| ()).next(&[f32::INFINITY, 1.0], &[], 0), None);
+        assert_eq!(sampler(|c| c.temperature = 0.0).next(&[f32::NEG_INFINITY], &[], 0), None);
     }
 }

@@ -1,5 +1,3 @@
-use crate::{TextTokenizer, TokenizerError};
-
 /// Finds stop texts in a stream, and holds back what may become one.
 #[derive(Debug, Clone)]
 pub struct StopMatcher {
@@ -37,23 +35,6 @@ fn overlap(text: &str, stop: &str) -> usize {
         .rev()
         .find(|len| stop.is_char_boundary(*len) && text.ends_with(&stop[..*len]))
         .unwrap_or(0)
-}
-
-/// Whether the text of `tokens` contains a stop text, where that of all but the last did not.
-pub(super) fn has_stop(
-    tokenizer: &TextTokenizer,
-    tokens: &[u32],
-    stops: &[String],
-) -> Result<bool, TokenizerError> {
-    // A token is at least one byte, but for special ones and parts of characters.
-    let Some(longest) = stops.iter().map(|stop| stop.len() + 8).max() else { return Ok(false) };
-    let found = |tokens: &[u32]| {
-        let text = tokenizer.decode(tokens, true)?;
-        Ok(stops.iter().any(|stop| text.contains(stop)))
-    };
-    let tail = &tokens[tokens.len().saturating_sub(longest)..];
-    // What a token reads as may depend on those before it.
-    Ok(found(tail)? && (tail.len() == tokens.len() || found(tokens)?))
 }
 
 /// A text up to the stop texts, looked for one after the other.

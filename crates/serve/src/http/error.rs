@@ -68,7 +68,7 @@ impl From<EngineError> for ApiError {
             EngineError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, None),
             EngineError::Closing => (StatusCode::SERVICE_UNAVAILABLE, None),
             EngineError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, None),
-            EngineError::Model(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, None),
         };
         Self { status, message: error.to_string(), param: param.map(str::to_owned) }
     }

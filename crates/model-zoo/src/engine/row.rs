@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use model_zoo::{FinishReason, GenerationError, Sampler, StopMatcher, TextStream, TextTokenizer};
+use crate::{
+    BlockTable, FinishReason, LengthDependence, Sampler, StopMatcher, TextStream, TextTokenizer,
+};
 
 use super::scores::score;
 use super::{Adapter, EngineError, Event, LayerRouting, NewToken, Request, Stats, TokenScore};
@@ -17,17 +19,26 @@ pub(super) struct Row<'t> {
     sink: Sink,
     /// The prompt and the new tokens.
     pub(super) tokens: Vec<u32>,
-    /// How many of them are in a cache.
+    /// How many of them have keys and values.
     pub(super) seen: usize,
+    /// The blocks of those.
+    pub(super) table: BlockTable,
+    /// Whether the model's own routers look beyond a token.
+    pub(super) reaches: bool,
+    /// How its positions depend on its length, where it may become so long.
+    pub(super) length: Option<LengthDependence>,
     /// How many tokens of the prompt were known when it was first read.
     cached: Option<usize>,
     sampler: Sampler,
     stops: StopMatcher,
-    text: TextStream<'t>,
+    /// Its text, where that is wanted.
+    text: Option<TextStream<'t>>,
     prompt_scores: Vec<TokenScore>,
     arrived: Instant,
     /// Whether it has come to its end.
     pub(super) ended: bool,
+    /// Whether it has, and did not fail.
+    pub(super) finished: bool,
     /// Whether nobody listens any longer.
     pub(super) gone: bool,
 }
@@ -39,19 +50,25 @@ impl<'t> Row<'t> {
         adapter: Option<Arc<Adapter>>,
         sink: Sink,
         arrived: Instant,
-        tokenizer: &'t TextTokenizer,
+        tokenizer: Option<&'t TextTokenizer>,
+        reaches: bool,
+        length: Option<LengthDependence>,
     ) -> Self {
         Self {
             id,
             tokens: request.prompt.clone(),
             seen: 0,
+            table: BlockTable::default(),
+            reaches,
+            length,
             cached: None,
             sampler: Sampler::new(&request.generation),
             stops: StopMatcher::new(request.generation.stop.clone()),
-            text: TextStream::new(tokenizer, &request.prompt),
+            text: tokenizer.map(|tokenizer| TextStream::new(tokenizer, &request.prompt)),
             prompt_scores: Vec::new(),
             arrived,
             ended: false,
+            finished: false,
             gone: false,
             request,
             adapter,
@@ -64,9 +81,26 @@ impl<'t> Row<'t> {
         self.adapter.as_ref().map(|adapter| adapter.number)
     }
 
-    /// Whether it is computed without others, and its prompt in one piece.
-    pub(super) fn is_alone(&self) -> bool {
-        self.adapter.as_ref().is_some_and(|adapter| adapter.is_alone())
+    /// Whether what is computed for a token depends on more than the tokens before it: the prompt is
+    /// then read in one piece, and nothing is shared with others.
+    pub(super) fn is_apart(&self) -> bool {
+        self.has_own_passes() || self.adapter.as_ref().is_some_and(|adapter| adapter.is_alone())
+    }
+
+    /// Whether it is never computed in one pass with others.
+    pub(super) fn has_own_passes(&self) -> bool {
+        self.reaches || self.length.is_some()
+    }
+
+    /// Whether only its last new token is still to be read.
+    pub(super) fn is_continued(&self) -> bool {
+        self.tokens.len() > self.request.prompt.len() && self.tokens.len() == self.seen + 1
+    }
+
+    /// Gives up what was read, and its blocks.
+    pub(super) fn forget(&mut self) -> BlockTable {
+        self.seen = 0;
+        std::mem::take(&mut self.table)
     }
 
     /// The most tokens that are still to come.
@@ -84,12 +118,13 @@ impl<'t> Row<'t> {
     /// How many tokens are read in the next pass, where at most `most` should be.
     pub(super) fn next_len(&self, most: usize) -> usize {
         let left = self.tokens.len() - self.seen;
-        if !self.is_alone() {
+        if !self.is_apart() {
             return left.min(most);
         }
         // As if it had never been interrupted.
-        match self.seen {
-            0 => self.request.prompt.len(),
+        match (self.seen, self.length) {
+            (0, Some(length)) if length.restarts => left,
+            (0, _) => self.request.prompt.len(),
             _ => 1,
         }
     }
@@ -131,9 +166,8 @@ impl<'t> Row<'t> {
         if self.remaining() == 0 {
             return self.end(FinishReason::Length, stats);
         }
-        let Some(token) = self.sampler.next(logits.to_vec(), &self.tokens, prompt_len) else {
-            let error = GenerationError::NotFinite { position: self.tokens.len() };
-            return self.fail(EngineError::Model(error.to_string()), stats);
+        let Some(token) = self.sampler.next(logits, &self.tokens, prompt_len) else {
+            return self.fail(EngineError::NotFinite { position: self.tokens.len() }, stats);
         };
         let own = self.request.generation.eos_token_ids.as_slice();
         let eos = if own.is_empty() { eos } else { own };
@@ -144,9 +178,12 @@ impl<'t> Row<'t> {
             return self.end(FinishReason::Eos, stats);
         }
         self.tokens.push(token);
-        let text = match self.text.push(token) {
-            Ok(text) => text,
-            Err(error) => return self.fail(EngineError::Model(error.to_string()), stats),
+        let text = match self.text.as_mut().map(|text| text.push(token)) {
+            None => String::new(),
+            Some(Ok(text)) => text,
+            Some(Err(error)) => {
+                return self.fail(EngineError::Text { message: error.to_string() }, stats);
+            }
         };
         let (text, stopped) = self.stops.push(&text);
         self.send(Event::Token(NewToken { token, text, score, routing }));
@@ -159,7 +196,7 @@ impl<'t> Row<'t> {
 
     /// Ends it with the text that was held back.
     fn end(&mut self, reason: FinishReason, stats: &Stats) {
-        let rest = self.text.finish().unwrap_or_default();
+        let rest = self.text.as_mut().and_then(|text| text.finish().ok()).unwrap_or_default();
         let (mut text, stopped) = self.stops.push(&rest);
         let reason = if stopped { FinishReason::Stop } else { reason };
         if !stopped {
@@ -175,6 +212,7 @@ impl<'t> Row<'t> {
         let cached = self.cached.unwrap_or(0);
         self.send(Event::Done { reason, text, cached });
         self.ended = true;
+        self.finished = true;
         Stats::add(&stats.finished, 1);
     }
 

@@ -1,4 +1,4 @@
-use model_zoo::FinishReason;
+use crate::FinishReason;
 
 use super::EngineError;
 

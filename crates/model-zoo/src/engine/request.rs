@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use model_zoo::GenerationConfig;
+use crate::GenerationConfig;
 
 /// What is asked of an engine.
 #[derive(Debug, Clone, Default)]

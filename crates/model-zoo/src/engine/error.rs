@@ -54,7 +54,19 @@ pub enum EngineError {
     /// The request took too long.
     #[error("the request took longer than allowed")]
     TimedOut,
-    /// The model computed scores that are not numbers, or it failed.
+    /// The model computed scores that are not numbers.
+    #[error("the model failed: its logits are not finite at position {position}")]
+    NotFinite {
+        /// The position that was to be predicted.
+        position: usize,
+    },
+    /// Tokens cannot be turned into text.
+    #[error("{message}")]
+    Text {
+        /// What the tokenizer says.
+        message: String,
+    },
+    /// A pass failed.
     #[error("the model failed: {0}")]
     Model(String),
 }

@@ -1,29 +1,31 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::{CausalLm, KvCache, TokenInput};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use model_zoo::{CausalLm, KvCache, TokenInput};
 use moe_adapter::{RowAdapters, RowGroup};
 use router::RoutingTape;
 
 use super::{Adapter, LayerRouting};
 
-/// The rows of a pass: of each, what it has in place of the base model.
+/// A row of a pass.
+#[derive(Clone, Copy)]
 pub(super) struct PassRow<'a> {
-    /// Its adapter.
+    /// What it has in place of the base model.
     pub(super) adapter: Option<&'a Arc<Adapter>>,
+    /// Whose it is.
+    pub(super) own: usize,
 }
 
 /// What a pass computed.
 pub(super) struct Passed {
-    /// `[B, S, H]`.
-    pub(super) hidden: Tensor<3>,
+    /// `[B * S, H]`.
+    pub(super) hidden: Tensor<2>,
     /// For each row where its routings are in the records of the tape: the number of its group,
     /// and its number there.
     groups: Vec<(usize, usize)>,
     tape: RoutingTape,
     seq_len: usize,
-    sizes: Vec<usize>,
 }
 
 /// One copy of the base model for rows of any adapters.
@@ -36,22 +38,19 @@ pub(super) fn pass<M: CausalLm>(
     device: &Device,
 ) -> Passed {
     let context = input.context();
-    let seq_len = context.seq_len;
     // In the order of the numbers of adapters; those that are alone each for itself.
     let mut by_adapter: BTreeMap<(Option<u64>, usize), Vec<usize>> = BTreeMap::new();
     for (i, row) in rows.iter().enumerate() {
         let alone = row.adapter.is_some_and(|adapter| adapter.is_alone());
-        let own = if alone { i } else { usize::MAX };
+        let own = if alone { row.own } else { usize::MAX };
         by_adapter.entry((row.adapter.map(|adapter| adapter.number), own)).or_default().push(i);
     }
     let mut places = vec![(0, 0); rows.len()];
-    let mut sizes = Vec::new();
     let mut groups = Vec::new();
     for (number, members) in by_adapter.into_values().enumerate() {
         for (at, row) in members.iter().enumerate() {
             places[*row] = (number, at);
         }
-        sizes.push(members.len());
         let adapter = rows[members[0]].adapter.map(|adapter| Arc::clone(&adapter.layers));
         groups.push(RowGroup { rows: members, adapter });
     }
@@ -65,43 +64,42 @@ pub(super) fn pass<M: CausalLm>(
         tape = tape.with_carried(Arc::new(rows));
     }
     let hidden = model.hidden_states(input, Some(cache), &mut tape);
-    Passed { hidden, groups: places, tape, seq_len, sizes }
+    let [batch, seq_len, size] = hidden.dims();
+    let hidden = hidden.reshape([batch * seq_len, size]);
+    Passed { hidden, groups: places, tape, seq_len }
 }
 
 /// Of each layer how many routings were added up, and the sums of the experts' weights.
 type ByLayer = BTreeMap<usize, (usize, Vec<f32>)>;
 
 impl Passed {
-    /// The scores after position `at` of every row, `B * V` numbers.
-    pub(super) fn logits_at<M: CausalLm>(&self, model: &M, at: usize) -> Vec<f32> {
-        floats(model.logits(self.hidden.clone().narrow(1, at, 1)))
-    }
-
-    /// How the experts were weighted at position `at` of each row that asks for it.
-    pub(super) fn routings(&self, wanted: &[bool], at: usize) -> Vec<Option<Vec<LayerRouting>>> {
+    /// How the experts were weighted at the places asked for: rows, and positions in them.
+    pub(super) fn routings(
+        &self,
+        places: &[Option<(usize, usize)>],
+    ) -> Vec<Option<Vec<LayerRouting>>> {
         let mut all: Vec<Option<ByLayer>> =
-            wanted.iter().map(|wanted| wanted.then(ByLayer::new)).collect();
+            places.iter().map(|place| place.map(|_| ByLayer::new())).collect();
         for record in self.tape.records() {
-            let members = self.groups.iter().enumerate().filter(|(row, (group, _))| {
-                *group == record.group && wanted.get(*row) == Some(&true)
-            });
-            let members: Vec<(usize, usize)> = members.map(|(row, (_, own))| (row, *own)).collect();
-            if members.is_empty() {
+            let in_group = |place: &Option<(usize, usize)>| {
+                let (row, at) = (*place)?;
+                let (group, own) = self.groups[row];
+                (group == record.group).then_some((own, at))
+            };
+            let members: Vec<_> = places.iter().map(in_group).collect();
+            if members.iter().all(Option::is_none) {
                 continue;
             }
             let experts = record.routing.num_experts();
-            let rows = self.sizes[record.group];
-            let weights = record.routing.weights.clone();
-            let weights = weights.reshape([rows, self.seq_len, experts]).narrow(1, at, 1);
-            let weights = floats(weights);
-            for (row, own) in members {
-                let Some(layers) = &mut all[row] else { continue };
+            let weights = floats(record.routing.weights.clone());
+            for (place, layers) in members.into_iter().zip(&mut all) {
+                let (Some((own, at)), Some(layers)) = (place, layers) else { continue };
                 let (count, sums) =
                     layers.entry(record.site.layer).or_insert_with(|| (0, vec![0.0; experts]));
                 // A layer whose linears have different numbers of experts has the first one's.
                 if sums.len() == experts {
                     *count += 1;
-                    let own = &weights[own * experts..][..experts];
+                    let own = &weights[(own * self.seq_len + at) * experts..][..experts];
                     sums.iter_mut().zip(own).for_each(|(sum, weight)| *sum += weight);
                 }
             }
@@ -122,10 +120,9 @@ pub(super) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     data.try_to_vec().unwrap_or_else(|_| data.iter().collect())
 }
 
-/// A batch `[B, S]` of rows of equal length.
-pub(super) fn input(rows: &[&[u32]], device: &Device) -> TokenInput {
-    let len = rows.first().map_or(0, |row| row.len());
-    let ids: Vec<i64> = rows.iter().flat_map(|row| row.iter().map(|id| i64::from(*id))).collect();
-    let data = TensorData::new(ids, [rows.len(), len]);
+/// A batch of tokens, `[B, S]`.
+pub(super) fn input(tokens: &[u32], shape: [usize; 2], device: &Device) -> TokenInput {
+    let ids: Vec<i64> = tokens.iter().map(|id| i64::from(*id)).collect();
+    let data = TensorData::new(ids, shape);
     TokenInput::new(Tensor::<2, Int>::from_data(data, device))
 }

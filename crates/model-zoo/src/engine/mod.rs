@@ -1,10 +1,14 @@
-//! What computes the answers. It knows nothing of HTTP.
+//! Continues many sequences at once: what generates, evaluates and serves.
+//!
+//! An [`Engine`] works on a thread of its own and is asked while it runs;
+//! [`BatchGenerator`](crate::BatchGenerator) and [`generate`](crate::generate()) give the same loop
+//! their prompts and see it to its end.
 
 mod adapter;
-mod batch;
 mod config;
 mod error;
 mod event;
+mod here;
 mod pass;
 mod prefix;
 mod request;
@@ -12,6 +16,7 @@ mod row;
 mod scores;
 mod shared;
 mod stats;
+mod step;
 mod worker;
 
 use std::path::PathBuf;
@@ -19,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use model_zoo::{CausalLm, TextTokenizer};
+use crate::{CausalLm, TextTokenizer};
 use moe_adapter::AdapterLayers;
 
 pub use adapter::Adapter;
@@ -29,6 +34,8 @@ pub use event::{Event, LayerRouting, NewToken, TokenScore};
 pub use request::Request;
 pub use row::Sink;
 pub use stats::{BUCKETS, Stats, Times};
+
+pub(crate) use here::run_here;
 
 use shared::{Pending, Shared};
 use worker::Worker;
@@ -73,7 +80,7 @@ impl Engine {
         let facts = ModelFacts { vocab_size: model.vocab_size(), max_len, eos };
         let shared = Arc::new(Shared { config, ..Shared::default() });
         let own = Arc::clone(&shared);
-        let work = move || Worker::new(&model, &tokenizer, &own).run();
+        let work = move || Worker::new(&model, Some(&tokenizer), &own).run();
         let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(work);
         let thread = thread.map_err(|error| EngineError::Model(error.to_string()))?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)), model: facts })
