@@ -6,6 +6,7 @@ use crate::{
 };
 
 use super::scores::score;
+use super::shared::Pending;
 use super::{Adapter, EngineError, Event, LayerRouting, NewToken, Request, Stats, TokenScore};
 
 /// Is given what becomes of a request; returns whether anyone still listens.
@@ -45,15 +46,13 @@ pub(super) struct Row<'t> {
 
 impl<'t> Row<'t> {
     pub(super) fn new(
-        id: u64,
-        request: Request,
-        adapter: Option<Arc<Adapter>>,
-        sink: Sink,
-        arrived: Instant,
+        pending: Pending,
         tokenizer: Option<&'t TextTokenizer>,
         reaches: bool,
         length: Option<LengthDependence>,
     ) -> Self {
+        let Pending { id, request, adapter, sink, arrived } = pending;
+        let sink = sink.unwrap_or_else(|| Box::new(|_| false));
         Self {
             id,
             tokens: request.prompt.clone(),

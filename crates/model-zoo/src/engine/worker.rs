@@ -150,11 +150,10 @@ impl<'t, M: CausalLm> Worker<'t, M> {
     }
 
     fn row(&self, pending: Pending) -> Row<'t> {
-        let Pending { id, request, adapter, sink, arrived } = pending;
-        let sink = sink.unwrap_or_else(|| Box::new(|_| false));
+        let request = &pending.request;
         let most = request.prompt.len().saturating_add(request.generation.max_new_tokens);
         let length = self.model.length_dependence().filter(|length| most > length.beyond);
-        Row::new(id, request, adapter, sink, arrived, self.tokenizer, self.reaches, length)
+        Row::new(pending, self.tokenizer, self.reaches, length)
     }
 
     /// Whether a row that needs so many blocks can begin beside those that there are, and `others`
