@@ -524,3 +524,19 @@ fn rows_in_blocks_continue_as_alone_and_share_their_beginnings() {
     assert_eq!(cache.free_blocks(), cache.total_blocks());
     assert!(!cache.reserve(&mut BlockTable::default(), 161));
 }
+
+#[test]
+fn a_beginning_is_copied_also_where_the_pool_has_to_grow_for_it() {
+    let model = tiny();
+    let vocab = model.vocab_size();
+    let ids: Vec<i64> = (0..24).map(|i| (i * 7 + i * i) % 40).collect();
+    let whole = logits(&model, &input(&[&ids[..], &[3]].concat(), 1), None);
+    let mut cache = PagedCache::new(&model, 200 * PagedCache::BLOCK);
+    let mut first = BlockTable::default();
+    paged(&model, &mut cache, &mut [(&mut first, &ids)]);
+    for _ in 0..150 {
+        let mut other = cache.share(&first, 24).unwrap();
+        let next = paged(&model, &mut cache, &mut [(&mut other, &[3])]);
+        close(&next[0], &whole[24 * vocab..]);
+    }
+}

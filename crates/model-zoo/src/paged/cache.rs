@@ -71,7 +71,9 @@ impl PagedCache {
         let mut blocks = table.blocks[..whole].to_vec();
         if rest > 0 {
             let own = self.blocks.take()?;
+            let sizes = [self.blocks.touched(), self.blocks.total()];
             for layer in self.cache.paged_layers() {
+                layer.sizes = sizes;
                 layer.copy(table.blocks[whole], own, rest);
             }
             blocks.push(own);

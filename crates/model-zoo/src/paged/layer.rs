@@ -46,7 +46,9 @@ impl PagedLayer {
 
     /// The first tokens of one block as those of another.
     pub(super) fn copy(&mut self, from: u32, to: u32, tokens: usize) {
-        let Some([keys, values]) = self.pool.take() else { return };
+        // A block that was just taken may lie beyond the pool.
+        let Some(pool) = self.pool.take() else { return };
+        let [keys, values] = self.grown(pool);
         let [_, heads, depth, _] = keys.dims();
         let place = |block: u32| block as usize..block as usize + 1;
         let of_keys = |block| [place(block), 0..heads, 0..depth, 0..tokens];
@@ -63,23 +65,28 @@ impl PagedLayer {
     /// not copied often.
     fn with_room(&self, pool: Option<[Tensor<4>; 2]>, like: &[Tensor<4>; 2]) -> [Tensor<4>; 2] {
         let [needed, most] = self.sizes;
+        if let Some(pool) = pool {
+            return self.grown(pool);
+        }
         let [_, heads, _, depth] = like[0].dims();
         let options = (&like[0].device(), like[0].dtype());
-        let shapes = [[heads, depth, BLOCK], [heads, BLOCK, depth]];
-        let zeros =
-            |count: usize, [a, b, c]: [usize; 3]| Tensor::<4>::zeros([count, a, b, c], options);
-        let Some(pool) = pool else {
-            return shapes.map(|shape| zeros(FIRST.min(most).max(needed), shape));
-        };
+        let count = FIRST.min(most).max(needed);
+        [[count, heads, depth, BLOCK], [count, heads, BLOCK, depth]]
+            .map(|shape| Tensor::zeros(shape, options))
+    }
+
+    /// The pool with all blocks that there have to be, where it has fewer.
+    fn grown(&self, pool: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
+        let [needed, most] = self.sizes;
         let there = pool[0].dims()[0];
         if there >= needed {
             return pool;
         }
         let more = needed.max(there + there / 2).min(most) - there;
-        let mut shapes = shapes.into_iter();
-        pool.map(|old| match shapes.next() {
-            Some(shape) => Tensor::cat(vec![old, zeros(more, shape)], 0),
-            None => old,
+        pool.map(|old| {
+            let [_, a, b, c] = old.dims();
+            let new = Tensor::zeros([more, a, b, c], (&old.device(), old.dtype()));
+            Tensor::cat(vec![old, new], 0)
         })
     }
 }
