@@ -7,7 +7,7 @@
 //!
 //! # Where the kernels run
 //!
-//! For f32 tensors: on the Flex backend (CPUs) with the feature `flex`, and on every backend of CubeCL
+//! For f32 activations: on the Flex backend (CPUs) with the feature `flex`, and on every backend of CubeCL
 //! (CUDA, ROCm, Vulkan, Metal, WebGPU) with the feature `cube`. There norms, rotary embeddings,
 //! softmax, gated activation, dropout, the experts' weights and AdamW are one launch each, and
 //! products are in f32, or in the [`Precision`] that was chosen for frozen weights; products of few

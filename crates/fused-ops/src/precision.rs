@@ -2,11 +2,19 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// How GPUs multiply activations with frozen weights.
+use serde::{Deserialize, Serialize};
+
+/// How activations are multiplied with frozen weights.
 ///
 /// All other products, those of adapters, routers and losses, are in f32, whatever is chosen; so are
-/// softmax, norms and the optimiser. CPUs multiply in f32 always.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// softmax, norms and the optimiser.
+///
+/// GPUs take it for all frozen weights. CPUs have no TF32, and `Bf16` concerns the weights that are held
+/// in fewer bits than f32: where the processor multiplies bfloat16 faster than f32 (AMD's with AVX512-BF16), the
+/// kernels do; on other x86 processors the same numbers are rounded and multiplied in f32, so that
+/// results differ by the order of sums only; elsewhere nothing is rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// f32 throughout.
     #[default]

@@ -3,8 +3,10 @@
 mod activations;
 mod attention;
 mod batched;
+mod blocked;
 mod buffer;
 mod constant;
+mod few_rows;
 mod gradients;
 mod mask;
 mod matrix;

@@ -14,10 +14,13 @@ use half::{bf16, f16};
 use quantization::Codes;
 use rayon::prelude::*;
 
-use super::buffer::{Floats, rows_per_task};
+use super::blocked;
+use super::buffer::{Floats, contiguous, rows_per_task};
 use super::constant::Constant;
-use super::product::{FEW_ROWS, LARGE, few_rows, gemm_into};
-use crate::kernel;
+use super::few_rows::{self, Right, are_few};
+use super::product::gemm_into;
+use crate::kernel::{self, Tiles};
+use crate::{Precision, precision};
 
 /// The elements that are widened at a time: 4 MiB of f32.
 const PART: usize = 1 << 20;
@@ -29,7 +32,7 @@ thread_local! {
 
 /// The elements of a matrix.
 #[derive(Clone, Copy)]
-enum Elements<'a> {
+pub(super) enum Elements<'a> {
     BF16(&'a [bf16]),
     F16(&'a [f16]),
     Codes(Codes<'a>),
@@ -37,7 +40,7 @@ enum Elements<'a> {
 
 impl Elements<'_> {
     /// The elements from `start` on, in f32.
-    fn widen(&self, start: usize, out: &mut [f32]) {
+    pub(super) fn widen(&self, start: usize, out: &mut [f32]) {
         match self {
             Self::BF16(values) => kernel::widen_bf16(&values[start..start + out.len()], out),
             Self::F16(values) => values[start..start + out.len()].convert_to_f32_slice(out),
@@ -47,11 +50,11 @@ impl Elements<'_> {
 }
 
 /// A right factor `[k, n]`, in rows or in columns.
-struct Narrow<'a> {
-    elements: Elements<'a>,
-    in_rows: bool,
-    k: usize,
-    n: usize,
+pub(super) struct Narrow<'a> {
+    pub(super) elements: Elements<'a>,
+    pub(super) in_rows: bool,
+    pub(super) k: usize,
+    pub(super) n: usize,
 }
 
 /// Whether a tensor is held in a half type that is widened here.
@@ -107,12 +110,32 @@ pub(super) fn multiply_constant(
 ///
 /// With `add`, `out` must be initialised. Without, it is so afterwards.
 unsafe fn multiply(a: &Floats, b: &Narrow<'_>, out: &mut [MaybeUninit<f32>], add: bool) {
-    let Narrow { elements, in_rows, k, n } = *b;
+    let Narrow { k, n, .. } = *b;
     let m = a.shape()[0];
     assert!(a.shape()[1] == k && out.len() == m * n, "linear: factors that fit");
-    if multiply_few(a, b, out, add) {
+    let round = precision() == Precision::Bf16;
+    if multiply_few(a, b, out, add, round) {
         return;
     }
+    if let Some(tiles) = Tiles::fastest(round) {
+        let a = contiguous(a.clone());
+        let x = &a.storage::<f32>()[a.layout().start_offset()..][..m * k];
+        // SAFETY: `tiles` runs here, and the caller promises the rest.
+        unsafe { blocked::multiply(tiles, round, x, b, out, add) };
+        return;
+    }
+    // SAFETY: as the caller promises.
+    unsafe { multiply_widened(a, b, out, add) };
+}
+
+/// [`multiply`] by a general product, which knows f32 alone: the matrix is widened part by part.
+///
+/// # Safety
+///
+/// As there.
+unsafe fn multiply_widened(a: &Floats, b: &Narrow<'_>, out: &mut [MaybeUninit<f32>], add: bool) {
+    let Narrow { elements, in_rows, k, n } = *b;
+    let m = a.shape()[0];
     let columns = (PART / k.max(1)).max(1).min(n.max(1));
     let mut widened = WIDENED.take();
     if widened.len() < k * columns {
@@ -146,31 +169,44 @@ unsafe fn multiply(a: &Floats, b: &Narrow<'_>, out: &mut [MaybeUninit<f32>], add
 }
 
 /// The product by kernels that read the matrix once, where few rows meet a large one.
-fn multiply_few(a: &Floats, b: &Narrow<'_>, out: &mut [MaybeUninit<f32>], add: bool) -> bool {
+///
+/// With `round`, the rows are rounded to bfloat16 first.
+fn multiply_few(
+    a: &Floats,
+    b: &Narrow<'_>,
+    out: &mut [MaybeUninit<f32>],
+    add: bool,
+    round: bool,
+) -> bool {
     let Narrow { elements, in_rows, k, n } = *b;
     let m = a.shape()[0];
-    let rows_in_order = a.layout().strides() == [k as isize, 1] && k > 0;
-    if add || !rows_in_order || m > FEW_ROWS || k * n < LARGE {
+    let rows_in_order = a.layout().strides() == [k as isize, 1];
+    if add || !rows_in_order || !are_few([m, k, n]) {
         return false;
     }
     let x = &a.storage::<f32>()[a.layout().start_offset()..][..m * k];
-    match (elements, in_rows) {
-        (Elements::BF16(w), false) => few_rows(out, n, |first, width, out| {
-            kernel::few_rows_by_bf16_rows(x, k, &w[first * k..], width, out);
-        }),
-        (Elements::BF16(w), true) if n.is_multiple_of(kernel::COLUMNS) => {
-            few_rows(out, n, |first, width, out| {
-                kernel::few_rows_by_bf16_columns(x, k, &w[first..], n, width, out);
-            });
-        }
-        (Elements::Codes(codes), false) => few_rows(out, n, |first, width, out| {
-            let mut row = vec![0.0; k];
-            for at in 0..width {
-                codes.decode((first + at) * k, &mut row);
-                kernel::few_rows_by_row(x, k, &row, at, width, out);
-            }
-        }),
-        _ => return false,
+    let x: Cow<'_, [f32]> = match round {
+        true => Cow::Owned(x.iter().map(|x| kernel::rounded(*x)).collect()),
+        false => Cow::Borrowed(x),
+    };
+    let x = &x[..];
+    let codes = match elements {
+        Elements::BF16(w) => return few_rows::multiply(x, k, Right::BF16(w), in_rows, n, out),
+        Elements::F16(w) => return few_rows::multiply(x, k, Right::F16(w), in_rows, n, out),
+        Elements::Codes(codes) => codes,
+    };
+    if in_rows {
+        return false;
     }
+    few_rows::beside(out, n, |first, width, out| {
+        let mut row = vec![0.0; k];
+        for at in 0..width {
+            codes.decode((first + at) * k, &mut row);
+            if round {
+                row.iter_mut().for_each(|value| *value = kernel::rounded(*value));
+            }
+            kernel::few_rows_by_row(x, k, &row, at, width, out);
+        }
+    });
     true
 }

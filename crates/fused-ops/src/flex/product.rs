@@ -13,21 +13,11 @@ use rayon::prelude::*;
 
 use super::buffer::{Floats, contiguous, filled, rows_per_task};
 use super::constant::Constant;
+use super::few_rows::{self, Right, are_few};
 use super::narrow::{is_half, multiply_constant, multiply_half};
-use crate::kernel;
 
 /// From this many multiplications on, threads share a product. As in Burn's Flex.
 const SHARED: usize = 192 * 192 * 192;
-
-/// Up to so many rows, a product costs little more than reading its right factor, which `gemm`
-/// would copy into an order of its own first.
-pub(super) const FEW_ROWS: usize = 32;
-
-/// A right factor of so many elements is worth it.
-pub(super) const LARGE: usize = 1 << 16;
-
-/// The columns of the right factor that one task multiplies.
-const TASK: usize = 256;
 
 /// `[.., N]` as `[T, N]`; without a copy where the rows are in order.
 pub(super) fn rows<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
@@ -122,19 +112,13 @@ unsafe fn multiply(a: &Floats, b: &Floats, out: &mut [MaybeUninit<f32>], add: bo
     let (m, k, n) = (a_shape[0], a_shape[1], b_shape[1]);
     assert!(b_shape[0] == k && out.len() == m * n, "linear: factors that fit");
     let (a_strides, b_strides) = (a.layout().strides(), b.layout().strides());
-    let rows_in_order = a_strides == [k as isize, 1] && k > 0;
-    if !add && rows_in_order && m <= FEW_ROWS && k * n >= LARGE {
+    let in_rows = b_strides == [n as isize, 1];
+    let ordered = in_rows || b_strides == [1, k as isize];
+    if !add && ordered && a_strides == [k as isize, 1] && are_few([m, k, n]) {
         let x = &a.storage::<f32>()[a.layout().start_offset()..][..m * k];
-        let w = &b.storage::<f32>()[b.layout().start_offset()..];
-        if b_strides == [n as isize, 1] && n.is_multiple_of(kernel::COLUMNS) {
-            return few_rows(out, n, |first, width, out| {
-                kernel::few_rows_by_columns(x, k, &w[first..], n, width, out);
-            });
-        }
-        if b_strides == [1, k as isize] {
-            return few_rows(out, n, |first, width, out| {
-                kernel::few_rows_by_rows(x, k, &w[first * k..], width, out);
-            });
+        let w = Right::F32(&b.storage::<f32>()[b.layout().start_offset()..]);
+        if few_rows::multiply(x, k, w, in_rows, n, out) {
+            return;
         }
     }
     let values = b.storage::<f32>()[b.layout().start_offset()..].as_ptr();
@@ -185,33 +169,5 @@ pub(super) unsafe fn gemm_into(
             false,
             parallelism,
         );
-    }
-}
-
-/// Fills `out`, rows of `width`, in parallel by columns: `multiply` computes the columns from the
-/// given first one on, as many as given, into rows of so many.
-pub(super) fn few_rows(
-    out: &mut [MaybeUninit<f32>],
-    width: usize,
-    multiply: impl Fn(usize, usize, &mut [f32]) + Sync,
-) {
-    let rows = out.len() / width;
-    let parts: Vec<(usize, Vec<f32>)> = (0..width.div_ceil(TASK))
-        .into_par_iter()
-        .map(|task| {
-            let first = task * TASK;
-            let columns = TASK.min(width - first);
-            let mut part = vec![0.0; rows * columns];
-            multiply(first, columns, &mut part);
-            (columns, part)
-        })
-        .collect();
-    for (row, out) in out.chunks_exact_mut(width).enumerate() {
-        let mut rest = out;
-        for (columns, part) in &parts {
-            let (out, after) = rest.split_at_mut(*columns);
-            out.write_copy_of_slice(&part[row * columns..(row + 1) * columns]);
-            rest = after;
-        }
     }
 }

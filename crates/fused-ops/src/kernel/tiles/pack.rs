@@ -1,0 +1,94 @@
+//! Packing that every processor can do.
+
+use half::bf16;
+
+/// An element that is widened as it is packed.
+pub(super) trait Widened: Copy {
+    fn bits(self) -> u32;
+}
+
+impl Widened for f32 {
+    fn bits(self) -> u32 {
+        self.to_bits()
+    }
+}
+
+impl Widened for bf16 {
+    fn bits(self) -> u32 {
+        u32::from(self.to_bits()) << 16
+    }
+}
+
+/// The bits of an f32 rounded to bfloat16, ties to even, as f32.
+#[inline(always)]
+pub(super) fn rounded_bits(x: f32) -> u32 {
+    let bits = x.to_bits();
+    if x.is_nan() {
+        // Rounding could carry a NaN into an infinity.
+        return (bits | 0x0040_0000) & 0xffff_0000;
+    }
+    bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) & 0xffff_0000
+}
+
+/// An f32 rounded to bfloat16.
+pub(crate) fn rounded(x: f32) -> f32 {
+    f32::from_bits(rounded_bits(x))
+}
+
+/// `[rows, depth]` as `[depth, R]`.
+pub(super) fn rows<const R: usize>(
+    x: &[f32],
+    stride: usize,
+    rows: usize,
+    depth: usize,
+    round: bool,
+    out: &mut [u32],
+) {
+    if rows == 0 || depth == 0 {
+        return out.fill(0);
+    }
+    let sources: [&[f32]; R] = std::array::from_fn(|row| &x[row.min(rows - 1) * stride..][..depth]);
+    for (k, out) in out.as_chunks_mut::<R>().0.iter_mut().enumerate() {
+        for (row, (out, source)) in out.iter_mut().zip(&sources).enumerate() {
+            let bits = if round { rounded_bits(source[k]) } else { source[k].to_bits() };
+            *out = if row < rows { bits } else { 0 };
+        }
+    }
+}
+
+/// `[columns, depth]` as `[depth, C]`.
+pub(super) fn columns<const C: usize, T: Widened>(
+    w: &[T],
+    stride: usize,
+    columns: usize,
+    depth: usize,
+    out: &mut [u32],
+) {
+    if columns == 0 || depth == 0 {
+        return out.fill(0);
+    }
+    let last = columns - 1;
+    let sources: [&[T]; C] = std::array::from_fn(|column| &w[column.min(last) * stride..][..depth]);
+    for (k, out) in out.as_chunks_mut::<C>().0.iter_mut().enumerate() {
+        for (out, source) in out.iter_mut().zip(&sources) {
+            *out = source[k].bits();
+        }
+        out[columns..].fill(0);
+    }
+}
+
+/// Pairs of two rows of a right factor; a missing second row counts as zeros.
+pub(crate) fn interleave(first: &[bf16], second: Option<&[bf16]>, out: &mut [u32]) {
+    match second {
+        Some(second) => {
+            for ((out, low), high) in out.iter_mut().zip(first).zip(second) {
+                *out = u32::from(low.to_bits()) | u32::from(high.to_bits()) << 16;
+            }
+        }
+        None => {
+            for (out, low) in out.iter_mut().zip(first) {
+                *out = u32::from(low.to_bits());
+            }
+        }
+    }
+}
