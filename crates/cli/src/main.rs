@@ -5,6 +5,7 @@ mod args;
 mod command;
 mod interrupt;
 mod launch;
+mod pool;
 mod progress;
 mod text;
 
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use lora_moe::fused_ops::{Precision, set_precision};
+use lora_moe::fused_ops::set_precision;
 
 use args::{Cli, Command};
 use interrupt::Interrupt;
@@ -31,18 +32,6 @@ fn report_panics() {
              command and RUST_BACKTRACE=1"
         );
     }));
-}
-
-/// The precision of the process; a CPU has one alone.
-fn choose_precision(precision: Precision, device: &str) -> Result<(), String> {
-    if device.starts_with("flex") && precision != Precision::F32 {
-        return Err(format!(
-            "precision: {precision} is for GPUs, and {device} multiplies in f32; leave --precision out, or \
-             choose a GPU with --device"
-        ));
-    }
-    set_precision(precision);
-    Ok(())
 }
 
 /// How to go on after a signal, of commands that a signal may end at any moment.
@@ -67,9 +56,8 @@ fn main() -> ExitCode {
         Command::Train(args) => args.devices.first().unwrap_or(&cli.device).as_str(),
         _ => cli.device.as_str(),
     };
-    if let Err(error) = choose_precision(cli.precision, device) {
-        eprintln!("error: {error}");
-        return ExitCode::FAILURE;
+    if let Some(precision) = cli.precision {
+        set_precision(precision);
     }
     let interrupt = Interrupt::default();
     if let Some(Err(error)) = goes_on(&cli.command).map(|how| interrupt.end_with(how)) {
@@ -81,17 +69,22 @@ fn main() -> ExitCode {
         Command::Train(args) => {
             Launch::join(Duration::from_secs(args.rank_timeout)).and_then(|joined| {
                 launch = joined;
-                command::train::run(args, device, &interrupt, &launch)
+                match launch {
+                    Launch::Alone if args.config.len() == 1 => pool::inside(|| {
+                        command::train::run(args, cli.precision, device, &interrupt, &Launch::Alone)
+                    }),
+                    _ => command::train::run(args, cli.precision, device, &interrupt, &launch),
+                }
             })
         }
         Command::Data(args) => command::data::run(args),
-        Command::Eval(args) => command::eval::run(args, device, &interrupt),
-        Command::Predict(args) => command::predict::run(args, device),
-        Command::Generate(args) => command::generate::run(args, device),
+        Command::Eval(args) => pool::inside(|| command::eval::run(args, device, &interrupt)),
+        Command::Predict(args) => pool::inside(|| command::predict::run(args, device)),
+        Command::Generate(args) => pool::inside(|| command::generate::run(args, device)),
         #[cfg(feature = "serve")]
         Command::Serve(args) => command::serve::run(args, device, &interrupt),
-        Command::Logits(args) => command::logits::run(args, device),
-        Command::Inspect(args) => command::inspect::run(args, device),
+        Command::Logits(args) => pool::inside(|| command::logits::run(args, device)),
+        Command::Inspect(args) => pool::inside(|| command::inspect::run(args, device)),
         Command::Merge(args) => command::merge::run(args, device),
         Command::Unmerge(args) => command::unmerge::run(args, device),
         Command::Extract(args) => command::extract::run(args),
@@ -100,7 +93,7 @@ fn main() -> ExitCode {
         Command::Config(args) => command::config::run(args),
         Command::Demo(args) => command::demo::run(args, device),
         Command::Study(args) => command::study::run(args, device),
-        Command::Bench(args) => command::bench::run(args, device),
+        Command::Bench(args) => pool::inside(|| command::bench::run(args, device)),
         Command::Completions(args) => command::completions::run(args),
         Command::Man(args) => command::man::run(args),
     };

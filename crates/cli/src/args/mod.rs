@@ -41,12 +41,13 @@ pub struct Cli {
     /// Each has to be compiled in by the feature of its name; by default only flex is.
     #[arg(long, global = true, env = "LORA_MOE_DEVICE", default_value = "flex")]
     pub device: String,
-    /// How a GPU multiplies activations with frozen weights: f32, tf32 or bf16, with sums in f32.
+    /// How activations are multiplied with frozen weights: f32 (the default), tf32 or bf16, with sums in
+    /// f32. Takes precedence over `training.precision`.
     ///
-    /// All other products, softmax, norms, losses and the optimiser are in f32 whatever is chosen, and
-    /// so is everything on a CPU.
-    #[arg(long, global = true, env = "LORA_MOE_PRECISION", default_value = "f32")]
-    pub precision: Precision,
+    /// All other products, softmax, norms, losses and the optimiser are in f32 whatever is chosen. tf32 is
+    /// for GPUs, and bf16 on a CPU for weights held in bfloat16, 8 or 4 bits.
+    #[arg(long, global = true, env = "LORA_MOE_PRECISION")]
+    pub precision: Option<Precision>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -97,7 +98,7 @@ pub enum Command {
 }
 
 /// Arguments of `train`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
   lora-moe train --config run.toml
   lora-moe train --config run.toml --set adapter.num_experts=8 --set training.max_steps=100

@@ -3,7 +3,7 @@ use lora_moe::burn::module::Module;
 use lora_moe::burn::tensor::Device;
 use lora_moe::device::parse_device;
 use lora_moe::finetune::bench::{GenerateBench, TrainBench, bench_generate, bench_train};
-use lora_moe::finetune::run::{adapter_from_assignments, load_model};
+use lora_moe::finetune::run::{adapter_from_assignments, check_precision, load_model};
 use lora_moe::model_zoo::{Decoder, DecoderConfig, LoadOptions};
 use lora_moe::moe_adapter::attach;
 use serde::Serialize;
@@ -79,6 +79,7 @@ fn model(args: &BenchModelArgs, device: &Device) -> Result<Decoder> {
             true => DecoderConfig::from_folder(&args.config)?,
             false => DecoderConfig::from_file(&args.config)?,
         };
+        check_precision(args.dtype, args.quantization, device)?;
         return Ok(Decoder::<_>::init_random(&config, args.seed, device)?.no_grad());
     }
     ensure!(

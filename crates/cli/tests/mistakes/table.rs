@@ -91,9 +91,9 @@ pub const MISTAKES: &[Mistake] = &[
         "there is no backend \"gpu\"; there are: flex",
     ),
     (
-        "a precision of GPUs on a CPU",
+        "a precision that would change nothing",
         "train --config DIR/fresh.toml --precision bf16",
-        "precision: bf16 is for GPUs, and flex multiplies in f32; leave --precision out",
+        "`precision` is bf16, but must be f32 on a CPU that holds the model in float32; to multiply in",
     ),
     (
         "a dtype that does not exist",

@@ -11,6 +11,7 @@ mod config;
 mod dry_run;
 mod evaluation;
 mod labelled;
+mod precision;
 mod preparation;
 mod prepare;
 mod samples;
@@ -30,6 +31,7 @@ pub use labelled::{
     LABELS_FILE, LabelledData, LabelledInputs, LabelledReport, LabelledRows, LabelledSamples,
     LabelledTask, Prediction, Predictions, Predictor, PreparedLabelledRun, read_labels,
 };
+pub use precision::{check_precision, choose_precision};
 pub use preparation::Preparation;
 pub use prepare::{PreparedRun, load_any_model, load_base, load_model, load_tokenizer};
 pub use samples::{load_rows, load_samples};

@@ -16,6 +16,7 @@ use svd_init::SvdCache;
 
 use super::base::Base;
 use super::labelled::{load_with_head, new_head};
+use super::precision::{check_precision, choose_precision};
 use super::samples::RunSamples;
 use super::{ModelConfig, Preparation, RunConfig, TrainedPart};
 use crate::calibrate::calibrate_over;
@@ -58,6 +59,7 @@ impl PreparedRun {
     ) -> Result<Self, TrainError> {
         // What cannot be resumed is told before the model is read.
         resume.checkpoint(&run.output_dir)?;
+        choose_precision(&run.training);
         Self::on(&Base::load(&run.model, device)?, run, resume, ranks, progress)
     }
 
@@ -154,6 +156,7 @@ pub fn load_base(
     config: &ModelConfig,
     device: &Device,
 ) -> Result<Decoder, TrainError> {
+    check_precision(config.dtype, config.quantization, device)?;
     let options = LoadOptions {
         dtype: config.dtype,
         split_fused: config.split_fused,
@@ -218,6 +221,7 @@ pub fn load_model(
     options: &LoadOptions,
     device: &Device,
 ) -> Result<Decoder, TrainError> {
+    check_precision(options.dtype, options.quantization, device)?;
     let mut model = Decoder::load(folder, options, device)?;
     if let Some(adapter) = adapter {
         check_activations(&model, options.dtype)?;
@@ -238,6 +242,7 @@ pub fn load_any_model(
     options: &LoadOptions,
     device: &Device,
 ) -> Result<AnyModel, TrainError> {
+    check_precision(options.dtype, options.quantization, device)?;
     let Some(path) = adapter else {
         return Ok(AnyModel::load(folder, options, device)?);
     };

@@ -1,4 +1,5 @@
 use data::BatchPlan;
+use fused_ops::Precision;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -47,6 +48,11 @@ pub struct TrainingConfig {
     /// `block` (a layer at a time) or `every N` (`N` layers at a time). Losses and gradients are
     /// the same. Default `none`.
     pub recompute: Recompute,
+    /// How activations are multiplied with frozen weights: `f32`, `tf32` or `bf16`, with sums in f32.
+    /// On a CPU `bf16` is for weights held in bfloat16, 8 or 4 bits. It holds for the whole process.
+    /// Default: what the process has, `f32` unless it was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// The largest norm of the gradient of all parameters together; 0 does not clip. Default 1.
     pub max_grad_norm: f64,
     /// The optimiser: `adamw`, `adafactor`, `lion`, `muon` or `sgd`. Default `adamw`.
@@ -132,6 +138,7 @@ impl Default for TrainingConfig {
             pad_to_multiple_of: 1,
             gradient_accumulation_steps: 1,
             recompute: Recompute::None,
+            precision: None,
             max_grad_norm: 1.0,
             optim: OptimizerKind::Adamw,
             weight_decay: 0.0,

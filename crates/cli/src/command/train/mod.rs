@@ -13,6 +13,7 @@ use indicatif::ProgressBar;
 use lora_moe::device::parse_device;
 use lora_moe::finetune::run::AnyRunConfig;
 use lora_moe::finetune::train::{Resume, TrainSummary};
+use lora_moe::fused_ops::Precision;
 use lora_moe::ranks::{Ranks, agree};
 
 use self::observer::validated;
@@ -35,7 +36,17 @@ impl Begin {
 }
 
 /// Runs `lora-moe train`.
-pub fn run(args: &TrainArgs, device: &str, interrupt: &Interrupt, launch: &Launch) -> Result<()> {
+pub fn run(
+    args: &TrainArgs,
+    precision: Option<Precision>,
+    device: &str,
+    interrupt: &Interrupt,
+    launch: &Launch,
+) -> Result<()> {
+    let mut args = args.clone();
+    // So that the run's own files say it.
+    args.set.extend(precision.map(|precision| format!("training.precision={precision}")));
+    let args = &args;
     if args.dry_run {
         return super::dry_run::run(args, device);
     }

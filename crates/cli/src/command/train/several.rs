@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use indicatif::MultiProgress;
 use lora_moe::burn::tensor::Device;
-use lora_moe::finetune::run::{AnyRunConfig, Base, PreparedRun, RunConfig};
+use lora_moe::finetune::run::{AnyRunConfig, Base, PreparedRun, RunConfig, choose_precision};
 use lora_moe::finetune::train::{Resume, TrainSummary};
 use lora_moe::ranks::Alone;
 
@@ -28,6 +28,7 @@ pub fn run(
         bail!("--resume names one checkpoint, but there are several runs: give it without one");
     }
     let resumes: Vec<Resume> = configs.iter().map(|config| of_run(resume, config)).collect();
+    choose_precision(&configs[0].training);
     let base = Base::load(&configs[0].model, device)?;
     let mut runs = Vec::with_capacity(configs.len());
     for (config, resume) in configs.iter().zip(&resumes) {
@@ -100,6 +101,15 @@ fn read(paths: &[PathBuf], set: &[String]) -> Result<Vec<RunConfig>> {
         {
             bail!(
                 "{}: `[model]` is not that of {}; runs that train at once have one base model",
+                path.display(),
+                paths[0].display()
+            );
+        }
+        if let Some(first) = configs.first()
+            && first.training.precision != config.training.precision
+        {
+            bail!(
+                "{}: `training.precision` is not that of {}; runs that train at once have one",
                 path.display(),
                 paths[0].display()
             );

@@ -12,6 +12,7 @@ use moe_adapter::{
 use ranks::Ranks;
 use svd_init::SvdCache;
 
+use super::super::precision::{check_precision, choose_precision};
 use super::super::prepare::checkpoint_of;
 use super::super::{RunConfig, TrainedPart};
 use super::inputs::target_of;
@@ -77,6 +78,8 @@ impl PreparedLabelledRun {
         drop(target);
 
         let options = LoadOptions::default();
+        choose_precision(&run.training);
+        check_precision(options.dtype, options.quantization, device)?;
         let model = match saved.is_none() && run.model.new_head == Some(false) {
             true => AnyModel::load(&folder, &options, device)?,
             false => {
