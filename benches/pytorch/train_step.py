@@ -1,7 +1,7 @@
 """The training steps of `lora-moe bench train` and `cargo bench --bench training` in PyTorch, for comparison on
 the same machine.
 
-    python benches/pytorch/train_step.py --method lora | loramoe | loramoe-loop [--steps N]
+    python benches/pytorch/train_step.py --method lora | loramoe | loramoe-loop [--steps N] [--dtype bfloat16]
     python benches/pytorch/train_step.py --method lora | loramoe | loramoe-loop --size small --batch-size 4 --seq-len 128
 
 A random Llama, frozen (`base`: hidden 512, 8 layers, intermediate 1376, vocabulary 4096, 8 heads; `small`: 256, 4, 688,
@@ -95,8 +95,10 @@ def main():
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--seq-len", type=int, default=256)
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     args = parser.parse_args()
     torch.manual_seed(0)
+    torch.set_default_dtype(getattr(torch, args.dtype))
     experts, rank, alpha = (1, 32, 64) if args.method == "lora" else (8, 4, 32)
     make = lambda i, o: Adapted(i, o, args.method, experts, rank, alpha)
     hidden, layers, intermediate, vocabulary, heads = SIZES[args.size]
@@ -107,7 +109,7 @@ def main():
     trainable = [p for p in blocks.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=1e-4)
     angles = torch.outer(torch.arange(args.seq_len), 10000.0 ** (-torch.arange(0, 64, 2) / 64))
-    cos, sin = (torch.cat((t, t), -1) for t in (angles.cos(), angles.sin()))
+    cos, sin = (torch.cat((t, t), -1).to(embedding.weight.dtype) for t in (angles.cos(), angles.sin()))
     types = torch.arange(args.batch_size) % 2
 
     times = []
