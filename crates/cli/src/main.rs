@@ -70,9 +70,17 @@ fn main() -> ExitCode {
             Launch::join(Duration::from_secs(args.rank_timeout)).and_then(|joined| {
                 launch = joined;
                 match launch {
-                    Launch::Alone if args.config.len() == 1 => pool::inside(|| {
-                        command::train::run(args, cli.precision, device, &interrupt, &Launch::Alone)
-                    }),
+                    Launch::Alone if args.config.len() == 1 && args.devices.len() < 2 => {
+                        pool::inside(|| {
+                            command::train::run(
+                                args,
+                                cli.precision,
+                                device,
+                                &interrupt,
+                                &Launch::Alone,
+                            )
+                        })
+                    }
                     _ => command::train::run(args, cli.precision, device, &interrupt, &launch),
                 }
             })
