@@ -64,6 +64,10 @@ fn main() -> ExitCode {
         eprintln!("error: cannot listen to signals: {error}");
         return ExitCode::FAILURE;
     }
+    if let Err(error) = pool::start() {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
     let mut launch = Launch::Alone;
     let result = match &cli.command {
         Command::Train(args) => {
