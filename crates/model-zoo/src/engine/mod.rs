@@ -72,7 +72,7 @@ impl Engine {
         config: EngineConfig,
     ) -> Result<Self, EngineError>
     where
-        M: CausalLm + 'static,
+        M: CausalLm + Sync + 'static,
     {
         let trained = model.max_positions();
         let max_len = config.max_len.unwrap_or(trained).min(config.cache_tokens);

@@ -51,10 +51,14 @@ impl<'t, M: CausalLm> Worker<'t, M> {
     }
 
     /// Works until the engine is closed and nothing is left.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self)
+    where
+        M: Sync,
+    {
         while self.take_commands() {
-            // A pass that panics must not end the server: its rows fail, and others go on.
-            let step = catch_unwind(AssertUnwindSafe(|| self.step()));
+            // A pass that panics must not end the server: its rows fail, and others go on. It is computed as
+            // one of the threads that share its products; waiting in their place would take them one.
+            let step = catch_unwind(AssertUnwindSafe(|| rayon::scope(|_| self.step())));
             if let Err(panic) = step {
                 let said = panic.downcast_ref::<String>().map(String::as_str);
                 let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
