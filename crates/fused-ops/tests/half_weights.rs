@@ -14,7 +14,7 @@ fn same<const D: usize>(what: &str, found: Tensor<D>, expected: Tensor<D>) {
     let [found, expected] = [found, expected].map(|x| x.into_data().try_to_vec::<f32>().unwrap());
     let largest = expected.iter().fold(0.0f32, |max, x| max.max(x.abs()));
     for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
-        assert!((a - b).abs() <= 2e-6 * largest, "{what}[{i}]: {a}, expected {b}");
+        assert!((a - b).abs() <= 5e-6 * largest, "{what}[{i}]: {a}, expected {b}");
     }
 }
 

@@ -36,7 +36,7 @@ fn bf16_rounds_the_rows_that_meet_a_matrix_of_few_bits() {
         set_precision(Precision::Bf16);
         let (found, still_f32) = (of(&x, &half), of(&x, &wide));
         set_precision(Precision::F32);
-        assert!(difference(&found, &expected) < 2e-6, "{m}: not the rounded rows");
+        assert!(difference(&found, &expected) < 5e-6, "{m}: not the rounded rows");
         assert!(difference(&found, &plain) > 1e-4, "{m}: nothing was rounded");
         assert_eq!(still_f32, in_f32, "{m}: matrices in f32 are multiplied in f32");
     }

@@ -15,7 +15,7 @@ fn same<const D: usize>(what: &str, found: Tensor<D>, expected: Tensor<D>) {
     let largest = expected.iter().fold(0.0f32, |max, x| max.max(x.abs()));
     assert_eq!(found.len(), expected.len(), "{what}");
     for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
-        assert!((a - b).abs() <= 2e-6 * largest, "{what}[{i}]: {a}, expected {b}");
+        assert!((a - b).abs() <= 5e-6 * largest, "{what}[{i}]: {a}, expected {b}");
     }
 }
 
