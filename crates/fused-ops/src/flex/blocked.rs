@@ -139,6 +139,7 @@ impl Block<'_> {
             right.resize(panels.len() * len, 0);
         }
         self.pack(b, panels.clone(), &mut right[..panels.len() * len]);
+        // As large as the largest tile.
         let mut edge = [0.0f32; 12 * 32];
         for tile in row_tiles {
             let left = &self.left[tile * words * rows..];
