@@ -267,18 +267,9 @@ fn panels_of_a_task(panels: usize, threads: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::numbers::numbers;
     use super::*;
     use half::f16;
-
-    /// Numbers of few bits, so that sums are exact in any order, and of many.
-    fn numbers(len: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
-        };
-        (0..len).map(|_| next()).collect()
-    }
 
     /// The formula, with the roundings that were asked for, in f64.
     fn expected(

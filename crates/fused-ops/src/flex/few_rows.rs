@@ -143,16 +143,8 @@ pub(super) fn beside(
 
 #[cfg(test)]
 mod tests {
+    use super::super::numbers::numbers;
     use super::*;
-
-    fn numbers(len: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
-        };
-        (0..len).map(|_| next()).collect()
-    }
 
     /// Every number of rows that a kernel takes at once, and their sums; whole and cut off vectors.
     const SIZES: [[usize; 3]; 8] = [

@@ -11,6 +11,8 @@ mod gradients;
 mod mask;
 mod matrix;
 mod narrow;
+#[cfg(test)]
+mod numbers;
 mod operations;
 mod paged;
 mod product;

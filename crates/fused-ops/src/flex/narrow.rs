@@ -192,6 +192,8 @@ fn multiply_few(
     let x = &x[..];
     let codes = match elements {
         Elements::BF16(w) => return few_rows::multiply(x, k, Right::BF16(w), in_rows, n, out),
+        // Only the blocks round such a matrix.
+        Elements::F16(_) if round => return false,
         Elements::F16(w) => return few_rows::multiply(x, k, Right::F16(w), in_rows, n, out),
         Elements::Codes(codes) => codes,
     };
