@@ -22,7 +22,7 @@ pub struct StudyConfig {
     pub seeds: Vec<u64>,
     /// The amounts of tuning data, in samples; empty for all that there is.
     pub samples: Vec<usize>,
-    /// The learning rates that the search tries for methods that name none.
+    /// The learning rates that the search tries for methods that name none of their own.
     pub learning_rates: Vec<f64>,
     /// The amount of tuning data of the search, which runs on the first seed and is measured on
     /// the other half of the evaluation sets; absent for the largest of `samples`.
@@ -54,6 +54,9 @@ pub struct StudyMethod {
     pub adapter: AdapterConfig,
     /// Its learning rate, where it is not searched for.
     pub learning_rate: Option<f64>,
+    /// The learning rates that the search tries for it; empty for those of the study.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub learning_rates: Vec<f64>,
     /// Whether its rank is changed so that it has as many trainable parameters as the baseline.
     pub equal_parameters: bool,
 }
@@ -158,6 +161,15 @@ impl StudyConfig {
         self.methods.iter().any(|method| method.learning_rate.is_none())
     }
 
+    /// The learning rates that the search tries for a method; none where it names its rate.
+    pub(super) fn grid<'a>(&'a self, method: &'a StudyMethod) -> &'a [f64] {
+        match (method.learning_rate, method.learning_rates.is_empty()) {
+            (Some(_), _) => &[],
+            (None, true) => &self.learning_rates,
+            (None, false) => &method.learning_rates,
+        }
+    }
+
     /// Checks what can be checked without running it.
     ///
     /// # Errors
@@ -200,13 +212,24 @@ impl StudyConfig {
             let found = self.divergence_threshold;
             return Err(StudyError::value("divergence_threshold", found, "a number above 0"));
         }
-        if (self.searched() && self.learning_rates.is_empty())
-            || !self.learning_rates.iter().all(positive)
-        {
+        let lacking = self
+            .methods
+            .iter()
+            .any(|method| method.learning_rate.is_none() && self.grid(method).is_empty());
+        if lacking || !self.learning_rates.iter().all(positive) {
             let found = format!("{:?}", self.learning_rates);
             return Err(StudyError::value("learning_rates", found, "numbers above 0"));
         }
         for method in &self.methods {
+            let key = || format!("methods.{}.learning_rates", method.name);
+            if method.learning_rate.is_some() && !method.learning_rates.is_empty() {
+                let allowed = "either this or `learning_rate`";
+                return Err(StudyError::value(key(), "given", allowed));
+            }
+            if !method.learning_rates.iter().all(positive) {
+                let found = format!("{:?}", method.learning_rates);
+                return Err(StudyError::value(key(), found, "numbers above 0"));
+            }
             if let Some(rate) = method.learning_rate.filter(|rate| !positive(rate)) {
                 let key = format!("methods.{}.learning_rate", method.name);
                 return Err(StudyError::value(key, rate, "a number above 0"));
@@ -226,11 +249,13 @@ fn method(value: Value, origin: &str) -> Result<StudyMethod, StudyError> {
         #[serde(default)]
         adapter: Table,
         learning_rate: Option<f64>,
+        #[serde(default)]
+        learning_rates: Vec<f64>,
         #[serde(default = "yes")]
         equal_parameters: bool,
     }
     let wrong = |message: String| StudyError::config(origin, message);
-    let Method { name, preset, mut adapter, learning_rate, equal_parameters } =
+    let Method { name, preset, mut adapter, learning_rate, learning_rates, equal_parameters } =
         value.try_into().map_err(|error| wrong(format!("[[methods]]: {error}")))?;
     if let Some(preset) = preset {
         adapter.insert("preset".into(), Value::String(preset));
@@ -240,7 +265,7 @@ fn method(value: Value, origin: &str) -> Result<StudyMethod, StudyError> {
         error @ TrainError::Config { .. } => error,
         other => TrainError::Config { origin: place, message: other.to_string() },
     })?;
-    Ok(StudyMethod { name, adapter, learning_rate, equal_parameters })
+    Ok(StudyMethod { name, adapter, learning_rate, learning_rates, equal_parameters })
 }
 
 #[cfg(test)]
@@ -270,6 +295,16 @@ mod tests {
         assert_eq!((demo.hidden_size, &study.samples[..]), (32, &[100][..]));
         assert_eq!((study.methods[1].adapter.r, study.methods[1].adapter.num_experts), (2, 6));
         assert_eq!(study.methods[0].learning_rate, Some(1e-3));
+    }
+
+    #[test]
+    fn a_methods_own_grid_wins_over_the_studys() {
+        let text = STUDY.replace("r = 2 }", "r = 2 }\nlearning_rates = [1e-5, 1e-4]");
+        let study = StudyConfig::from_toml(&text, "test").unwrap();
+        let grids: Vec<_> = study.methods.iter().map(|method| study.grid(method)).collect();
+        assert_eq!(grids, [&[][..], &[1e-5, 1e-4]]);
+        let study = StudyConfig::from_toml(STUDY, "test").unwrap();
+        assert_eq!(study.grid(&study.methods[1]), &study.learning_rates);
     }
 
     #[test]
@@ -305,6 +340,8 @@ mod tests {
             ("seeds", "baseline = \"x\"\nseeds", "`baseline`"),
             ("seeds", "learning_rates = [-1.0]\nseeds", "`learning_rates`"),
             ("learning_rate = 1e-3", "learning_rate = 0.0", "learning_rate"),
+            ("learning_rate = 1e-3", "learning_rates = [0.0]", "LoRA.learning_rates"),
+            ("rate = 1e-3", "rate = 1e-3\nlearning_rates = [1e-3]", "either this or"),
             ("\"small\"", "\"LoRA\"", "`methods`"),
             ("\"small\"", "\"lora\"", "`methods`"),
             ("\"small\"", "\"base\"", "`methods`"),

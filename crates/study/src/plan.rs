@@ -60,8 +60,8 @@ pub fn plan_study(
         let state = state(kind, &name);
         planned.push(PlannedRun { kind, name, state });
     };
-    for method in config.methods.iter().filter(|method| method.learning_rate.is_none()) {
-        for rate in &config.learning_rates {
+    for method in &config.methods {
+        for rate in config.grid(method) {
             plan("search", search_name(&method.name, *rate));
         }
     }

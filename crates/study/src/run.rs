@@ -495,10 +495,15 @@ impl<G: Ground> Study<'_, G> {
     fn settings(&self, equality: String) -> Vec<Setting> {
         let mut settings = self.ground.settings();
         if self.config.searched() {
-            let rates: Vec<_> = self.config.learning_rates.iter().map(f64::to_string).collect();
+            let listed =
+                |rates: &[f64]| rates.iter().map(f64::to_string).collect::<Vec<_>>().join(", ");
+            let own = self.config.methods.iter().filter(|method| !method.learning_rates.is_empty());
+            let own = own
+                .map(|method| format!("; of {} {}", method.name, listed(&method.learning_rates)));
             let found = format!(
-                "{} on {} samples of seed {}, on the validation half",
-                rates.join(", "),
+                "{}{} on {} samples of seed {}, on the validation half",
+                listed(&self.config.learning_rates),
+                own.collect::<String>(),
                 self.search_samples,
                 self.config.seeds[0]
             );

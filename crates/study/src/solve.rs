@@ -176,6 +176,7 @@ mod tests {
                 name: name.into(),
                 adapter: preset.config(),
                 learning_rate: None,
+                learning_rates: Vec::new(),
                 equal_parameters: equalised,
             },
             trainable_parameters: parameters,

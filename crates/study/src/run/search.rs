@@ -15,11 +15,10 @@ impl<G: Ground> Study<'_, G> {
         test: &[Option<BaseResult>],
         missing: &mut Vec<String>,
     ) -> Result<Vec<Option<Found>>, StudyError> {
-        let grid = &self.config.learning_rates;
+        let grid = |solved: &Solved| self.config.grid(&solved.method).to_vec();
         let jobs: Vec<(usize, DemoMethod)> = solved
             .iter()
-            .filter(|solved| solved.method.learning_rate.is_none())
-            .flat_map(|solved| grid.iter().map(|rate| demo_method(solved, *rate)))
+            .flat_map(|solved| grid(solved).into_iter().map(|rate| demo_method(solved, rate)))
             .enumerate()
             .collect();
         let base = match jobs.is_empty() {
@@ -47,14 +46,10 @@ impl<G: Ground> Study<'_, G> {
         Ok(solved
             .iter()
             .map(|solved| {
-                let search: Vec<_> = match solved.method.learning_rate {
-                    Some(_) => Vec::new(),
-                    // All of them, though one is missing: the next are of the next method.
-                    None => {
-                        let own: Vec<_> = points.by_ref().take(grid.len()).collect();
-                        own.into_iter().collect::<Option<_>>()?
-                    }
-                };
+                let grid = grid(solved);
+                // All of them, though one is missing: the next are of the next method.
+                let own: Vec<_> = points.by_ref().take(grid.len()).collect();
+                let search: Vec<_> = own.into_iter().collect::<Option<_>>()?;
                 let score = |point: &&SearchPoint| point.tasks + point.knowledge;
                 let best = search
                     .iter()
