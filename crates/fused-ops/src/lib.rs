@@ -27,6 +27,7 @@ mod dropout;
 mod experts;
 mod launches;
 mod linear;
+mod low_rank;
 mod matmul;
 mod norm;
 mod ops;
@@ -55,6 +56,7 @@ pub use dropout::{dropout, dropout_composed, dropout_linear, dropout_linear_comp
 pub use experts::{gate_experts, gate_experts_composed, scale_up, scale_up_composed};
 pub use launches::{COUNTS_LAUNCHES, count_launches};
 pub use linear::{linear, linear_add, linear_add_composed, linear_composed};
+pub use low_rank::{add_low_rank, add_low_rank_composed, few_rows};
 pub use matmul::{matmul, matmul_few_rows};
 pub use norm::{rms_norm, rms_norm_composed};
 pub use paged::{BLOCK, PagedPass, PagedRow, paged_attention, paged_attention_composed};

@@ -67,6 +67,17 @@ impl ExpertBank for AnyBank {
         each!(self, bank => bank.expert_forward(expert, base, base_output, x, training_seed))
     }
 
+    fn forward_onto(
+        &self,
+        base: &BaseLinear,
+        base_output: Tensor<2>,
+        x: Tensor<2>,
+        routing: &Routing,
+        training_seed: Option<u64>,
+    ) -> Tensor<2> {
+        each!(self, bank => bank.forward_onto(base, base_output, x, routing, training_seed))
+    }
+
     fn parameters(&self) -> Vec<Tensor<3>> {
         each!(self, bank => bank.parameters())
     }

@@ -1,6 +1,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use fused_ops::{dropout, linear, linear_add, linear_routed, runs_kernels, scale_up};
+use fused_ops::{
+    add_low_rank, dropout, few_rows, linear, linear_add, linear_routed, runs_kernels, scale_up,
+};
 use router::Routing;
 
 use crate::factors::{check_factors, check_numbers, down, expert_scaling, gate, merged_factors};
@@ -237,13 +239,51 @@ impl LoraBank {
         self.expert_scaling.as_ref().map(|factors| factors.val())
     }
 
+    /// [`forward_onto`](ExpertBank::forward_onto) outside of training, for few tokens.
+    fn few_onto(&self, y: Tensor<2>, x: Tensor<2>, routing: Option<&Routing>) -> Tensor<2> {
+        let weights = routing.map(|routing| self.slots.trained(routing.weights.clone()));
+        let weights = match (weights, self.factors_of_scaling()) {
+            (weights, None) => weights,
+            (Some(weights), Some(factors)) => Some(weights * factors.unsqueeze_dim(0)),
+            (None, Some(factors)) => Some(factors.unsqueeze_dim::<2>(0).repeat_dim(0, x.dims()[0])),
+        };
+        let y = add_low_rank(y, x.clone(), self.factors(None), weights, self.scaling);
+        self.slots.add_identity(y, &x, routing.map(|routing| &routing.weights))
+    }
+
     /// Probability and seed of the dropout, where it is active.
     fn dropout(&self, training_seed: Option<u64>) -> Option<(f64, u64)> {
         training_seed.filter(|_| self.lora_dropout > 0.0).map(|seed| (self.lora_dropout, seed))
     }
 
-    /// Which tokens an expert computes for, `[T, N]` of 1 and 0; `None` where all do.
-    fn sparse(&self, x: &Tensor<2>, routing: Option<&Routing>) -> Option<Tensor<2>> {
+    /// [`forward_onto`](ExpertBank::forward_onto), each expert for its own tokens only.
+    fn routed_onto(
+        &self,
+        y: Tensor<2>,
+        x: Tensor<2>,
+        [a, b]: [Tensor<3>; 2],
+        routing: &Routing,
+        selected: Tensor<2>,
+        training_seed: Option<u64>,
+    ) -> Tensor<2> {
+        let [experts, out_features, rank] = b.dims();
+        let up = scale_up(b, self.scaling, self.factors_of_scaling());
+        let up = up.reshape([experts, rank, out_features]);
+        let inputs = match self.dropout(training_seed) {
+            None => x.clone(),
+            Some((p, seed)) => dropout(x.clone(), p, seed),
+        };
+        let weights = self.slots.trained(routing.weights.clone()).cast(x.dtype());
+        let y = linear_routed(y, inputs, a, up, weights, selected);
+        self.slots.add_identity(y, &x, Some(&routing.weights))
+    }
+
+    /// Which tokens an expert computes for, `[T, N]` of 1 and 0, by a routing; `None` where all do.
+    fn sparse<'a>(
+        &self,
+        x: &Tensor<2>,
+        routing: Option<&'a Routing>,
+    ) -> Option<(&'a Routing, Tensor<2>)> {
         if self.execution == Execution::Dense
             || (self.dropout_per_expert && self.lora_dropout > 0.0)
         {
@@ -261,7 +301,7 @@ impl LoraBank {
                 return None;
             }
         }
-        Some(self.slots.trained(selection.clone().float()))
+        Some((routing, self.slots.trained(selection.clone().float())))
     }
 }
 
@@ -291,28 +331,22 @@ impl ExpertBank for LoraBank {
         routing: Option<&Routing>,
         training_seed: Option<u64>,
     ) -> Tensor<2> {
-        let bias = base.bias();
+        if training_seed.is_none() && few_rows(&x) {
+            return self.few_onto(base.forward(x.clone()), x, routing);
+        }
         let [a, b] = self.factors(training_seed);
-        let [experts, out_features, rank] = b.dims();
+        let [experts, _, rank] = b.dims();
+        let bias = base.bias();
+        if let Some((routing, selected)) = self.sparse(&x, routing) {
+            let y = linear(x.clone(), base.factor(), bias);
+            return self.routed_onto(y, x, [a, b], routing, selected, training_seed);
+        }
         let up = scale_up(b, self.scaling, self.factors_of_scaling());
         let weights = routing.map(|routing| self.slots.trained(routing.weights.clone()));
         let active = self.dropout(training_seed);
-        let y = match (self.sparse(&x, routing), weights) {
-            (Some(selected), Some(weights)) => {
-                let inputs = match active {
-                    None => x.clone(),
-                    Some((p, seed)) => dropout(x.clone(), p, seed),
-                };
-                let y = linear(x.clone(), base.factor(), bias);
-                let up = up.reshape([experts, rank, out_features]);
-                linear_routed(y, inputs, a, up, weights.cast(x.dtype()), selected)
-            }
-            (_, weights) => {
-                let hidden = down(x.clone(), a, active, self.dropout_per_expert);
-                let gated = gate(hidden, weights, experts, rank);
-                linear_add(x.clone(), base.factor(), bias, gated, up)
-            }
-        };
+        let hidden = down(x.clone(), a, active, self.dropout_per_expert);
+        let gated = gate(hidden, weights, experts, rank);
+        let y = linear_add(x.clone(), base.factor(), bias, gated, up);
         self.slots.add_identity(y, &x, routing.map(|routing| &routing.weights))
     }
 
@@ -347,7 +381,13 @@ impl ExpertBank for LoraBank {
         routing: &Routing,
         training_seed: Option<u64>,
     ) -> Tensor<2> {
+        if training_seed.is_none() && few_rows(&x) {
+            return self.few_onto(base_output, x, Some(routing));
+        }
         let [a, b] = self.factors(training_seed);
+        if let Some((routing, selected)) = self.sparse(&x, Some(routing)) {
+            return self.routed_onto(base_output, x, [a, b], routing, selected, training_seed);
+        }
         let [experts, _, rank] = b.dims();
         let up = scale_up(b, self.scaling, self.factors_of_scaling());
         let weights = self.slots.trained(routing.weights.clone());

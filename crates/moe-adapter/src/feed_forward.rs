@@ -164,7 +164,9 @@ fn parts(routing: &Routing) -> Vec<Part> {
     let [tokens, experts] = routing.weights.dims();
     let device = routing.weights.device();
     let alone = |chosen: Tensor<2>| {
+        let selection = chosen.clone().greater_elem(0.5);
         Routing::dense(routing.logits.clone(), routing.probabilities.clone(), chosen)
+            .with_selection(selection, Some(1))
     };
     match (routing.top_k, &routing.selection) {
         (Some(k), Some(selection)) if k < experts => {

@@ -1,5 +1,6 @@
 use burn::module::{Module, ModuleDisplay, Param};
 use burn::tensor::{Device, Tensor};
+use fused_ops::few_rows;
 use rand::Rng;
 
 use crate::affine::affine;
@@ -23,6 +24,14 @@ pub trait Strategy: Module + ModuleDisplay + 'static {
     /// - `read`: what they were computed from
     /// - the tensors of the result: `[T, E]`
     fn decide(&self, logits: Tensor<2>, read: Read, context: &BatchContext) -> Routing;
+
+    /// What [`decide`](Self::decide) gives outside of training for few tokens on a CPU, each routed
+    /// by its own activation, `[T, I]`, in one loop over their numbers. Default: `None`, and `decide`
+    /// is asked.
+    fn decide_few(&self, logits: &Tensor<2>, tokens: &Tensor<2>) -> Option<Routing> {
+        let _ = (logits, tokens);
+        None
+    }
 }
 
 /// The configuration of a [`Strategy`] and of the gate that it works with.
@@ -121,6 +130,12 @@ impl<S: Strategy> Router for GatedRouter<S> {
             logits = logits / self.gate.temperature;
         }
         let logits = read.spread(logits);
+        let few = !context.is_training() && self.gate.scope == Scope::Token && few_rows(&logits);
+        if let Some(routing) =
+            few.then(|| self.strategy.decide_few(&logits, &read.tokens)).flatten()
+        {
+            return routing;
+        }
         self.strategy.decide(logits, read, context)
     }
 }

@@ -8,6 +8,7 @@ mod buffer;
 mod constant;
 mod few_rows;
 mod gradients;
+mod low_rank;
 mod mask;
 mod matrix;
 mod narrow;
@@ -26,6 +27,7 @@ use crate::ops::{ActivationGradients, ActivationOps, Kernels, kernels, place};
 
 pub(crate) use attention::{Attended, AttentionKind};
 pub(crate) use constant::Constant;
+pub(crate) use low_rank::LowRankOps;
 pub(crate) use paged::{PagedOps, pages};
 
 /// The operations that have kernels on CPUs alone. Only called for what [`applies`] allows.

@@ -5,6 +5,7 @@ mod dropout;
 mod few_rows;
 #[cfg(target_arch = "x86_64")]
 mod few_rows_avx512;
+mod low_rank;
 mod norm;
 mod paged_attention;
 mod rope;
@@ -23,6 +24,7 @@ pub(crate) use few_rows::{
 };
 #[cfg(target_arch = "x86_64")]
 pub(crate) use few_rows_avx512::{Element, few_rows_runs, few_rows_wide};
+pub(crate) use low_rank::{low_rank_down, low_rank_up};
 pub(crate) use norm::{rms_norm, rms_norm_backward};
 pub(crate) use paged_attention::{BLOCK, paged_scores, paged_values};
 pub(crate) use rope::{turn, turn_back};

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;
 use crate::testing::*;
-use crate::{IdentityMode, stack_ranks};
+use crate::{AnyBank, IdentityMode, stack_ranks};
 
 fn bank(config: LoraBankConfig, device: &Device) -> LoraBank {
     config.init(random([E, R, I], device), random([E, O, R], device)).unwrap()
@@ -274,7 +274,7 @@ fn fixed_masks_hold_in_every_pass() {
     let fixed = bank(LoraBankConfig::new(1.5).with_merging(merging, 4), &device);
     let x = random([T, I], &device);
     let run = |seed| fixed.forward(&base, x.clone(), None, seed).into_data();
-    assert_eq!(run(None), run(Some(1)));
+    assert_close(&run(None), &run(Some(1)));
     let unmasked = LoraBankConfig::new(1.5).init(fixed.lora_a.val(), fixed.lora_b.val()).unwrap();
     assert_ne!(run(None), unmasked.forward(&base, x.clone(), None, None).into_data());
 }
@@ -316,6 +316,32 @@ fn sparse_execution_equals_the_dense_one_in_values_and_gradients() {
                 all(&bank, &x, &logits, y)
             };
             assert_all_close(&run(Execution::Sparse), &run(Execution::Dense));
+        }
+    }
+}
+
+#[test]
+fn onto_a_base_output_is_what_forward_gives_also_through_any_bank() {
+    let device = Device::flex();
+    let base = base(true, &device);
+    let (a, b) = (random([5, R, I], &device), random([5, O, R], &device));
+    let x = random([T, I], &device);
+    for chosen in choices(&device) {
+        let routing = routing_of(random([T, 5], &device), chosen, Some(2));
+        for (execution, seed) in
+            [(Execution::Auto, None), (Execution::Dense, Some(0)), (Execution::Sparse, Some(0))]
+        {
+            let config = LoraBankConfig::new(1.5).with_execution(execution);
+            let bank = config.init(a.clone(), b.clone()).unwrap();
+            let onto =
+                |bank: &dyn Fn(Tensor<2>) -> Tensor<2>| bank(base.forward(x.clone())).into_data();
+            let own = onto(&|y| bank.forward_onto(&base, y, x.clone(), &routing, seed));
+            let together = bank.forward(&base, x.clone(), Some(&routing), seed);
+            assert_close(&own, &together.into_data());
+            // To the bit: it is the bank's way, not the sum over experts one by one.
+            let any = AnyBank::Lora(bank);
+            let through = onto(&|y| any.forward_onto(&base, y, x.clone(), &routing, seed));
+            assert_eq!(through, own);
         }
     }
 }

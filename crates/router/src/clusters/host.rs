@@ -3,37 +3,17 @@
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
+use crate::host_rows::HostRows;
+
 /// Channels that one task takes.
 const CHANNELS: usize = 64;
 
 /// Rows that one task takes.
 const ROWS: usize = 64;
 
-/// Numbers on the host, with the width of their rows.
-struct Rows {
-    values: Vec<f32>,
-    width: usize,
-}
-
-impl Rows {
-    fn of(tensor: &Tensor<2>) -> Self {
-        let [_, width] = tensor.dims();
-        let data = tensor.clone().cast(DType::F32).into_data();
-        Self { values: data.iter::<f32>().collect(), width: width.max(1) }
-    }
-
-    fn row(&self, at: usize) -> &[f32] {
-        &self.values[at * self.width..][..self.width]
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &[f32]> {
-        self.values.chunks_exact(self.width)
-    }
-}
-
 /// Where the 1 of each row of `[R, N]` is.
 fn places(one_hot: &Tensor<2>) -> Vec<usize> {
-    let rows = Rows::of(one_hot);
+    let rows = HostRows::of(one_hot);
     rows.iter().map(|row| row.iter().position(|&x| x > 0.5).unwrap_or(0)).collect()
 }
 
@@ -46,8 +26,8 @@ pub(super) fn largest_deviation(
     scale: &Tensor<2>,
 ) -> Tensor<2> {
     let device = nearest.device();
-    let known = Rows::of(&points.clone().without_autodiff());
-    let (centres, scale, places) = (Rows::of(centres), Rows::of(scale), places(nearest));
+    let known = HostRows::of(&points.clone().without_autodiff());
+    let (centres, scale, places) = (HostRows::of(centres), HostRows::of(scale), places(nearest));
     let count = places.len();
     let mut found = vec![(0i32, 0.0f32, 0.0f32); count];
     let blocks = found.par_chunks_mut(ROWS).zip(places.par_chunks(ROWS)).enumerate();
@@ -87,7 +67,7 @@ pub(super) fn moments(
 ) -> [Tensor<2>; 3] {
     let device = centres.device();
     let [clusters, width] = centres.dims();
-    let (points, centres, real) = (Rows::of(points), Rows::of(centres), Rows::of(real));
+    let (points, centres, real) = (HostRows::of(points), HostRows::of(centres), HostRows::of(real));
     let members: Vec<(usize, usize)> = places(nearest)
         .into_iter()
         .enumerate()
@@ -133,4 +113,44 @@ pub(super) fn moments(
         tensor(means, [clusters, width])
     };
     [tensor(count.clone(), [clusters, 1]), mean(0), mean(1)]
+}
+
+/// Of each row of points the nearest centre, of equal ones the first, and the largest `|x - c| / sigma` there.
+pub(super) fn nearest_of_few(
+    points: &HostRows,
+    centres: &Tensor<2>,
+    variance: &Tensor<2>,
+    smallest_variance: f32,
+) -> Vec<(usize, f32)> {
+    let [centres, variance] = [centres, variance].map(HostRows::of);
+    let nearest = |point: &[f32]| {
+        let distances = centres.iter().map(|centre| squared_distance(point, centre));
+        distances.enumerate().reduce(|best, one| if one.1 < best.1 { one } else { best })
+    };
+    let deviation = |point: &[f32], cluster: usize| {
+        let of_channels = point.iter().zip(centres.row(cluster)).zip(variance.row(cluster));
+        of_channels.fold(f32::MIN, |largest, ((x, c), variance)| {
+            largest.max((x - c).abs() / variance.max(smallest_variance).sqrt())
+        })
+    };
+    points
+        .iter()
+        .map(|point| {
+            let cluster = nearest(point).map_or(0, |(cluster, _)| cluster);
+            (cluster, deviation(point, cluster))
+        })
+        .collect()
+}
+
+/// In partial sums, which the compiler can make vectors of.
+fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 16];
+    let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += (a - b) * (a - b);
+        }
+    }
+    let tail: f32 = a_tail.iter().zip(b_tail).map(|(a, b)| (a - b) * (a - b)).sum();
+    tail + sums.iter().sum::<f32>()
 }

@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor};
 use fused_ops::{matmul, runs_kernels};
 use rand::Rng;
 
+use crate::host_rows::HostRows;
 use crate::{Buffer, random, select};
 
 /// Cluster centres of activations that slide towards the activations of training, each with a
@@ -67,6 +68,12 @@ impl Clusters {
         let variance = self.variance.value().clamp_min(Self::SMALLEST_VARIANCE);
         let scale = variance.sqrt().recip();
         host::largest_deviation(points, &nearest, &self.centres.value(), &scale)
+    }
+
+    /// Of each row of few points, the nearest centre and the largest deviation there.
+    pub(crate) fn nearest_of_few(&self, points: &HostRows) -> Vec<(usize, f32)> {
+        let (centres, variance) = (self.centres.value(), self.variance.value());
+        host::nearest_of_few(points, &centres, &variance, Self::SMALLEST_VARIANCE as f32)
     }
 
     /// Moves each centre towards the mean of the points that are nearest to it, and its variance

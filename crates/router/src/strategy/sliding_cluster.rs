@@ -1,10 +1,12 @@
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use fused_ops::softmax_rows;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{at_least_one, number, number_of_experts};
+use crate::few::{self, Weights};
+use crate::host_rows::HostRows;
 use crate::padding::spread;
 use crate::{
     BatchContext, Clusters, GateConfig, GatedRouter, Reach, Read, RouterError, RouterShape,
@@ -253,5 +255,33 @@ impl Strategy for SlidingCluster {
         Routing::dense(logits, probabilities, weights)
             .with_selection(selected, Some(self.k))
             .with_extras(extras)
+    }
+
+    fn decide_few(&self, logits: &Tensor<2>, tokens: &Tensor<2>) -> Option<Routing> {
+        if self.assignment != Assignment::Token || self.distance != Distance::Max {
+            return None;
+        }
+        let device = logits.device();
+        let nearest = self.clusters.nearest_of_few(&HostRows::of(tokens));
+        let mut logits = HostRows::of(logits);
+        for (logits, (_, deviation)) in logits.iter_mut().zip(&nearest) {
+            let shift = match self.yielding {
+                Yielding::Additive => (deviation - 1.0) * self.gamma as f32,
+                Yielding::Multiplicative => deviation.max(Self::SMALLEST_FACTOR as f32).ln(),
+            };
+            let (identity, others) = logits.split_at_mut(self.identity_experts);
+            identity.iter_mut().for_each(|logit| *logit += shift);
+            others.iter_mut().for_each(|logit| *logit -= shift);
+        }
+        let distances: Vec<f32> = nearest.iter().map(|(_, deviation)| deviation - 1.0).collect();
+        let clusters: Vec<i32> = nearest.iter().map(|(cluster, _)| *cluster as i32).collect();
+        let count = [nearest.len()];
+        let extras = RoutingExtras {
+            distance: Some(few::of_rows(distances, count, &device)),
+            cluster: Some(Tensor::from_data(TensorData::new(clusters, count), &device)),
+            ..Default::default()
+        };
+        let routing = few::top_k(logits, self.k, Weights::Renormalised, &device);
+        Some(routing.with_extras(extras))
     }
 }

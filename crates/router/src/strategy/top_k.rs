@@ -5,6 +5,8 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::number_of_experts;
+use crate::few::{self, Weights};
+use crate::host_rows::HostRows;
 use crate::{
     BatchContext, GateConfig, GatedRouter, Read, RouterError, RouterShape, Routing, Strategy,
     StrategyConfig, select,
@@ -84,5 +86,14 @@ impl Strategy for TopK {
             kept
         };
         Routing::dense(logits, probabilities, weights).with_selection(selected, Some(self.k))
+    }
+
+    fn decide_few(&self, logits: &Tensor<2>, _tokens: &Tensor<2>) -> Option<Routing> {
+        let weigh = match (self.straight_through, self.renormalise) {
+            (true, _) => Weights::Ones,
+            (false, true) => Weights::Renormalised,
+            (false, false) => Weights::Probabilities,
+        };
+        Some(few::top_k(HostRows::of(logits), self.k, weigh, &logits.device()))
     }
 }

@@ -3,7 +3,7 @@ use burn::tensor::{DType, Device, Tensor};
 
 use super::*;
 use crate::select::Crossing;
-use crate::{GateInit, Scope};
+use crate::{GateInit, Reach, Scope};
 
 fn scopes() -> [Scope; 3] {
     [Scope::Token, Scope::Sequence, Scope::Task { num_tasks: 3 }]
@@ -39,6 +39,41 @@ fn weights_are_f32_not_negative_and_zero_where_not_selected() {
                 // A token may find no room.
                 assert!(count == k || (name == "switch" && count < k), "{name}");
             }
+        }
+    }
+}
+
+/// More rows than are few are decided by operations on tensors, few ones on the host.
+#[test]
+fn few_tokens_are_routed_as_among_many() {
+    let x = normal([40, HIDDEN], 2.0, 7, &Device::flex());
+    for (name, config) in strategies(&GateConfig::default()) {
+        let router = router(&config);
+        if router.reach() != Reach::Token {
+            continue;
+        }
+        let all = router.route(x.clone(), &BatchContext::new(1, 40));
+        for first in [0, 5, 35] {
+            let few = router.route(x.clone().narrow(0, first, 5), &BatchContext::new(1, 5));
+            let of_all = |tensor: &Tensor<2>| rows(&tensor.clone().narrow(0, first, 5));
+            assert!(close(&rows(&few.logits), &of_all(&all.logits)), "{name}");
+            assert!(close(&rows(&few.probabilities), &of_all(&all.probabilities)), "{name}");
+            assert!(close(&rows(&few.weights), &of_all(&all.weights)), "{name}");
+            assert_eq!(few.top_k, all.top_k, "{name}");
+            let selected =
+                |routing: &Routing| routing.selection.is_some().then(|| selection(routing));
+            let expected = selected(&all).map(|all| all[first..first + 5].to_vec());
+            assert_eq!(selected(&few), expected, "{name}");
+            let numbers = |tensor: Option<Tensor<1>>| {
+                tensor.map(|tensor| vec![floats(&tensor)]).unwrap_or_default()
+            };
+            let of_all = |tensor: &Option<Tensor<1>>| {
+                numbers(tensor.clone().map(|tensor| tensor.narrow(0, first, 5)))
+            };
+            let distance = numbers(few.extras.distance.clone());
+            assert!(close(&distance, &of_all(&all.extras.distance)), "{name}");
+            let cluster = |routing: &Routing| routing.extras.cluster.clone().map(|c| c.float());
+            assert_eq!(numbers(cluster(&few)), of_all(&cluster(&all)), "{name}");
         }
     }
 }
