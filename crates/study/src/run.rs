@@ -1,4 +1,5 @@
 mod search;
+mod settings;
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -14,13 +15,12 @@ use super::claims::Claims;
 use super::cost::measure_cost;
 use super::ground::{DataGround, Ground, WorldGround};
 use super::routing::measure_routing;
-use super::solve::{EQUALITY, Solved, describe, equality, has_rank, solve_ranks};
-use super::store::{BURN_VERSION, Store, claim_name};
+use super::solve::{Solved, describe, equality, has_rank, solve_ranks};
+use super::store::{Store, claim_name};
 use super::{
     BaseResult, Divergence, GroundConfig, MethodCost, MethodResults, RunMeasures, RunRecord,
     SearchPoint, StudyConfig, StudyPart, StudyResults,
 };
-use crate::Setting;
 use crate::StudyError;
 use crate::demo::experiment::{SharedObserver, watched};
 use crate::demo::jobs::run_jobs;
@@ -490,47 +490,6 @@ impl<G: Ground> Study<'_, G> {
     fn threads(&self) -> (usize, usize) {
         let workers = self.options.workers.max(1);
         (workers, self.ground.threads(workers))
-    }
-
-    fn settings(&self, equality: String) -> Vec<Setting> {
-        let mut settings = self.ground.settings();
-        if self.config.searched() {
-            let listed =
-                |rates: &[f64]| rates.iter().map(f64::to_string).collect::<Vec<_>>().join(", ");
-            let own = self.config.methods.iter().filter(|method| !method.learning_rates.is_empty());
-            let own = own
-                .map(|method| format!("; of {} {}", method.name, listed(&method.learning_rates)));
-            let found = format!(
-                "{}{} on {} samples of seed {}, on the validation half",
-                listed(&self.config.learning_rates),
-                own.collect::<String>(),
-                self.search_samples,
-                self.config.seeds[0]
-            );
-            settings.push(Setting::new("learning-rate search", found));
-        }
-        let (workers, threads) = self.threads();
-        settings.extend([
-            Setting::new("trainable parameters", equality.trim_start_matches(EQUALITY)),
-            Setting::new(
-                "diverged",
-                format!(
-                    "where held-out loss is more than {} nats above the base model's and no task is learned",
-                    self.config.divergence_threshold
-                ),
-            ),
-            Setting::new("Burn", BURN_VERSION),
-            Setting::new(
-                "machine",
-                format!(
-                    "{} {}, device {:?}, {workers} runs at once of {threads} threads each",
-                    std::env::consts::OS,
-                    std::env::consts::ARCH,
-                    self.options.device
-                ),
-            ),
-        ]);
-        settings
     }
 }
 
