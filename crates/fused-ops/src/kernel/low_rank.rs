@@ -20,11 +20,13 @@ pub(crate) fn low_rank_down(x: &[f32], depth: usize, a: &[f32], out: &mut [f32])
 }
 
 /// `out[o] += sum_j h[j] b[o, j]`: a row `[r]` with rows of `B`, `[n, r]`.
+#[allow(unsafe_code)]
 pub(crate) fn low_rank_up(h: &[f32], b: &[f32], out: &mut [f32]) {
     assert!(b.len() == h.len() * out.len(), "low rank: factors that fit");
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        let done = x86::up(h, b, out);
+        // SAFETY: the instructions are there.
+        let done = unsafe { x86::up(h, b, out) };
         up_one_by_one(h, &b[done * h.len()..], &mut out[done..]);
         return;
     }
@@ -59,14 +61,14 @@ mod x86 {
     const LANES: usize = 8;
 
     /// [`low_rank_up`](super::low_rank_up) of as many outputs as make whole vectors, whose number it
-    /// gives; none where the rank is neither 4 nor a multiple of 8. There must be AVX2 and FMA.
+    /// gives; none where the rank is neither 4 nor a multiple of 8.
+    #[target_feature(enable = "avx2,fma")]
     pub(super) fn up(h: &[f32], b: &[f32], out: &mut [f32]) -> usize {
         let blocks = out.as_chunks_mut::<LANES>().0;
         let done = blocks.len() * LANES;
-        // SAFETY: the caller has the instructions.
         match h.len() {
-            4 => unsafe { up_of_4(h, b, blocks) },
-            rank if rank > 0 && rank.is_multiple_of(LANES) => unsafe { up_of_8s(h, b, blocks) },
+            4 => up_of_4(h, b, blocks),
+            rank if rank > 0 && rank.is_multiple_of(LANES) => up_of_8s(h, b, blocks),
             _ => return 0,
         }
         done
