@@ -1,9 +1,10 @@
 use burn::tensor::Tensor;
+use fused_ops::entropy;
 use router::{Routing, RoutingTape};
 use serde::{Deserialize, Serialize};
 
 use crate::error::check_coefficient;
-use crate::{Aggregation, BalanceLoss, BalanceLossError, PaddingPolicy, known};
+use crate::{Aggregation, BalanceLoss, BalanceLossError, PaddingPolicy};
 
 /// What is asked of the entropy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -94,16 +95,13 @@ impl Entropy {
 /// (1 is Shannon's): `[N, E]` to `[N, 1]`. Formulas: [`Entropy`].
 pub fn normalised_entropy(p: Tensor<2>, q: f64) -> Tensor<2> {
     let experts = p.dims()[1] as f64;
-    // A probability of 0 has no logarithm, and the powers below 1 no slope there.
-    let p = p.clamp_min(1e-12);
     if q == 1.0 {
         let largest = experts.ln();
-        let scale = if largest > 0.0 { -1.0 / largest } else { 0.0 };
-        let fixed = p.clone().detach();
-        let logs = fixed.clone().log();
-        let value = (fixed * logs.clone()).sum_dim(1) * scale;
-        known::of_rows(p, value, (logs + 1.0) * scale)
+        let scale = if largest > 0.0 { 1.0 / largest } else { 0.0 };
+        entropy(p).unsqueeze_dim(1) * scale
     } else {
+        // Powers below 1 have no slope at 0.
+        let p = p.clamp_min(1e-12);
         let largest = 1.0 - experts.powf(1.0 - q);
         let scale = if largest == 0.0 { 0.0 } else { 1.0 / largest };
         (-p.powf_scalar(q).sum_dim(1) + 1.0) * scale

@@ -1,4 +1,5 @@
 use burn::tensor::{DType, Tensor};
+use fused_ops::abs_sum;
 use router::{RoutingRecord, RoutingTape};
 use serde::{Deserialize, Serialize};
 
@@ -52,11 +53,11 @@ impl L1 {
     /// `sum_e mean |X_e|` over all parameters X, `[1, 1]`; zero without any.
     fn statistic(record: &RoutingRecord) -> Tensor<2> {
         let sums = record.parameters.iter().map(|parameter| {
-            let experts = parameter.dims()[0];
-            let parameter = parameter.clone().cast(DType::F32);
-            // The experts of a layer are of one size, so their means have one mean.
-            let signs = parameter.clone().detach().sign();
-            (parameter * signs).mean().reshape([1, 1]) * experts as f64
+            // The experts of a layer are of one size, so the sum of their means is that of all
+            // absolute values over the size of one.
+            let [_, rows, columns] = parameter.dims();
+            let sum = abs_sum(parameter.clone().cast(DType::F32));
+            sum.reshape([1, 1]) / (rows * columns).max(1) as f64
         });
         let none = || Tensor::zeros([1, 1], &record.routing.weights.device());
         sums.reduce(|sum, next| sum + next).unwrap_or_else(none)

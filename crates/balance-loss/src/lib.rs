@@ -9,7 +9,6 @@ mod any;
 mod entropy;
 mod error;
 mod importance;
-mod known;
 mod l1;
 mod load;
 mod load_balancing;

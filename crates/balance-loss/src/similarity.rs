@@ -1,10 +1,10 @@
-use burn::tensor::{Bool, DType, Tensor, TensorData};
-use fused_ops::matmul;
+use burn::tensor::{DType, Tensor};
+use fused_ops::{gram, mean_squared_cosine};
 use router::{RoutingRecord, RoutingTape};
 use serde::{Deserialize, Serialize};
 
 use crate::error::check_coefficient;
-use crate::{Aggregation, BalanceLoss, BalanceLossError, known};
+use crate::{Aggregation, BalanceLoss, BalanceLossError};
 
 /// Configuration of [`ExpertSimilarity`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,42 +65,13 @@ impl ExpertSimilarity {
             let [_, rows, columns] = parameter.dims();
             parameter.clone().cast(DType::F32).reshape([experts, rows * columns])
         };
-        let parts: Vec<Tensor<2>> = own.map(flat).collect();
         // The products of the whole vectors are the sums of those of their parts.
-        let fixed: Vec<Tensor<2>> = parts.iter().map(|part| part.clone().detach()).collect();
-        let products = fixed.iter().map(|part| matmul(part.clone(), part.clone().transpose()));
-        let Some(products) = products.reduce(|sum, next| sum + next) else {
-            return Tensor::zeros([1, 1], &device);
-        };
-        let (value, gradient) = mean_squared_cosine(products);
-        // The value is that of all parts, and counts once.
-        let values = std::iter::once(value.clone()).chain(std::iter::repeat(value.zeros_like()));
-        let terms = parts.into_iter().zip(fixed).zip(values).map(|((part, fixed), value)| {
-            known::of_all(part, value, matmul(gradient.clone(), fixed) * 2.0)
-        });
-        terms.reduce(|sum, next| sum + next).unwrap_or_else(|| Tensor::zeros([1, 1], &device))
+        let products = own.map(|parameter| gram(flat(parameter)));
+        match products.reduce(|sum, next| sum + next) {
+            Some(products) => mean_squared_cosine(products).reshape([1, 1]),
+            None => Tensor::zeros([1, 1], &device),
+        }
     }
-}
-
-/// The mean of `p_ij^2 / (p_ii p_jj)` over pairs of experts, of products `p` `[E, E]`, and its
-/// derivative by them: `2 p_ij / (p_ii p_jj)` for pairs and `-2 sum_j p_ij^2 / (p_ii^2 p_jj)` on the
-/// diagonal, both over the number of pairs.
-fn mean_squared_cosine(products: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
-    let [experts, _] = products.dims();
-    let device = products.device();
-    let identity: Vec<bool> = (0..experts * experts).map(|at| at % (experts + 1) == 0).collect();
-    let identity =
-        Tensor::<2, Bool>::from_data(TensorData::new(identity, [experts, experts]), &device);
-    let norms = products.clone().mask_fill(identity.clone().bool_not(), 0.0).sum_dim(1);
-    // An expert of zeros is like no other, and has no direction to move in.
-    let norms = norms.clamp_min(1e-12);
-    let pairs = (experts * (experts - 1)) as f64;
-    let slopes = products.clone() / (norms.clone() * norms.clone().transpose());
-    let slopes = slopes.mask_fill(identity.clone(), 0.0) / pairs;
-    let sums = (products * slopes.clone()).sum_dim(1);
-    let diagonal = (sums.clone() / norms).expand([experts, experts]) * -2.0;
-    let gradient = (slopes * 2.0).mask_where(identity, diagonal);
-    (sums.sum().reshape([1, 1]), gradient)
 }
 
 impl BalanceLoss for ExpertSimilarity {

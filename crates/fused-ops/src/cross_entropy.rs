@@ -2,7 +2,7 @@ use burn::backend::Dispatch;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
-use crate::ops::{ActivationOps, kernels};
+use crate::ops::{ActivationOps, Reduction, ReductionOps, kernels};
 
 /// The cross-entropy of targets under logits, `ln(sum_v exp(z_v)) - z_target`, `[T]`, and the gradient
 /// of its sum with respect to the logits, `softmax(z) - onehot(target)`, `[T, V]`.
@@ -21,7 +21,7 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> (Tensor<1>, 
         let logits = Tensor::<2>::from_dispatch(logits);
         let targets = targets.reshape([rows, 1]);
         let of_target = logits.clone().gather(1, targets.clone()).reshape([rows]);
-        let sums = Dispatch::log_sum_exp(logits.clone().into_dispatch());
+        let sums = Dispatch::reduced(logits.clone().into_dispatch(), Reduction::LogSumExp);
         let losses = Tensor::<1>::from_dispatch(sums.clone()) - of_target;
         let softmax = Dispatch::exp_less(logits.into_dispatch(), sums);
         return (losses, less_one(Tensor::from_dispatch(softmax), targets));

@@ -33,6 +33,7 @@ mod norm;
 mod ops;
 mod paged;
 mod precision;
+mod reductions;
 mod rope;
 mod routed;
 mod silu;
@@ -61,6 +62,10 @@ pub use matmul::{matmul, matmul_few_rows};
 pub use norm::{rms_norm, rms_norm_composed};
 pub use paged::{BLOCK, PagedPass, PagedRow, paged_attention, paged_attention_composed};
 pub use precision::{Precision, UnknownPrecision, precision, set_precision};
+pub use reductions::{
+    abs_sum, abs_sum_composed, entropy, entropy_composed, gram, gram_composed, log_sum_exp,
+    log_sum_exp_composed, mean_squared_cosine, mean_squared_cosine_composed,
+};
 pub use rope::{RotaryTables, rope_heads, rope_heads_composed};
 pub use routed::{linear_routed, linear_routed_composed};
 pub use silu::{silu_mul, silu_mul_composed};

@@ -128,19 +128,6 @@ impl ActivationOps for CubeBackend {
         out
     }
 
-    fn log_sum_exp(logits: CubeTensor) -> CubeTensor {
-        let logits = into_contiguous(logits);
-        let (rows, width) = rows(&logits);
-        let out = beside(&logits, Shape::from([rows]));
-        if !is_empty(&logits) {
-            let (count, dim, units) = by_row(&out, rows, width);
-            let client = out.client.clone();
-            let (logits, result) = (logits.into_tensor_arg(), out.clone().into_tensor_arg());
-            kernel::log_sum_exp::launch(&client, count, dim, logits, result, rows, width, units);
-        }
-        out
-    }
-
     fn exp_less(logits: CubeTensor, less: CubeTensor) -> CubeTensor {
         let (logits, less) = (into_contiguous(logits), into_contiguous(less));
         let out = like(&logits);

@@ -5,6 +5,7 @@ mod kernel;
 mod launch;
 mod operations;
 mod product;
+mod reductions;
 
 use burn::backend::TensorMetadata;
 use burn_cubecl::tensor::CubeTensor;

@@ -99,15 +99,6 @@ impl ActivationOps for Flex {
         }
     }
 
-    fn log_sum_exp(logits: Floats) -> Floats {
-        let logits = contiguous(logits);
-        let width = logits.shape()[1].max(1);
-        let rows = logits.storage::<f32>().par_chunks_exact(width);
-        let sums: Vec<f32> = rows.map(kernel::log_sum_exp_of).collect();
-        let shape = Shape::from([sums.len()]);
-        Floats::from_data(TensorData::new(sums, shape))
-    }
-
     fn exp_less(logits: Floats, less: Floats) -> Floats {
         let (mut logits, less) = (contiguous(logits), contiguous(less));
         let width = logits.shape()[1].max(1);

@@ -17,6 +17,7 @@ mod numbers;
 mod operations;
 mod paged;
 mod product;
+mod reductions;
 mod routed;
 
 use burn::backend::tensor::FloatTensor;

@@ -8,6 +8,7 @@ mod few_rows_avx512;
 mod low_rank;
 mod norm;
 mod paged_attention;
+mod reductions;
 mod rope;
 mod sigmoid;
 mod simd;
@@ -27,7 +28,10 @@ pub(crate) use few_rows_avx512::{Element, few_rows_runs, few_rows_wide};
 pub(crate) use low_rank::{low_rank_down, low_rank_up};
 pub(crate) use norm::{rms_norm, rms_norm_backward};
 pub(crate) use paged_attention::{BLOCK, paged_scores, paged_values};
+pub(crate) use reductions::{
+    abs_sum, abs_sum_backward, entropy, entropy_backward, log_sum_exp, log_sum_exp_backward,
+};
 pub(crate) use rope::{turn, turn_back};
 pub(crate) use sigmoid::{silu_mul, silu_mul_backward};
-pub(crate) use softmax::{log_sum_exp_of, softmax_backward, softmax_row};
+pub(crate) use softmax::{softmax_backward, softmax_row};
 pub(crate) use tiles::{Columns, Tiles, interleave, rounded};

@@ -1,5 +1,6 @@
-/// Compiles `body::<FMA>` for AVX2 with fused multiply-add as well as for the build's target, and
-/// defines a function that takes the better one the machine has.
+/// Compiles `body::<FMA>` for AVX-512 and for AVX2 with fused multiply-add as well as for the build's
+/// target, and defines a function that takes the best one the machine has. The first two give the same
+/// bits: bodies say how many partial results they keep.
 macro_rules! multiversioned {
     ($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
         $(#[$doc])*
@@ -7,9 +8,20 @@ macro_rules! multiversioned {
         pub(crate) fn $name($($arg: $ty),*) {
             #[cfg(target_arch = "x86_64")]
             {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+                fn widest($($arg: $ty),*) {
+                    $body::<true>($($arg),*);
+                }
                 #[target_feature(enable = "avx2,fma")]
                 fn wide($($arg: $ty),*) {
                     $body::<true>($($arg),*);
+                }
+                if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("fma")
+                {
+                    // SAFETY: the processor has the features that `widest` is compiled for.
+                    unsafe { widest($($arg),*) };
+                    return;
                 }
                 if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                     // SAFETY: the processor has the features that `wide` is compiled for.
@@ -57,6 +69,39 @@ pub(super) fn exp_of_negative<const FMA: bool>(x: f32) -> f32 {
     // The bits of `ROUND` vanish in the shift, those of `n + 127` become the exponent.
     let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
     if x < LOWEST { 0.0 } else { p * power }
+}
+
+/// `ln(x)` for normal `x > 0`, within 2 units in the last place. NaN stays NaN.
+///
+/// `ln(x) = n ln 2 + ln(m)` with `m` between the square roots of 1/2 and 2, and `ln(m)` by a
+/// polynomial. Source: the Cephes library, `logf`.
+#[inline(always)]
+pub(super) fn ln_of_positive<const FMA: bool>(x: f32) -> f32 {
+    // The bits of the square root of 1/2.
+    const ROOT: u32 = 0x3f35_04f3;
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    let exponent = (x.to_bits().wrapping_sub(ROOT) as i32) >> 23;
+    let n = exponent as f32;
+    let f = f32::from_bits(x.to_bits().wrapping_sub((exponent as u32) << 23)) - 1.0;
+    let mut p = 7.037_683_6e-2;
+    for coefficient in [
+        -1.151_461e-1,
+        1.167_699_9e-1,
+        -1.242_014_1e-1,
+        1.424_932_3e-1,
+        -1.666_805_8e-1,
+        2.000_071_5e-1,
+        -2.499_999_4e-1,
+        3.333_333e-1,
+    ] {
+        p = multiply_add::<FMA>(p, f, coefficient);
+    }
+    let square = f * f;
+    let tail = multiply_add::<FMA>(n, LN2_LOW, p * f * square);
+    let tail = multiply_add::<FMA>(square, -0.5, tail);
+    let result = multiply_add::<FMA>(n, LN2_HIGH, f + tail);
+    if x.is_nan() { x } else { result }
 }
 
 /// How many partial results a reduction keeps: the compiler may not reorder additions, so one

@@ -1,4 +1,8 @@
-use super::simd::{LANES, exp_of_negative, fold, multiply_add, multiversioned, sum_of_pairs};
+use std::mem::MaybeUninit;
+
+use super::simd::{
+    LANES, exp_of_negative, fold, ln_of_positive, multiply_add, multiversioned, sum_of_pairs,
+};
 
 /// The maximum; NaN entries do not count.
 #[inline(always)]
@@ -56,8 +60,11 @@ fn backward<const FMA: bool>(y: &[f32], grad: &mut [f32]) {
     }
 }
 
+/// `ln(sum(exp(row)))`.
 #[inline(always)]
-fn log_sum_exp_body<const FMA: bool>(row: &[f32], out: &mut f32) {
+pub(super) fn log_sum_exp_of_row<const FMA: bool>(row: &[f32]) -> f32 {
+    /// Of routers' logits, and not of a vocabulary's.
+    const SHORT: usize = 64 * LANES;
     let top = maximum(row);
     let mut sums = [0.0f32; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
@@ -66,22 +73,27 @@ fn log_sum_exp_body<const FMA: bool>(row: &[f32], out: &mut f32) {
             sums[i] += exp_of_negative::<FMA>(chunk[i] - top);
         }
     }
-    let tail: f32 = rest.iter().map(|x| exp_of_negative::<FMA>(x - top)).sum();
-    // The lanes are summed in f64: rows have up to hundreds of thousands of entries.
-    let sum = f64::from(tail) + sums.iter().map(|sum| f64::from(*sum)).sum::<f64>();
-    *out = (f64::from(top) + sum.ln()) as f32;
+    for (sum, x) in sums.iter_mut().zip(rest) {
+        *sum += exp_of_negative::<FMA>(x - top);
+    }
+    if row.len() <= SHORT {
+        return top + ln_of_positive::<FMA>(fold(&sums, |a, b| a + b));
+    }
+    let sum = sums.iter().map(|sum| f64::from(*sum)).sum::<f64>();
+    (f64::from(top) + sum.ln()) as f32
 }
 
-multiversioned! {
-    /// `out = ln(sum(exp(row)))`.
-    log_sum_exp(row: &[f32], out: &mut f32) = log_sum_exp_body
-}
-
-/// `ln(sum(exp(row)))`.
-pub(crate) fn log_sum_exp_of(row: &[f32]) -> f32 {
-    let mut out = 0.0;
-    log_sum_exp(row, &mut out);
-    out
+/// `out = scale * softmax(row)`, of a row whose `ln(sum(exp(row)))` is known.
+#[inline(always)]
+pub(super) fn softmax_of_row<const FMA: bool>(
+    row: &[f32],
+    log_sum: f32,
+    scale: f32,
+    out: &mut [MaybeUninit<f32>],
+) {
+    for (x, out) in row.iter().zip(out) {
+        out.write(exp_of_negative::<FMA>(x - log_sum) * scale);
+    }
 }
 
 multiversioned! {

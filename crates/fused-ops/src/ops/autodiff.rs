@@ -160,10 +160,6 @@ impl<B: ActivationGradients, C: CheckpointStrategy> ActivationOps for Autodiff<B
         }
     }
 
-    fn log_sum_exp(logits: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::from_inner(B::log_sum_exp(logits.into_primitive()))
-    }
-
     fn exp_less(logits: FloatTensor<Self>, less: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::from_inner(B::exp_less(logits.into_primitive(), less.into_primitive()))
     }

@@ -7,6 +7,7 @@ mod autodiff;
 mod device;
 mod dropout_mask;
 mod place;
+mod reductions;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
@@ -18,6 +19,9 @@ pub(crate) use device::{DeviceGradients, DeviceOps};
 pub(crate) use dropout_mask::DropoutMask;
 #[allow(unused_imports)]
 pub(crate) use place::{Kernels, kernels, place};
+pub(crate) use reductions::{
+    LEAST_PROBABILITY, LEAST_SQUARE, Reduction, ReductionGradients, ReductionOps,
+};
 
 /// The operations. Only called for what [`kernels`] allows.
 #[backend_extension(
@@ -47,10 +51,6 @@ pub(crate) trait ActivationOps: Backend {
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
-
-    /// See [`cross_entropy`](crate::cross_entropy): the logarithms of the sums of exponentials of
-    /// rows, `[T, V]` to `[T]`. Not differentiable.
-    fn log_sum_exp(logits: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// The exponentials of rows less a number for each, `[T, V]` and `[T]` to `[T, V]`. Not
     /// differentiable.
