@@ -4,6 +4,7 @@ use router::{Routing, RoutingTape};
 use serde::{Deserialize, Serialize};
 
 use crate::error::check_coefficient;
+use crate::reduction::of_each;
 use crate::{Aggregation, BalanceLoss, BalanceLossError, PaddingPolicy};
 
 /// What is asked of the entropy.
@@ -119,15 +120,17 @@ impl BalanceLoss for Entropy {
             EntropyObjective::MinimisePerToken => config.aggregation.over(
                 tape.records(),
                 |record| Ok(mean.of(self.per_token(&record.routing))),
-                |pooled| pooled.mean().reshape([1]) * config.coefficient,
+                |pooled| of_each(pooled.mean()) * config.coefficient,
             ),
             EntropyObjective::MaximiseOverTokens => config.aggregation.over(
                 tape.records(),
                 |record| Ok(mean.of(record.routing.probabilities.clone())),
                 |pooled| {
                     let q = config.entropic_index.unwrap_or(1.0);
-                    let entropy: Tensor<1> = normalised_entropy(pooled.mean(), q).reshape([1]);
-                    (-entropy + 1.0) * config.coefficient
+                    let shares = pooled.mean();
+                    let [groups, _, experts] = shares.dims();
+                    let entropy = normalised_entropy(shares.reshape([groups, experts]), q);
+                    (-entropy.reshape([groups]) + 1.0) * config.coefficient
                 },
             ),
         }

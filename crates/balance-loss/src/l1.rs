@@ -4,6 +4,7 @@ use router::{RoutingRecord, RoutingTape};
 use serde::{Deserialize, Serialize};
 
 use crate::error::check_coefficient;
+use crate::reduction::of_each;
 use crate::{Aggregation, BalanceLoss, BalanceLossError};
 
 /// Configuration of [`L1`].
@@ -73,7 +74,7 @@ impl BalanceLoss for L1 {
         config.aggregation.over(
             tape.records(),
             |record| Ok(Self::statistic(record)),
-            |pooled| pooled.sum.reshape([1]) * config.coefficient,
+            |pooled| of_each(pooled.sums) * config.coefficient,
         )
     }
 }

@@ -3,7 +3,7 @@ use router::{RoutingRecord, RoutingTape};
 use serde::{Deserialize, Serialize};
 
 use crate::error::check_coefficient;
-use crate::reduction::TokenMean;
+use crate::reduction::{TokenMean, of_each};
 use crate::{Aggregation, BalanceLoss, BalanceLossError, PaddingPolicy, Scores};
 
 /// What the experts' shares `f` of the selections add up to.
@@ -103,15 +103,15 @@ impl BalanceLoss for LoadBalancing {
             |record| Ok(self.statistic(record, &mean)),
             |pooled| {
                 let statistic = pooled.mean();
-                let experts = statistic.dims()[1];
-                let mut f = statistic.clone().slice([0..1, 0..experts]);
+                let [.., experts] = statistic.dims();
+                let mut f = statistic.clone().narrow(1, 0, 1);
                 if config.f_sums_to == FSumsTo::One {
                     // Nothing may be selected, as where thresholds are high.
-                    let sum = f.clone().sum_dim(1).clamp_min(f64::from(f32::MIN_POSITIVE));
+                    let sum = f.clone().sum_dim(2).clamp_min(f64::from(f32::MIN_POSITIVE));
                     f = f / sum;
                 }
-                let p = statistic.slice([1..2, 0..experts]);
-                (f * p).sum() * (config.coefficient * experts as f64)
+                let p = statistic.narrow(1, 1, 1);
+                of_each((f * p).sum_dim(2)) * (config.coefficient * experts as f64)
             },
         )
     }

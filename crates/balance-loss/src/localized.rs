@@ -162,19 +162,20 @@ impl LocalizedBalancing {
         Ok(agree.float().cast(DType::F32) * (own - other) + other)
     }
 
-    /// The spread of `Z = I * Q` of one layer.
-    fn spread(&self, weighted: Tensor<2>) -> Tensor<1> {
-        let [batch, experts] = weighted.dims();
-        let flat = weighted.reshape([batch * experts]);
-        let mean = flat.clone().mean();
+    /// The spreads of `Z = I * Q`, `[G, B, E]`, `[G]`.
+    fn spreads(&self, weighted: Tensor<3>) -> Tensor<1> {
+        let [groups, batch, experts] = weighted.dims();
+        let flat = weighted.reshape([groups, batch * experts]);
+        let mean = flat.clone().mean_dim(1);
         // One entry has no spread; the unbiased variance would divide by zero.
         let degrees = (batch * experts).saturating_sub(1).max(1) as f64;
-        let centred = flat - mean.clone().expand([batch * experts]);
-        let variance = centred.powi_scalar(2).sum() / degrees;
-        match self.config.form {
+        let centred = flat - mean.clone();
+        let variance = (centred.clone() * centred).sum_dim(1) / degrees;
+        let spreads = match self.config.form {
             VariationForm::VarOverMean => variance / mean,
-            VariationForm::Cv2 => variance / (mean.powi_scalar(2) + 1e-10),
-        }
+            VariationForm::Cv2 => variance / (mean.clone() * mean + 1e-10),
+        };
+        spreads.reshape([groups])
     }
 }
 
@@ -209,7 +210,7 @@ impl BalanceLoss for LocalizedBalancing {
                 let used = weights.sum_dim(1).reshape([batch, experts]);
                 Ok(used * importance(record)?)
             },
-            |pooled| self.spread(pooled.sum) * self.config.blc_weight,
+            |pooled| self.spreads(pooled.sums) * self.config.blc_weight,
         )
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use burn::tensor::{DType, Tensor};
 use router::{BatchContext, RoutingRecord};
 use serde::{Deserialize, Serialize};
@@ -24,7 +26,8 @@ pub enum Aggregation {
 
 impl Aggregation {
     /// Reduces each record to a statistic that adds up over layers, and gives the loss of the
-    /// statistics: of each, or of all together.
+    /// statistics: of each, or of all together. Those of one shape are computed at once, because a
+    /// device takes as long to be asked as to compute so little.
     ///
     /// `None` without records.
     pub(crate) fn over(
@@ -37,9 +40,17 @@ impl Aggregation {
         if self == Self::Concatenate {
             check_experts(records)?;
             let sum = statistics.into_iter().reduce(|sum, next| sum + next);
-            return Ok(sum.map(|sum| loss(Pooled { sum, layers: records.len() })));
+            let layers = records.len();
+            return Ok(sum.map(|sum| loss(Pooled { sums: sum.unsqueeze_dim(0), layers })));
         }
-        let losses = statistics.into_iter().map(|sum| loss(Pooled { sum, layers: 1 }));
+        let mut alike = BTreeMap::<[usize; 2], Vec<Tensor<2>>>::new();
+        for statistic in statistics {
+            alike.entry(statistic.dims()).or_default().push(statistic);
+        }
+        let losses = alike.into_values().map(|statistics| {
+            let sums = Tensor::stack(statistics, 0);
+            loss(Pooled { sums, layers: 1 }).sum()
+        });
         let sum = losses.reduce(|sum, next| sum + next);
         Ok(sum.map(|sum| match self {
             Self::Mean => sum / records.len() as f64,
@@ -70,32 +81,38 @@ fn check_experts(records: &[RoutingRecord]) -> Result<(), BalanceLossError> {
     }
 }
 
-/// The sum of the statistics of some layers.
+/// Sums of the statistics of some layers, for each of which there is a loss.
 pub(crate) struct Pooled {
-    /// The sum.
-    pub(crate) sum: Tensor<2>,
-    /// Of so many layers.
+    /// The sums, `[G, ..]`.
+    pub(crate) sums: Tensor<3>,
+    /// Each is of so many layers.
     pub(crate) layers: usize,
 }
 
 impl Pooled {
-    /// The statistics' mean: where they are means over tokens, that over the tokens of all layers.
-    pub(crate) fn mean(self) -> Tensor<2> {
+    /// The statistics' means: where they are means over tokens, those over the tokens of all layers.
+    pub(crate) fn mean(self) -> Tensor<3> {
         match self.layers {
-            1 => self.sum,
-            layers => self.sum / layers as f64,
+            1 => self.sums,
+            layers => self.sums / layers as f64,
         }
     }
 }
 
-/// `var / (mean^2 + 1e-10)` over experts, of `[1, E]`: the squared coefficient of variation, with
-/// the unbiased variance.
-pub(crate) fn squared_variation(values: Tensor<2>) -> Tensor<1> {
-    let degrees = values.dims()[1].saturating_sub(1).max(1) as f64;
-    let mean = values.clone().mean_dim(1);
-    let variance = (values - mean.clone()).powi_scalar(2).sum() / degrees;
-    let mean: Tensor<1> = mean.reshape([1]);
-    variance / (mean.powi_scalar(2) + 1e-10)
+/// `var / (mean^2 + 1e-10)` over experts, of `[G, 1, E]`: the squared coefficients of variation, with
+/// the unbiased variance, `[G]`.
+pub(crate) fn squared_variation(values: Tensor<3>) -> Tensor<1> {
+    let degrees = values.dims()[2].saturating_sub(1).max(1) as f64;
+    let mean = values.clone().mean_dim(2);
+    let centred = values - mean.clone();
+    let variance = (centred.clone() * centred).sum_dim(2) / degrees;
+    of_each(variance / (mean.clone() * mean + 1e-10))
+}
+
+/// `[G, 1, 1]` as `[G]`.
+pub(crate) fn of_each(values: Tensor<3>) -> Tensor<1> {
+    let [groups, ..] = values.dims();
+    values.reshape([groups])
 }
 
 /// Whether padding counts in a loss.

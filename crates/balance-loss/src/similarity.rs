@@ -4,6 +4,7 @@ use router::{RoutingRecord, RoutingTape};
 use serde::{Deserialize, Serialize};
 
 use crate::error::check_coefficient;
+use crate::reduction::of_each;
 use crate::{Aggregation, BalanceLoss, BalanceLossError};
 
 /// Configuration of [`ExpertSimilarity`].
@@ -83,7 +84,7 @@ impl BalanceLoss for ExpertSimilarity {
         config.aggregation.over(
             tape.records(),
             |record| Ok(Self::statistic(record)),
-            |pooled| pooled.sum.reshape([1]) * config.coefficient,
+            |pooled| of_each(pooled.sums) * config.coefficient,
         )
     }
 }

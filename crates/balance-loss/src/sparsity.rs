@@ -3,6 +3,7 @@ use router::{Routing, RoutingTape, select};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{check_coefficient, missing};
+use crate::reduction::of_each;
 use crate::{Aggregation, BalanceLoss, BalanceLossError, PaddingPolicy};
 
 /// Configuration of [`Sparsity`].
@@ -76,7 +77,7 @@ impl BalanceLoss for Sparsity {
                 let lower = lower_bound(&record.routing, config.k);
                 Ok(mean.of((lower - lambda.unsqueeze_dim(1)).clamp_min(0.0)))
             },
-            |pooled| pooled.mean().reshape([1]) * config.coefficient,
+            |pooled| of_each(pooled.mean()) * config.coefficient,
         )
     }
 }

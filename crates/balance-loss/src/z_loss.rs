@@ -4,6 +4,7 @@ use router::RoutingTape;
 use serde::{Deserialize, Serialize};
 
 use crate::error::check_coefficient;
+use crate::reduction::of_each;
 use crate::{Aggregation, BalanceLoss, BalanceLossError, PaddingPolicy};
 
 /// Configuration of [`ZLoss`].
@@ -63,7 +64,7 @@ impl BalanceLoss for ZLoss {
         config.aggregation.over(
             tape.records(),
             |record| Ok(mean.of(square_of_logsumexp(record.routing.logits.clone()))),
-            |pooled| pooled.mean().reshape([1]) * config.coefficient,
+            |pooled| of_each(pooled.mean()) * config.coefficient,
         )
     }
 }

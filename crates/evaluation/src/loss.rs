@@ -5,10 +5,10 @@ use model_zoo::CausalLm;
 /// The bytes that the logits of one chunk may take.
 const CHUNK_BYTES: usize = 32 << 20;
 
-/// The cross-entropy of the targets, summed.
+/// The cross-entropy of each target.
 ///
-/// Returns the value, and a tensor of one element whose gradient is that of the value times
-/// `scale` (its own value means nothing): the gradient of the cross-entropy of logits `z`,
+/// Returns them, `[T]`, outside of the graph and unread, and a tensor of one element whose gradient is
+/// that of their sum times `scale` (its own value means nothing): the gradient of the cross-entropy of logits `z`,
 /// `softmax(z) - onehot(target)`, is known in closed form, so the graph never holds a softmax. Of a
 /// frozen head only the gradient of the hidden states is needed: it then runs in chunks outside the
 /// graph, and memory does not grow with the vocabulary.
@@ -22,18 +22,18 @@ pub fn cross_entropy<M: CausalLm>(
     hidden: Tensor<2>,
     targets: Tensor<1, Int>,
     scale: f64,
-) -> (f64, Tensor<1>) {
+) -> (Tensor<1>, Tensor<1>) {
     match model.head_trains() {
         true => {
             let logits = model.logits(hidden);
             let (losses, gradient) = fused_ops::cross_entropy(logits.clone().inner(), targets);
             let gradient = Tensor::from_inner(gradient * scale);
-            (summed(losses), (logits * gradient).sum())
+            (losses, (logits * gradient).sum())
         }
         false => {
             let [rows, _] = hidden.dims();
             let chunk = (CHUNK_BYTES / (4 * model.vocab_size())).max(1);
-            let mut values = Vec::with_capacity(rows.div_ceil(chunk));
+            let mut values: Vec<Tensor<1>> = Vec::with_capacity(rows.div_ceil(chunk));
             let mut gradients = Vec::with_capacity(rows.div_ceil(chunk));
             for start in (0..rows).step_by(chunk) {
                 let len = chunk.min(rows - start);
@@ -49,16 +49,9 @@ pub fn cross_entropy<M: CausalLm>(
                 }
             }
             let gradient = Tensor::from_inner(Tensor::cat(gradients, 0) * scale);
-            // Read once, after everything: a device computes on while the host does not wait.
-            let value = summed(Tensor::cat(values, 0));
-            (value, (hidden * gradient).sum())
+            (Tensor::cat(values, 0), (hidden * gradient).sum())
         }
     }
-}
-
-/// Summed in f64: a batch has thousands of them.
-fn summed(losses: Tensor<1>) -> f64 {
-    losses.into_data().iter::<f32>().map(f64::from).sum()
 }
 
 /// The summed cross-entropy without a gradient, for evaluation.
@@ -87,11 +80,15 @@ mod tests {
     use burn::tensor::{Device, TensorData, Tolerance};
     use model_zoo::{Decoder, DecoderConfig};
 
+    fn summed(losses: Tensor<1>) -> f64 {
+        losses.into_data().iter::<f32>().map(f64::from).sum()
+    }
+
     /// The value, and the gradients of the hidden states and of the head, of one way to compute the
     /// loss.
     fn run(
         head_trains: bool,
-        loss: impl Fn(&Decoder, Tensor<2>, Tensor<1, Int>) -> (f64, Tensor<1>),
+        loss: impl Fn(&Decoder, Tensor<2>, Tensor<1, Int>) -> (Tensor<1>, Tensor<1>),
     ) -> (f64, TensorData, Option<TensorData>) {
         let device = Device::flex();
         let config = DecoderConfig::new(40, 16, 24, 1, 2);
@@ -102,7 +99,8 @@ mod tests {
         let hidden: Tensor<2> = Tensor::from_data(TensorData::new(hidden, [7, 16]), &device);
         let hidden = Tensor::from_inner(hidden).require_grad();
         let targets = Tensor::from_inner(Tensor::from_data([3, 0, 39, 5, 5, 8, 21], &device));
-        let (value, objective) = loss(&model, hidden.clone(), targets);
+        let (losses, objective) = loss(&model, hidden.clone(), targets);
+        let value = summed(losses);
         let grads = objective.backward();
         let weight = match &model.lm_head {
             Some(head) => head.weight.val(),
@@ -118,7 +116,7 @@ mod tests {
         let (plain, plain_gradient, plain_of_head) = run(true, |model, hidden, targets| {
             let picked = log_softmax(model.logits(hidden), 1).gather(1, targets.reshape([7, 1]));
             let loss = -picked.sum();
-            (f64::from(loss.clone().inner().into_scalar::<f32>()), loss * scale)
+            (loss.clone().inner(), loss * scale)
         });
         for trains in [false, true] {
             let (value, gradient, of_head) =

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use balance_loss::normalised_entropy;
 use burn::tensor::{DType, Tensor, TensorData};
+use fused_ops::matmul;
 use router::{RoutingRecord, RoutingTape, Site};
 
 use super::AnalyticsError;
@@ -212,12 +213,12 @@ impl Groups {
         if let Some(distance) = &routing.extras.distance {
             columns.push(distance.clone().detach().unsqueeze_dim(1));
         }
-        let mut sums = self.members.clone().matmul(Tensor::cat(columns, 1));
+        let mut sums = matmul(self.members.clone(), Tensor::cat(columns, 1));
         if routing.selection.is_some() {
             let pairs = (0..self.types.len()).map(|group| {
                 let members = self.members.clone().slice([group..group + 1, 0..tokens]).transpose();
                 let own = (selection.clone() * members).transpose();
-                own.matmul(selection.clone()).reshape([1, experts * experts])
+                matmul(own, selection.clone()).reshape([1, experts * experts])
             });
             sums = Tensor::cat(vec![sums, Tensor::cat(pairs.collect(), 0)], 1);
         }

@@ -9,16 +9,29 @@ use fused_ops::add_squares;
 ///
 /// `g <- g * min(1, max_norm / (|g| + 1e-6))`, as PyTorch's `clip_grad_norm_`.
 pub fn clip_grad_norm<M: Module>(model: &M, grads: &mut GradientsParams, max_norm: f64) -> f64 {
+    let square = squared_norm(model, grads).map(|square| square.into_scalar::<f32>());
+    let norm = f64::from(square.unwrap_or(0.0)).sqrt();
+    limit_norm(model, grads, norm, max_norm);
+    norm
+}
+
+/// The sum of the squares of all gradients, `[1]`, on the device; `None` without any.
+pub(super) fn squared_norm<M: Module>(model: &M, grads: &GradientsParams) -> Option<Tensor<1>> {
     let mut squares = Squares { grads, sum: None };
     model.visit(&mut squares);
-    let Some(sum) = squares.sum else {
-        return 0.0;
-    };
-    let norm = f64::from(sum.sum().into_scalar::<f32>()).sqrt();
+    squares.sum.map(Tensor::sum)
+}
+
+/// Scales gradients whose norm is known.
+pub(super) fn limit_norm<M: Module>(
+    model: &M,
+    grads: &mut GradientsParams,
+    norm: f64,
+    max_norm: f64,
+) {
     if max_norm > 0.0 && norm > max_norm && norm.is_finite() {
         model.visit(&mut Scale { grads, factor: max_norm / (norm + 1e-6) });
     }
-    norm
 }
 
 struct Squares<'a> {

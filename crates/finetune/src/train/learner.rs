@@ -10,14 +10,16 @@ use ranks::{PairwiseSum, Ranks};
 use router::RoutingTape;
 use tensor_files::TensorTable;
 
+use super::clip::{limit_norm, squared_norm};
 use super::gradient_sum::plus;
+use super::numbers_found::NumbersFound;
 use super::optimizer::AdapterOptimizer;
 use super::rank_sum::Found;
 use super::running_state::{running_state, with_running_state};
 use super::together::numbers;
 use super::{
     CausalTask, NonFinite, OptimizerConfig, Pass, Recompute, Share, TrainError, TrainingConfig,
-    TrainingTask, clip_grad_norm,
+    TrainingTask,
 };
 
 /// What a [`Learner`] needs to know.
@@ -224,7 +226,7 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
         };
         let mut gradients = PairwiseSum::default();
         let mut states = PairwiseSum::default();
-        let mut losses = Vec::with_capacity(batches.len());
+        let mut numbers = NumbersFound::default();
         for (at, batch) in batches.iter().enumerate() {
             let seed = step_seed.rotate_left(32) ^ (first + at) as u64;
             // Backends without a dropout of ours draw from the device's generator.
@@ -241,10 +243,8 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
             if let Some(watch) = &mut watch {
                 watch(&found.tape);
             }
-            losses.push((found.loss, found.balance_loss));
+            numbers.push(found.losses, found.scale, found.balance_loss);
         }
-        let (loss, balance_loss) = summed(ranks, &losses)?;
-        let total = loss + balance_loss.unwrap_or(0.0);
         let gradients = gradients.total(|one, other| plus(&self.model, one, other));
         let found = Found {
             gradients: gradients.unwrap_or_else(GradientsParams::new),
@@ -253,7 +253,11 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
         let started = Instant::now();
         let Found { gradients: mut grads, state } = found.summed(&self.model, ranks)?;
         self.sum_seconds += started.elapsed().as_secs_f64();
-        let grad_norm = clip_grad_norm(&self.model, &mut grads, self.config.max_grad_norm);
+        // The one time that the host waits for the device.
+        let (losses, square) = numbers.read(squared_norm(&self.model, &grads));
+        let (loss, balance_loss) = summed(ranks, &losses)?;
+        let (total, grad_norm) = (loss + balance_loss.unwrap_or(0.0), square.sqrt());
+        limit_norm(&self.model, &mut grads, grad_norm, self.config.max_grad_norm);
         if !(total.is_finite() && grad_norm.is_finite()) {
             let what = NonFinite::find(total, &self.model, &grads);
             self.model = before;

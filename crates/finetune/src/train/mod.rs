@@ -15,6 +15,7 @@ mod learner_checkpoints;
 mod lines;
 mod log;
 mod non_finite;
+mod numbers_found;
 mod observer;
 mod optimizer;
 mod periodic;

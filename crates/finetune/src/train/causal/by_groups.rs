@@ -7,7 +7,6 @@ use model_zoo::{CausalLm, TokenInput};
 use router::{BatchContext, Decided, DecidedGradients};
 
 use super::CausalTask;
-use crate::train::task::value;
 use crate::train::{Pass, PassReport, TrainError};
 
 impl CausalTask {
@@ -33,6 +32,8 @@ impl CausalTask {
         let mut tape = pass.tape(context);
         let (embedded, of_layers) = model.begin(input, None);
 
+        let embedded_device = embedded.clone().inner().device();
+
         // What enters each group, and how much was recorded before it.
         let mut entries: Vec<(Tensor<3>, usize)> = Vec::with_capacity(groups.len());
         let plain = model.valid();
@@ -56,7 +57,7 @@ impl CausalTask {
         drop(plain);
 
         // The last group is differentiated as it is run, from the losses.
-        let mut report: Option<(f64, Option<f64>)> = None;
+        let mut found: Option<(Tensor<1>, Option<Tensor<1>>)> = None;
         let mut balance_gradients = None;
         let mut output_gradient: Option<Tensor<3>> = None;
         for (range, (entry, recorded)) in groups.into_iter().zip(entries).rev() {
@@ -69,15 +70,15 @@ impl CausalTask {
             let mut objective = match output_gradient.take() {
                 Some(gradient) => (y * Tensor::from_inner(gradient)).sum(),
                 None => {
-                    let (loss, objective) = self.loss(model, model.finish(y), batch, pass.scale);
+                    let (losses, objective) = self.losses(model, model.finish(y), batch, pass.scale);
                     tape.append(&again);
                     let leaves = tape.leaves();
                     let mut balance_loss = None;
                     if let Some(term) = pass.balance_loss(&leaves)? {
-                        balance_loss = Some(value(&term));
+                        balance_loss = Some(term.clone().inner());
                         balance_gradients = Some(leaves.gradients(&term.backward()));
                     }
-                    report = Some((loss, balance_loss));
+                    found = Some((losses, balance_loss));
                     objective
                 }
             };
@@ -110,7 +111,8 @@ impl CausalTask {
             let found = GradientsParams::from_grads(objective.backward(), model);
             gradients.accumulate(model, found);
         }
-        let (loss, balance_loss) = report.unwrap_or((f64::NAN, None));
-        Ok(PassReport { loss, balance_loss, tape })
+        let none = || Tensor::full([1], f32::NAN, &embedded_device);
+        let (losses, balance_loss) = found.unwrap_or_else(|| (none(), None));
+        Ok(PassReport { losses, scale: pass.scale, balance_loss, tape })
     }
 }

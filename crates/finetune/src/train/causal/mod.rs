@@ -133,23 +133,21 @@ impl CausalTask {
     ) -> Result<PassReport, TrainError> {
         let mut tape = pass.tape(context);
         let hidden = model.hidden_states(input, None, &mut tape);
-        let (loss, objective) = self.loss(model, hidden, batch, pass.scale);
-        pass.finish(model, loss, objective, tape, gradients)
+        let (losses, objective) = self.losses(model, hidden, batch, pass.scale);
+        pass.finish(model, losses, objective, tape, gradients)
     }
 
-    /// The cross-entropy of the targets, times the scale, and what to differentiate for it.
-    fn loss<M: CausalLm>(
+    /// The cross-entropies of the targets, and what to differentiate for their sum times the scale.
+    fn losses<M: CausalLm>(
         &self,
         model: &M,
         hidden: Tensor<3>,
         batch: &DeviceBatch,
         scale: f64,
-    ) -> (f64, Tensor<1>) {
+    ) -> (Tensor<1>, Tensor<1>) {
         let [batch_size, seq_len, width] = hidden.dims();
         let hidden =
             hidden.reshape([batch_size * seq_len, width]).select(0, batch.target_positions.clone());
-        let targets = batch.target_ids.clone();
-        let (value, objective) = cross_entropy(model, hidden, targets, scale);
-        (value * scale, objective)
+        cross_entropy(model, hidden, batch.target_ids.clone(), scale)
     }
 }

@@ -4,7 +4,6 @@ use data::Target;
 use model_zoo::Classifier;
 
 use super::loss::{label_loss, loss_of_batch};
-use crate::train::task::value;
 use crate::train::{
     BatchOutcome, Pass, PassReport, Recompute, TrainError, TrainingBatch, TrainingConfig,
 };
@@ -69,9 +68,8 @@ pub(super) fn differentiate<M: Classifier>(
     context.task_types = batch.task_types.clone();
     let mut tape = pass.tape(context);
     let logits = model.logits(&batch.input, &mut tape);
-    let objective = loss_of_batch(logits, &batch.targets) * pass.scale;
-    let loss = value(&objective);
-    pass.finish(model, loss, objective, tape, gradients)
+    let loss = loss_of_batch(logits, &batch.targets);
+    pass.finish(model, loss.clone().inner(), loss * pass.scale, tape, gradients)
 }
 
 /// The logits of a batch by a model off its autodiff device, row by row.

@@ -1,4 +1,5 @@
 use burn::tensor::Tensor;
+use fused_ops::matmul;
 
 /// The coefficients of an iteration that brings singular values near 1.
 const ITERATION: [f64; 3] = [3.4445, -4.775, 2.0315];
@@ -42,9 +43,9 @@ fn orthogonal(x: Tensor<3>) -> Tensor<3> {
     let mut x = x / (norm + 1e-7);
     let [a, b, c] = ITERATION;
     for _ in 0..ITERATIONS {
-        let square = x.clone().matmul(x.clone().swap_dims(1, 2));
-        let terms = square.clone() * b + square.clone().matmul(square) * c;
-        x = x.clone() * a + terms.matmul(x);
+        let square = matmul(x.clone(), x.clone().swap_dims(1, 2));
+        let terms = square.clone() * b + matmul(square.clone(), square) * c;
+        x = x.clone() * a + matmul(terms, x);
     }
     if tall { x.swap_dims(1, 2) } else { x }
 }

@@ -9,7 +9,6 @@ mod validation;
 
 pub use batch::TrainingBatch;
 pub use outcome::BatchOutcome;
-pub(super) use pass::value;
 pub use pass::{Pass, PassReport};
 pub use sample::TrainingSample;
 pub use validation::Validation;

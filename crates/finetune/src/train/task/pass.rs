@@ -21,13 +21,16 @@ pub struct Pass<'a> {
     pub seed: u64,
 }
 
-/// What a pass found.
+/// What a pass found. Its numbers are on the device, outside of the graph: the host need not wait for
+/// them.
 #[derive(Debug)]
 pub struct PassReport {
-    /// The summed loss of the batch's targets times its factor.
-    pub loss: f64,
-    /// The loss on routings times its factor; absent without one.
-    pub balance_loss: Option<f64>,
+    /// The losses of the batch's targets, or of some of them together, `[n]`.
+    pub losses: Tensor<1>,
+    /// The factor of their sum.
+    pub scale: f64,
+    /// The loss on routings times its factor, `[1]`; absent without one.
+    pub balance_loss: Option<Tensor<1>>,
     /// What was recorded.
     pub tape: RoutingTape,
 }
@@ -53,9 +56,9 @@ impl Pass<'_> {
         }
     }
 
-    /// Ends a pass whose graph was kept whole: differentiates `objective`, whose value is `loss`,
-    /// together with the loss on the routings of `tape`, and adds the gradients to those of the
-    /// passes before.
+    /// Ends a pass whose graph was kept whole: differentiates `objective`, the sum of `losses` times the
+    /// factor, together with the loss on the routings of `tape`, and adds the gradients to those of
+    /// the passes before.
     ///
     /// # Errors
     ///
@@ -63,23 +66,18 @@ impl Pass<'_> {
     pub fn finish<M: Module>(
         &self,
         model: &M,
-        loss: f64,
+        losses: Tensor<1>,
         mut objective: Tensor<1>,
         tape: RoutingTape,
         gradients: &mut GradientsAccumulator<M>,
     ) -> Result<PassReport, TrainError> {
         let mut balance_loss = None;
         if let Some(term) = self.balance_loss(&tape)? {
-            balance_loss = Some(value(&term));
+            balance_loss = Some(term.clone().inner());
             objective = objective + term;
         }
         let found = GradientsParams::from_grads(objective.backward(), model);
         gradients.accumulate(model, found);
-        Ok(PassReport { loss, balance_loss, tape })
+        Ok(PassReport { losses, scale: self.scale, balance_loss, tape })
     }
-}
-
-/// The number in a tensor on an autodiff device.
-pub(in super::super) fn value(scalar: &Tensor<1>) -> f64 {
-    f64::from(scalar.clone().inner().into_scalar::<f32>())
 }
