@@ -94,9 +94,10 @@ fn goat_on_several_devices_learns_and_answers_what_it_does_on_one() {
 }
 
 #[test]
-fn starts_that_look_at_data_are_the_same_on_several_devices() {
-    // Gradients, and covariances.
-    for init in ["{ type = \"lora_ga\" }", "{ type = \"eva\" }"] {
+fn starts_are_the_same_on_several_devices() {
+    // From weights, gradients, covariances, and both.
+    for name in ["olora", "lora_ga", "eva", "corda"] {
+        let init = &format!("{{ type = {name:?} }}");
         same_on(&["flex", "flex,flex", "flex,flex,flex,flex"], "lora", init);
     }
 }

@@ -5,11 +5,11 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use ranks::{Alone, Ranks};
 use router::{RouterConfig, RouterError, RouterShape, Site, XLoraClassifier};
-use svd_init::{BankShape, ExpertInit, LayerStatistics, SvdCache};
+use svd_init::{BankShape, ExpertStart, LayerStatistics, SvdCache};
 
-use crate::decompositions::decompose_shared;
 use crate::ids::with_stable_ids;
 use crate::select::{Selection, select};
+use crate::shared_starts::{Layers, shared_starts};
 use crate::state::{MODEL_ROUTER, START, check_state, replace_state};
 use crate::tokens::attach_tokens;
 use crate::trainable::unfreeze;
@@ -104,10 +104,10 @@ pub struct AttachOptions<'a> {
     pub statistics: BTreeMap<String, LayerStatistics>,
     /// Keeps decompositions from run to run.
     pub svd_cache: Option<&'a SvdCache>,
-    /// Is told how many of the decompositions are done that are made here.
+    /// Is told how many of the layers are done whose matrices are decomposed here.
     pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
-    /// Ranks that put the same adapters on the same model, and share the decompositions; each has
-    /// the numbers of one that is alone.
+    /// Ranks that put the same adapters on the same model, and share the layers whose start is
+    /// computed; each has the numbers of one that is alone.
     pub ranks: Option<&'a dyn Ranks>,
 }
 
@@ -143,44 +143,21 @@ where
     let AttachOptions { seed, mut statistics, svd_cache, progress, ranks } = options;
     fuse(model, config)?;
     let plan = Plan::new(model, config)?;
-    let mut paths: Vec<String> = Vec::new();
-    let mut shapes: Vec<BankShape> = Vec::new();
-    let mut linears: Vec<BaseLinear> = Vec::new();
-    let mut failed = None;
-    model.visit_projections(&mut |path, _, projection| {
-        let Some(sizes) = plan.sizes.get(path) else { return };
-        let base = projection.linear();
-        let shape = config.bank_shape(sizes, base.dims());
-        match config.init.triplets(&shape) {
-            Ok(None) => {}
-            Ok(Some(_)) => {
-                paths.push(path.to_owned());
-                shapes.push(shape);
-                linears.push(base.clone());
-            }
-            Err(error) => failed = Some(error),
+    let mut starts = match config.init.draws() {
+        true => BTreeMap::new(),
+        false => {
+            let ranks = ranks.unwrap_or(&Alone);
+            let progress = progress.unwrap_or(&|_, _| {});
+            plan.starts(model, config, &mut statistics, ranks, svd_cache, progress)?
         }
-    });
-    if let Some(error) = failed {
-        return Err(error.into());
-    }
-    let silent = |_: usize, _: usize| {};
-    let prepared = decompose_shared(
-        ranks.unwrap_or(&Alone),
-        &config.init,
-        &shapes,
-        // A quantised weight is made dense only here.
-        |at| linears[at].weight(),
-        svd_cache,
-        progress.unwrap_or(&silent),
-    )?;
-    drop(linears);
-    let mut prepared: BTreeMap<_, _> = paths.into_iter().zip(prepared).collect();
+    };
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    plan.apply(model, config, &mut rng, |path, sizes, linear, rng| {
-        let mut statistics = statistics.remove(path).unwrap_or_default();
-        statistics.triplets = prepared.remove(path).flatten();
-        config.init_adapter(linear, sizes, path, &statistics, rng)
+    plan.apply(model, config, &mut rng, |path, sizes, linear, rng| match starts.remove(path) {
+        Some(start) => config.adapter_from(linear, sizes, path, Some(start), rng),
+        None => {
+            let statistics = statistics.remove(path).unwrap_or_default();
+            config.init_adapter(linear, sizes, path, &statistics, rng)
+        }
     })
 }
 
@@ -377,6 +354,47 @@ impl Plan {
             decided = Some(sites);
         }
         Ok(Self { sizes, blocks, decided })
+    }
+
+    /// The starts of all linears whose experts have some, by path.
+    fn starts<M>(
+        &self,
+        model: &M,
+        config: &AdapterConfig,
+        statistics: &mut BTreeMap<String, LayerStatistics>,
+        ranks: &dyn Ranks,
+        cache: Option<&SvdCache>,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<BTreeMap<String, ExpertStart>, AdapterError>
+    where
+        M: Adaptable<Projection = AdaptedLinear>,
+    {
+        let mut paths: Vec<String> = Vec::new();
+        let mut shapes: Vec<BankShape> = Vec::new();
+        let mut linears: Vec<BaseLinear> = Vec::new();
+        model.visit_projections(&mut |path, _, projection| {
+            let Some(sizes) = self.sizes.get(path) else { return };
+            let base = projection.linear();
+            let shape = config.bank_shape(sizes, base.dims());
+            if config.experts.factors(shape.num_experts).is_some() {
+                paths.push(path.to_owned());
+                shapes.push(shape);
+                linears.push(base.clone());
+            }
+        });
+        let Some(device) = linears.first().map(BaseLinear::device) else {
+            return Ok(BTreeMap::new());
+        };
+        let of_path = |path: &String| statistics.remove(path).unwrap_or_default();
+        let layers = Layers {
+            shapes: &shapes,
+            statistics: &paths.iter().map(of_path).collect::<Vec<_>>(),
+            // A quantised weight is made dense only here.
+            weight: &|at| linears[at].weight(),
+            device: &device,
+        };
+        let starts = shared_starts(ranks, &config.init, &layers, cache, progress)?;
+        Ok(paths.into_iter().zip(starts).collect())
     }
 
     /// Whether the factors of a state are as many numbers as the sizes say, before memory is

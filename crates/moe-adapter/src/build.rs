@@ -26,12 +26,30 @@ impl AdapterConfig {
         statistics: &LayerStatistics,
         rng: &mut dyn Rng,
     ) -> Result<BuiltAdapter, AdapterError> {
+        let shape = self.bank_shape(sizes, linear.dims());
+        let start = match self.experts.factors(shape.num_experts) {
+            Some(_) => Some(self.init.start(&linear.weight(), &shape, statistics, rng)?),
+            None => None,
+        };
+        self.adapter_from(linear, sizes, path, start, rng)
+    }
+
+    /// As [`init_adapter`](Self::init_adapter), with the start of experts that have one.
+    pub(crate) fn adapter_from(
+        &self,
+        linear: &BaseLinear,
+        sizes: &LayerSizes,
+        path: &str,
+        start: Option<ExpertStart>,
+        rng: &mut dyn Rng,
+    ) -> Result<BuiltAdapter, AdapterError> {
         let weight = linear.weight();
         let shape = self.bank_shape(sizes, weight.dims());
-        let Some((in_a, in_b)) = self.experts.factors(shape.num_experts) else {
+        let (Some(mut start), Some((in_a, in_b))) =
+            (start, self.experts.factors(shape.num_experts))
+        else {
             return self.assemble(&weight, sizes, shape.scaling, path, None, rng);
         };
-        let mut start = self.init.start(&weight, &shape, statistics, rng)?;
         if in_a < shape.num_experts || in_b < shape.num_experts {
             if start.residual_coefficient.is_some() {
                 return Err(AdapterError::SharedFactors);

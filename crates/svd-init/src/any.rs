@@ -67,6 +67,11 @@ impl InitConfig {
         }
     }
 
+    /// Whether its numbers are drawn; those of the others follow from the weight and statistics.
+    pub fn draws(&self) -> bool {
+        matches!(self, Self::Lora | Self::Gaussian)
+    }
+
     /// Whether it takes the experts' product out of the frozen weight.
     pub fn takes_out(&self) -> bool {
         !matches!(self, Self::Lora | Self::Gaussian | Self::Eva(_))

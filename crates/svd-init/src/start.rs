@@ -1,4 +1,4 @@
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::InitError;
 
@@ -92,4 +92,51 @@ impl ExpertStart {
     pub fn with_residual(self, coefficient: f64) -> Self {
         Self { residual_coefficient: Some(coefficient), ..self }
     }
+
+    /// Writes all of it, bit by bit, for whoever has the same layer; see [`read`](Self::read).
+    pub fn write(&self, to: &mut Vec<u8>) {
+        let coefficient: Vec<f64> = self.residual_coefficient.into_iter().collect();
+        for values in [coefficient.as_slice(), self.expert_scaling.as_deref().unwrap_or(&[])] {
+            to.extend((values.len() as u64).to_le_bytes());
+            to.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        for factor in [&self.lora_a, &self.lora_b] {
+            to.extend(factor.to_data().iter::<f32>().flat_map(f32::to_le_bytes));
+        }
+    }
+
+    /// Reads what [`write`](Self::write) has written of a bank of `shape`; `None` where the bytes
+    /// are of something else.
+    pub fn read(mut bytes: &[u8], shape: &BankShape, device: &Device) -> Option<Self> {
+        let BankShape { num_experts, rank, in_features, out_features, .. } = *shape;
+        let coefficient = numbers(&mut bytes)?;
+        let scaling = numbers(&mut bytes)?;
+        let (values, left_over) = bytes.as_chunks::<4>();
+        let of_a = num_experts * rank * in_features;
+        let complete = values.len() == of_a + num_experts * rank * out_features;
+        if !complete || !left_over.is_empty() || ![0, num_experts].contains(&scaling.len()) {
+            return None;
+        }
+        let values: Vec<f32> = values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let (a, b) = values.split_at(of_a);
+        let factor = |values: &[f32], sizes: [usize; 3]| {
+            Tensor::from_data(TensorData::new(values.to_vec(), sizes), device)
+        };
+        Some(Self {
+            lora_a: factor(a, [num_experts, rank, in_features]),
+            lora_b: factor(b, [num_experts, out_features, rank]),
+            residual_coefficient: coefficient.first().copied(),
+            expert_scaling: (!scaling.is_empty()).then_some(scaling),
+        })
+    }
+}
+
+/// Takes numbers from the front of bytes, where how many there are stands before them.
+fn numbers(bytes: &mut &[u8]) -> Option<Vec<f64>> {
+    let (count, rest) = bytes.split_first_chunk::<8>()?;
+    let size = usize::try_from(u64::from_le_bytes(*count)).ok()?.checked_mul(8)?;
+    let (numbers, rest) = rest.split_at_checked(size)?;
+    *bytes = rest;
+    let (numbers, _) = numbers.as_chunks::<8>();
+    Some(numbers.iter().map(|number| f64::from_le_bytes(*number)).collect())
 }

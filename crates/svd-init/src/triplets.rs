@@ -28,29 +28,6 @@ pub struct Triplets {
 }
 
 impl Triplets {
-    /// Writes all but the plan, for whoever has the same weight; see [`read`](Self::read).
-    pub fn write(&self, to: &mut Vec<u8>) {
-        to.extend(self.digest.to_le_bytes());
-        let parts = [&self.values, &self.left, &self.right];
-        to.extend(parts.into_iter().flatten().flat_map(|value| value.to_le_bytes()));
-    }
-
-    /// Reads what [`write`](Self::write) has written of a plan of a weight `[in_features,
-    /// out_features]`; `None` where the bytes are of something else.
-    pub fn read(plan: TripletPlan, bytes: &[u8], weight: [usize; 2]) -> Option<Self> {
-        let [in_features, out_features] = weight;
-        let (digest, rest) = bytes.split_first_chunk::<8>()?;
-        let (numbers, left_over) = rest.as_chunks::<4>();
-        let count = plan.indices().len();
-        if !left_over.is_empty() || numbers.len() != count * (1 + in_features + out_features) {
-            return None;
-        }
-        let mut numbers = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes));
-        let mut part = |size: usize| numbers.by_ref().take(count * size).collect();
-        let (values, left, right) = (part(1), part(out_features), part(in_features));
-        Some(Self { digest: u64::from_le_bytes(*digest), plan, values, left, right })
-    }
-
     /// The digest of the weight that they come from.
     pub fn digest(&self) -> u64 {
         self.digest

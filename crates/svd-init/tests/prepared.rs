@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use burn::tensor::Tensor;
 use common::{random, shape_of, start};
 use svd_init::{
-    BankShape, ExpertInit, GoatConfig, InitConfig, InitError, LayerStatistics, LoraInit,
-    RandomisedSvd, SvdCache, TripletPlan, Triplets, decompose, decompose_all, weight_digest,
+    BankShape, ExpertInit, ExpertStart, GoatConfig, InitConfig, InitError, LayerStatistics,
+    LoraInit, RandomisedSvd, SvdCache, TripletPlan, decompose, decompose_all, weight_digest,
 };
 
 const EXPERTS: usize = 3;
@@ -43,15 +43,24 @@ fn prepared_or_not_the_start_is_the_same() {
 }
 
 #[test]
-fn triplets_come_back_from_bytes_bit_by_bit() {
-    for job in jobs() {
-        let found = decompose(&job.0, &plan(&job), None).unwrap();
-        let mut bytes = Vec::new();
-        found.write(&mut bytes);
-        let dims = job.0.dims();
-        assert_eq!(Triplets::read(plan(&job), &bytes, dims).as_ref(), Some(&*found));
-        assert_eq!(Triplets::read(plan(&job), &bytes[1..], dims), None);
-        assert_eq!(Triplets::read(plan(&job), &bytes, [dims[0] + 1, dims[1]]), None);
+fn starts_come_back_from_bytes_bit_by_bit() {
+    let scaled = GoatConfig { expert_scaling: true, ..GoatConfig::default() };
+    for init in [InitConfig::Goat(scaled), InitConfig::Lora] {
+        for (weight, shape) in jobs() {
+            let found = start(&init, &weight, &shape, &LayerStatistics::default()).unwrap();
+            let mut bytes = Vec::new();
+            found.write(&mut bytes);
+            let read = |bytes: &[u8], shape| ExpertStart::read(bytes, shape, &weight.device());
+            let back = read(&bytes, &shape).unwrap();
+            assert_eq!(back.lora_a.into_data(), found.lora_a.into_data());
+            assert_eq!(back.lora_b.into_data(), found.lora_b.into_data());
+            assert_eq!(back.residual_coefficient, found.residual_coefficient);
+            assert_eq!(back.expert_scaling, found.expert_scaling);
+            assert!(read(&bytes[1..], &shape).is_none());
+            assert!(read(&bytes[..bytes.len() - 1], &shape).is_none());
+            assert!(read(&[], &shape).is_none());
+            assert!(read(&bytes, &BankShape { rank: 3, ..shape }).is_none());
+        }
     }
 }
 
