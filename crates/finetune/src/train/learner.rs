@@ -251,6 +251,7 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
             state: states.total(Tensor::add),
         };
         let started = Instant::now();
+        // The first that ranks do together after their passes, and so where they wait for each other.
         let Found { gradients: mut grads, state } = found.summed(&self.model, ranks)?;
         self.sum_seconds += started.elapsed().as_secs_f64();
         // The one time that the host waits for the device.
