@@ -122,7 +122,7 @@ fn a_rank_killed_at_any_moment_loses_nothing() {
     let place = Place::new("slim", "save_steps = 4\nsave_total_limit = 3");
     let started = Instant::now();
     let expected = place.trained(2, "whole", &[]);
-    let seconds = started.elapsed().as_secs_f64();
+    let mut seconds = started.elapsed().as_secs_f64();
     let (mut kills, mut finished, mut run) = (0, 0, 0);
     while kills < 20 {
         let name = format!("run-{finished}");
@@ -132,6 +132,7 @@ fn a_rank_killed_at_any_moment_loses_nothing() {
         let resume: &[&str] =
             if output.join("metrics.jsonl").exists() { &["--resume"] } else { &[] };
         let mut command = place.train(ranks, &name, resume);
+        let begun = Instant::now();
         let child = command.stderr(Stdio::piped()).spawn().unwrap();
         // Spread over the run, at no regular moments.
         let wait = seconds * (0.15 + 0.8 * f64::from(kills * 7 % 20) / 20.0);
@@ -146,6 +147,10 @@ fn a_rank_killed_at_any_moment_loses_nothing() {
         if ended.status.success() {
             assert_eq!(losses(&output).len(), expected.len());
             finished += 1;
+            // The machine was busier when the first run was timed.
+            if resume.is_empty() {
+                seconds = seconds.min(begun.elapsed().as_secs_f64());
+            }
             continue;
         }
         let error = String::from_utf8_lossy(&ended.stderr);
