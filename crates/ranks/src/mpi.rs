@@ -9,7 +9,8 @@ use mpi::environment::Universe;
 use mpi::point_to_point::{Destination, Source};
 use mpi::topology::{Communicator, SimpleCommunicator};
 
-use crate::{Ranks, RanksError, sum_pairwise};
+use crate::pairwise::sum_in_place;
+use crate::{Ranks, RanksError};
 
 /// The rank of a process that `mpirun` or `srun` started. MPI ends with the value.
 ///
@@ -179,8 +180,8 @@ impl Ranks for MpiRanks {
         mine.resize(part * self.size, 0.0);
         let mut parts = vec![0.0_f32; part * self.size];
         self.call(|world| world.all_to_all_into(&mine[..], &mut parts[..]));
-        let sum = sum_pairwise(parts.chunks(part).map(<[f32]>::to_vec));
-        self.call(|world| world.all_gather_into(&sum[..], &mut mine[..]));
+        sum_in_place(&mut parts, part);
+        self.call(|world| world.all_gather_into(&parts[..part], &mut mine[..]));
         values.copy_from_slice(&mine[..values.len()]);
         Ok(())
     }
