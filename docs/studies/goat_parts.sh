@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # GOAT's parts on GSM8K, one changed at a time: goat_parts.sh MODEL GSM8K_TRAIN OUTPUT PROGRAM (docs/src/methods/goat.md).
-# As goat_start.sh, whose runs `goat-1e-3-0` are the preset's, at a rate of 1e-3.
+# As goat_start.sh, at a rate of 1e-3.
 set -euo pipefail
 model=$1 data=$2 output=$3 program=$4
 mkdir -p "$output"
@@ -29,6 +29,7 @@ train() {
     shift
     "$program" train --config "$output/run.toml" --set "training.output_dir=$output/$name" "$@"
 }
+train goat
 train top-4 --set adapter.router.k=4
 train top-1 --set adapter.router.k=1
 train all-8 --set adapter.router.k=8
