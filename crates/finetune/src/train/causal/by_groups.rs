@@ -70,7 +70,8 @@ impl CausalTask {
             let mut objective = match output_gradient.take() {
                 Some(gradient) => (y * Tensor::from_inner(gradient)).sum(),
                 None => {
-                    let (losses, objective) = self.losses(model, model.finish(y), batch, pass.scale);
+                    let (losses, objective) =
+                        self.losses(model, model.finish(y), batch, pass.scale);
                     tape.append(&again);
                     let leaves = tape.leaves();
                     let mut balance_loss = None;
