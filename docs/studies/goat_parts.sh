@@ -3,31 +3,12 @@
 # As goat_start.sh, at a rate of 1e-3.
 set -euo pipefail
 model=$1 data=$2 output=$3 program=$4
-mkdir -p "$output"
-cat >"$output/run.toml" <<TOML
-[model]
-path = "$model"
-svd_cache = "$output/svd"
-[adapter]
-preset = "goat-paper"
-[data]
-train = [{ path = "$data" }]
-template = "plain"
-max_length = 256
-[training]
-output_dir = "unset"
-learning_rate = 1e-3
-max_steps = 80
-logging_steps = 1
-save_steps = 0
-warmup_steps = 8
-per_device_train_batch_size = 2
-seed = 0
-TOML
+config=$(dirname "${BASH_SOURCE[0]}")/goat_gsm8k.toml
 train() {
     local name=$1
     shift
-    "$program" train --config "$output/run.toml" --set "training.output_dir=$output/$name" "$@"
+    "$program" train --config "$config" --set "model.path=$model" --set "data.train=[{ path = \"$data\" }]" \
+        --set "model.svd_cache=$output/svd" --set "training.output_dir=$output/$name" "$@"
 }
 train goat
 train top-4 --set adapter.router.k=4

@@ -8,7 +8,8 @@ const CHUNK_BYTES: usize = 32 << 20;
 /// The cross-entropy of each target.
 ///
 /// Returns them, `[T]`, outside of the graph and unread, and a tensor of one element whose gradient is
-/// that of their sum times `scale` (its own value means nothing): the gradient of the cross-entropy of logits `z`,
+/// that of their sum times `scale` (its own value means nothing): the gradient of the cross-entropy
+/// of logits `z`,
 /// `softmax(z) - onehot(target)`, is known in closed form, so the graph never holds a softmax. Of a
 /// frozen head only the gradient of the hidden states is needed: it then runs in chunks outside the
 /// graph, and memory does not grow with the vocabulary.
