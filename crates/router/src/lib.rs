@@ -60,7 +60,7 @@ mod x_lora;
 pub use affine::Affine;
 pub use any::{AnyRouter, RouterConfig};
 pub use buffer::Buffer;
-pub use clusters::Clusters;
+pub use clusters::{ClusterInit, Clusters};
 pub use context::BatchContext;
 pub use decided::{Decided, DecidedGradients};
 pub use error::RouterError;

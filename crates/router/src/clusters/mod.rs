@@ -4,22 +4,45 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use fused_ops::{matmul, runs_kernels};
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::host_rows::HostRows;
 use crate::{Buffer, random, select};
 
+/// Where clusters are before they slide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClusterInit {
+    /// Centres from the standard normal distribution, variances of 1. Activations of another size
+    /// are far from all of them, so LoRA experts yield at first.
+    #[default]
+    Normal,
+    /// Centres from the normal distribution that has, channel by channel, the mean and variance of
+    /// the first training batch, and that variance.
+    FirstBatch,
+}
+
 /// Cluster centres of activations that slide towards the activations of training, each with a
 /// variance for every channel (SLIM, arXiv 2410.07739).
 ///
-/// Both are running state: saved and loaded, moved in training only, never by an optimiser.
+/// Centres, variance and steps are running state: saved and loaded, moved in training only, never by
+/// an optimiser.
 #[derive(Module, Debug)]
 pub struct Clusters {
     /// The centres, `[N, I]`.
     pub centres: Buffer<2>,
     /// The variance of each channel, `[N, I]`.
     pub variance: Buffer<2>,
+    /// How many training steps they have seen, `[1]`; absent where nothing depends on it.
+    pub steps: Option<Buffer<1>>,
     /// What a centre and its variance keep of themselves in a training pass.
     pub momentum: f64,
+    /// Where they start.
+    #[module(skip)]
+    pub init: ClusterInit,
+    /// After how many training steps they stand still; `None` for never.
+    #[module(skip)]
+    pub sliding_steps: Option<usize>,
 }
 
 impl Clusters {
@@ -38,7 +61,50 @@ impl Clusters {
         Self {
             centres: Buffer::new(random::normal(shape, 1.0, rng, device)),
             variance: Buffer::new(Tensor::ones(shape, device)),
+            steps: None,
             momentum,
+            init: ClusterInit::Normal,
+            sliding_steps: None,
+        }
+    }
+
+    /// The same, with another start and end of sliding.
+    pub(crate) fn sliding(mut self, init: ClusterInit, sliding_steps: Option<usize>) -> Self {
+        let counted = init == ClusterInit::FirstBatch || sliding_steps.is_some();
+        let device = self.centres.value().device();
+        self.steps = counted.then(|| Buffer::new(Tensor::zeros([1], &device)));
+        (self.init, self.sliding_steps) = (init, sliding_steps);
+        self
+    }
+
+    /// Before the first training pass is routed: puts the clusters where [`ClusterInit::FirstBatch`]
+    /// wants them. Nothing afterwards, nor with another start.
+    ///
+    /// # Shapes
+    ///
+    /// - `points`: `[R, I]`
+    /// - `real`: `[R, 1]`, 1 for points that count, 0 for others
+    pub fn start(&self, points: Tensor<2>, real: Tensor<2>) {
+        let (ClusterInit::FirstBatch, Some(steps)) = (self.init, &self.steps) else { return };
+        let begun = steps.value().greater_elem(0.0);
+        // A read is free on a CPU; elsewhere the host would wait.
+        if runs_kernels(&points) && begun.clone().into_data().iter::<bool>().all(|begun| begun) {
+            return;
+        }
+        let padding = real.clone().equal_elem(0.0).expand(points.dims());
+        let count = real.sum().clamp_min(1.0).reshape([1, 1]);
+        let points = points.without_autodiff();
+        let mean = points.clone().mask_fill(padding.clone(), 0.0).sum_dim(0) / count.clone();
+        let square = (points - mean.clone()).powi_scalar(2).mask_fill(padding, 0.0);
+        let variance = square.sum_dim(0) / count;
+        for (buffer, started) in [
+            (&self.centres, mean + self.centres.value() * variance.clone().sqrt()),
+            (&self.variance, variance),
+        ] {
+            let before = buffer.value();
+            let shape = before.dims();
+            let begun = begun.clone().reshape([1, 1]).expand(shape);
+            buffer.set(started.expand(shape).mask_where(begun, before));
         }
     }
 
@@ -78,7 +144,7 @@ impl Clusters {
 
     /// Moves each centre towards the mean of the points that are nearest to it, and its variance
     /// towards their mean squared deviation from where the centre was. A cluster without points
-    /// stays.
+    /// stays, and all do after the last of `sliding_steps`.
     ///
     /// # Shapes
     ///
@@ -92,7 +158,14 @@ impl Clusters {
             true => host::moments(&points, &nearest, &real, &centres),
             false => moments(points, nearest, real, &centres),
         };
-        let rate = count.greater_elem(0.0).float() * (1.0 - self.momentum);
+        let mut rate = count.greater_elem(0.0).float() * (1.0 - self.momentum);
+        if let Some(steps) = &self.steps {
+            let seen = steps.value();
+            if let Some(last) = self.sliding_steps {
+                rate = rate * seen.clone().lower_elem(last as f64).float().reshape([1, 1]);
+            }
+            steps.set(seen + 1.0);
+        }
         self.centres.set(centres.clone() + (mean - centres) * rate.clone());
         self.variance.set(variance.clone() + (square - variance) * rate);
     }
@@ -134,7 +207,10 @@ mod tests {
                 &device,
             )),
             variance: Buffer::new(Tensor::from_data([[1.0, 4.0], [1.0, 1.0], [1.0, 1.0]], &device)),
+            steps: None,
             momentum,
+            init: ClusterInit::Normal,
+            sliding_steps: None,
         }
     }
 
@@ -165,6 +241,39 @@ mod tests {
     }
 
     #[test]
+    fn clusters_stand_still_after_the_last_sliding_step() {
+        let device = Device::flex();
+        let clusters = clusters(0.5).sliding(ClusterInit::Normal, Some(2));
+        let point = Tensor::<2>::from_data([[8.0, 0.0]], &device);
+        let nearest = Tensor::<2>::from_data([[1.0, 0.0, 0.0]], &device);
+        let real = Tensor::<2>::ones([1, 1], &device);
+        let first = |_| {
+            clusters.slide(point.clone(), nearest.clone(), real.clone());
+            floats(clusters.centres.value())[0]
+        };
+        assert_eq!([0, 1, 2, 3].map(first), [4.0, 6.0, 6.0, 6.0]);
+    }
+
+    #[test]
+    fn the_first_batch_gives_mean_and_variance_once() {
+        let device = Device::flex();
+        let clusters = clusters(0.5).sliding(ClusterInit::FirstBatch, None);
+        let points = Tensor::<2>::from_data([[1.0, 4.0], [3.0, 8.0], [f32::NAN, 0.0]], &device);
+        let real = Tensor::<2>::from_data([[1.0], [1.0], [0.0]], &device);
+        clusters.start(points.clone(), real.clone());
+        // Means 2 and 6, variances 1 and 4.
+        let started = [2.0, 6.0, 12.0, 6.0, -7.0, 24.0];
+        assert_eq!(floats(clusters.centres.value()), started);
+        assert_eq!(floats(clusters.variance.value()), [1.0, 4.0, 1.0, 4.0, 1.0, 4.0]);
+
+        let nearest = Tensor::<2>::from_data([[1.0, 0.0, 0.0]; 3], &device);
+        clusters.slide(points.clone(), nearest, real.clone());
+        let moved = floats(clusters.centres.value());
+        clusters.start(points * 2.0, real);
+        assert_eq!(floats(clusters.centres.value()), moved);
+    }
+
+    #[test]
     fn visiting_rows_once_gives_what_operations_do() {
         use burn::tensor::Distribution;
         let device = Device::flex().autodiff();
@@ -175,6 +284,7 @@ mod tests {
             centres: Buffer::new(random([5, 130], &Device::flex())),
             variance: Buffer::new(random([5, 130], &Device::flex()).powi_scalar(2)),
             momentum: 0.9,
+            ..clusters(0.9)
         };
         let points = random([200, 130], &device).require_grad();
         let nearest = clusters.nearest(points.clone());

@@ -9,8 +9,8 @@ use crate::few::{self, Weights};
 use crate::host_rows::HostRows;
 use crate::padding::spread;
 use crate::{
-    BatchContext, Clusters, GateConfig, GatedRouter, Reach, Read, RouterError, RouterShape,
-    Routing, RoutingExtras, Strategy, StrategyConfig, select,
+    BatchContext, ClusterInit, Clusters, GateConfig, GatedRouter, Reach, Read, RouterError,
+    RouterShape, Routing, RoutingExtras, Strategy, StrategyConfig, select,
 };
 
 /// How the deviations of all channels become one distance.
@@ -62,6 +62,12 @@ pub struct SlidingClusterRouterConfig {
     pub num_clusters: usize,
     /// What a cluster keeps of itself in a training pass, in [0, 1). Default 0.99.
     pub momentum: f64,
+    /// Where the clusters start. Default: normal.
+    pub cluster_init: ClusterInit,
+    /// After how many training steps the clusters stand still; `None` for at the end of training.
+    /// Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sliding_steps: Option<usize>,
     /// How much weight yields, at least 0; for `additive` only. Default 0.1.
     pub gamma: f64,
     /// How the deviations of all channels become one distance. Default: the largest.
@@ -80,6 +86,8 @@ impl Default for SlidingClusterRouterConfig {
             k: 2,
             num_clusters: 8,
             momentum: 0.99,
+            cluster_init: ClusterInit::Normal,
+            sliding_steps: None,
             gamma: 0.1,
             distance: Distance::Max,
             yielding: Yielding::Additive,
@@ -117,7 +125,8 @@ impl StrategyConfig for SlidingClusterRouterConfig {
     ) -> SlidingCluster {
         let (count, size) = (self.num_clusters, shape.hidden_size);
         SlidingCluster {
-            clusters: Clusters::init(count, size, self.momentum, rng, device),
+            clusters: Clusters::init(count, size, self.momentum, rng, device)
+                .sliding(self.cluster_init, self.sliding_steps),
             identity_experts: shape.identity_experts,
             k: self.k,
             gamma: self.gamma,
@@ -232,6 +241,9 @@ impl Strategy for SlidingCluster {
         let device = logits.device();
         let [_, experts] = logits.dims();
         let Points { points, real, tokens_per_point } = self.points(read.tokens, context);
+        if context.is_training() {
+            self.clusters.start(points.clone(), real.clone());
+        }
         let nearest = self.clusters.nearest(points.clone());
         let deviation = self.deviation(points.clone(), nearest.clone());
         let distance = spread(deviation - 1.0, tokens_per_point);
