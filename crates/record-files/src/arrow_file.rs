@@ -16,7 +16,7 @@ pub(crate) use with_arrow::rows;
 #[cfg(feature = "arrow")]
 mod with_arrow {
     use std::fs::File;
-    use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
+    use std::io::{BufReader, Cursor, Error, ErrorKind, Read, Seek, SeekFrom};
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use arrow_array::{Array, RecordBatch, RecordBatchReader};
@@ -24,7 +24,7 @@ mod with_arrow {
     use arrow_schema::ArrowError;
 
     use super::*;
-    use crate::{FileRow, OrderedValue, Origin, Row, arrow_values::values};
+    use crate::{FileRow, OrderedValue, Origin, Row, arrow_sizes, arrow_values::values};
 
     /// What an Arrow file begins with, a stream, and Feather's first version.
     const FILE: &[u8] = b"ARROW1";
@@ -84,13 +84,14 @@ mod with_arrow {
             .and_then(|_| reader.seek(SeekFrom::Start(0)))
             .map_err(RecordFileError::io(file))?;
         if start == FILE {
-            check_footer(file, &mut reader)?;
+            arrow_sizes::check_file(&mut reader).map_err(|error| unfit(file, error))?;
             let opened = caught(file, || {
                 FileReader::try_new(reader, None).map_err(|error| wrong(file, error))
             });
             return Ok(Box::new(opened?));
         }
         if start.starts_with(STREAM) {
+            arrow_sizes::check_stream(&mut reader).map_err(|error| unfit(file, error))?;
             let opened = caught(file, || {
                 StreamReader::try_new(reader, None).map_err(|error| wrong(file, error))
             });
@@ -103,28 +104,6 @@ mod with_arrow {
             }
         };
         Err(RecordFileError::Arrow { file: file.to_owned(), message: message.into() })
-    }
-
-    /// A footer is within its file: whoever reads it takes as much memory as its length says, which is
-    /// before the `ARROW1` at the end.
-    fn check_footer<R: Read + Seek>(file: &Path, reader: &mut R) -> Result<(), RecordFileError> {
-        const END: u64 = 4 + FILE.len() as u64;
-        let mut read = || {
-            let size = reader.seek(SeekFrom::End(0))?;
-            let mut length = [0; 4];
-            if size >= END {
-                reader.seek(SeekFrom::Start(size - END))?;
-                reader.read_exact(&mut length)?;
-            }
-            reader.seek(SeekFrom::Start(0))?;
-            Ok((size, u64::from(u32::from_le_bytes(length))))
-        };
-        let (size, length) = read().map_err(RecordFileError::io(file))?;
-        if length + END > size {
-            let message = format!("damaged: its footer has {length} bytes, the file {size}");
-            return Err(RecordFileError::Arrow { file: file.to_owned(), message });
-        }
-        Ok(())
     }
 
     /// What arrow-ipc reads, or an error where it panics, as it does on buffers that are not where a
@@ -163,6 +142,16 @@ mod with_arrow {
 
     fn insert<V: RowValue>(row: &mut Row<V>, name: &str, value: OrderedValue) {
         row.insert(name, V::from(value));
+    }
+
+    /// What [`arrow_sizes`] found.
+    fn unfit(file: &Path, error: Error) -> RecordFileError {
+        match error.kind() {
+            ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
+                RecordFileError::Arrow { file: file.to_owned(), message: error.to_string() }
+            }
+            _ => RecordFileError::io(file)(error),
+        }
     }
 
     fn wrong(file: &Path, error: ArrowError) -> RecordFileError {

@@ -20,6 +20,8 @@
 
 mod arrow_file;
 #[cfg(feature = "arrow")]
+mod arrow_sizes;
+#[cfg(feature = "arrow")]
 mod arrow_values;
 mod error;
 mod excerpt;

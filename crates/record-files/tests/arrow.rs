@@ -105,3 +105,37 @@ fn a_footer_that_is_longer_than_its_file_is_refused_before_memory_is_taken() {
         assert!(texts(&path, &ReadOptions::default()).is_err(), "{bytes:?}");
     }
 }
+
+#[test]
+fn what_a_buffer_says_that_it_holds_takes_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.arrow");
+    for name in ["rows.zstd.arrow", "rows.lz4.feather"] {
+        let mut bytes = std::fs::read(data(name)).unwrap();
+        // A frame of Zstandard or LZ4 follows the length of what it holds, in bytes.
+        let frames: [&[u8]; 2] = [&[0x28, 0xb5, 0x2f, 0xfd], &[0x04, 0x22, 0x4d, 0x18]];
+        let frame = (8..bytes.len()).find(|at| frames.iter().any(|f| bytes[*at..].starts_with(f)));
+        let length = frame.unwrap() - 8;
+        bytes[length..length + 8].copy_from_slice(&(1u64 << 60).to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        let error = texts(&path, &ReadOptions::default()).unwrap_err();
+        assert!(error.contains("bytes say that they hold 1152921504606846976"), "{error}");
+    }
+}
+
+#[test]
+fn content_that_is_longer_than_its_file_takes_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.arrow");
+    let whole = std::fs::read(data("rows.stream.arrow")).unwrap();
+    let mut found = 0;
+    for at in (0..whole.len() - 8).step_by(8) {
+        let mut bytes = whole.clone();
+        bytes[at..at + 8].copy_from_slice(&(1u64 << 60).to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        if let Err(error) = texts(&path, &ReadOptions::default()) {
+            found += usize::from(error.contains("bytes of content begin at"));
+        }
+    }
+    assert!(found > 0);
+}
