@@ -1,12 +1,14 @@
 """The training steps of `lora-moe bench train` and `cargo bench --bench training` in PyTorch, for comparison on
 the same machine.
 
-    python benches/pytorch/train_step.py --method lora | loramoe | loramoe-loop [--steps N] [--dtype bfloat16]
-    python benches/pytorch/train_step.py --method lora | loramoe | loramoe-loop --size small --batch-size 4 --seq-len 128
+    python benches/pytorch/train_step.py --method lora | loramoe | loramoe-loop | top2 [--steps N] [--dtype bfloat16]
+    python benches/pytorch/train_step.py --method lora --size small --batch-size 4 --seq-len 128
+    python benches/pytorch/train_step.py --method lora --size 1b --seq-len 1024 --device cuda [--tf32]
 
 A random Llama, frozen (`base`: hidden 512, 8 layers, intermediate 1376, vocabulary 4096, 8 heads; `small`: 256, 4, 688,
-1024, 4); adapters on the feed-forward linears with dropout 0.05; AdamW. `loramoe` runs all experts in two matrix products,
-`loramoe-loop` one expert after the other, as published code does.
+1024, 4; `1b`: the shape of Llama 3.2 1B), made on the device; adapters on the feed-forward linears with dropout 0.05; AdamW.
+`loramoe` runs all experts in two matrix products, `loramoe-loop` one expert after the other, as published code does, and
+`top2` is `loramoe` with the two largest weights of each token. On a GPU `peak_device_mb` is PyTorch's own count.
 """
 
 import argparse
@@ -19,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# Hidden size, layers, intermediate size, vocabulary, heads; heads are of 64.
-SIZES = {"base": (512, 8, 1376, 4096, 8), "small": (256, 4, 688, 1024, 4)}
+# Hidden size, layers, intermediate size, vocabulary, heads, heads of keys; heads are of 64.
+SIZES = {"base": (512, 8, 1376, 4096, 8, 8), "small": (256, 4, 688, 1024, 4, 4), "1b": (2048, 16, 8192, 128256, 32, 8)}
 
 
 class Adapted(nn.Module):
@@ -38,11 +40,14 @@ class Adapted(nn.Module):
         y = self.base(x)
         if self.experts > 1:
             self.weights = weights = self.router(x).softmax(-1)
+            if self.method == "top2":
+                kept = torch.zeros_like(weights).scatter(-1, weights.topk(2).indices, 1.0)
+                weights = weights * kept / (weights * kept).sum(-1, keepdim=True)
         if self.method != "loramoe-loop":
             x = F.dropout(x, 0.05)
         if self.experts == 1:
             return y + F.linear(F.linear(x, self.a), self.b * self.scaling)
-        if self.method == "loramoe":
+        if self.method != "loramoe-loop":
             h = F.linear(x, self.a).unflatten(-1, (self.experts, self.rank))
             h = (h * weights.unsqueeze(-1)).flatten(-2)
             return y + F.linear(h, self.b * self.scaling)
@@ -54,11 +59,12 @@ class Adapted(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, hidden, intermediate, heads, make):
+    def __init__(self, hidden, intermediate, heads, kv_heads, make):
         super().__init__()
-        self.heads = heads
+        self.heads, self.kv_heads = heads, kv_heads
         self.n1, self.n2 = nn.RMSNorm(hidden, eps=1e-5), nn.RMSNorm(hidden, eps=1e-5)
-        self.q, self.k, self.v, self.o = (nn.Linear(hidden, hidden, bias=False) for _ in range(4))
+        self.q, self.o = (nn.Linear(hidden, hidden, bias=False) for _ in range(2))
+        self.k, self.v = (nn.Linear(hidden, kv_heads * 64, bias=False) for _ in range(2))
         self.gate, self.up = make(hidden, intermediate), make(hidden, intermediate)
         self.down = make(intermediate, hidden)
         for module in (self.n1, self.n2, self.q, self.k, self.v, self.o):
@@ -68,10 +74,10 @@ class Block(nn.Module):
         batch, seq, hidden = x.shape
         h = self.n1(x)
         q, k, v = (
-            m(h).view(batch, seq, self.heads, -1).transpose(1, 2) for m in (self.q, self.k, self.v)
+            m(h).view(batch, seq, -1, 64).transpose(1, 2) for m in (self.q, self.k, self.v)
         )
         q, k = (t * cos + torch.cat((-t[..., 32:], t[..., :32]), -1) * sin for t in (q, k))
-        h = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        h = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.heads != self.kv_heads)
         x = x + self.o(h.transpose(1, 2).reshape(batch, seq, hidden))
         h = self.n2(x)
         return x + self.down(F.silu(self.gate(h)) * self.up(h))
@@ -90,20 +96,25 @@ def balance(model, types):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--method", default="loramoe", choices=["lora", "loramoe", "loramoe-loop"])
+    parser.add_argument("--method", default="loramoe", choices=["lora", "loramoe", "loramoe-loop", "top2"])
     parser.add_argument("--size", default="base", choices=SIZES)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--seq-len", type=int, default=256)
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--tf32", action="store_true", help="products of f32 in TF32, on a GPU")
     args = parser.parse_args()
     torch.manual_seed(0)
+    torch.set_default_device(args.device)
+    on_gpu = args.device.startswith("cuda")
+    torch.set_float32_matmul_precision("high" if args.tf32 else "highest")
     torch.set_default_dtype(getattr(torch, args.dtype))
     experts, rank, alpha = (1, 32, 64) if args.method == "lora" else (8, 4, 32)
     make = lambda i, o: Adapted(i, o, args.method, experts, rank, alpha)
-    hidden, layers, intermediate, vocabulary, heads = SIZES[args.size]
+    hidden, layers, intermediate, vocabulary, heads, kv_heads = SIZES[args.size]
     embedding = nn.Embedding(vocabulary, hidden).requires_grad_(False)
-    blocks = nn.ModuleList(Block(hidden, intermediate, heads, make) for _ in range(layers))
+    blocks = nn.ModuleList(Block(hidden, intermediate, heads, kv_heads, make) for _ in range(layers))
     norm = nn.RMSNorm(hidden, eps=1e-5).requires_grad_(False)
     head = nn.Linear(hidden, vocabulary, bias=False).requires_grad_(False)
     trainable = [p for p in blocks.parameters() if p.requires_grad]
@@ -115,6 +126,8 @@ def main():
     times = []
     for step in range(args.steps + 2):
         ids = torch.randint(0, vocabulary, (args.batch_size, args.seq_len))
+        if on_gpu:
+            torch.cuda.synchronize()
         start = time.perf_counter()
         x = embedding(ids)
         for block in blocks:
@@ -127,6 +140,8 @@ def main():
         torch.nn.utils.clip_grad_norm_(trainable, 1.0)
         optimizer.step()
         optimizer.zero_grad()
+        if on_gpu:
+            torch.cuda.synchronize()
         if step >= 2:
             times.append(time.perf_counter() - start)
     step_s = statistics.median(times)
@@ -136,6 +151,7 @@ def main():
         "tokens_per_s": args.batch_size * args.seq_len / step_s,
         "step_s": step_s,
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_device_mb": torch.cuda.max_memory_allocated() / 2**20 if on_gpu else None,
         "trainable": sum(p.numel() for p in trainable),
     }))
 
