@@ -122,7 +122,7 @@ fn so_does_one_with_packing_an_average_and_groups_of_parameters() {
         "training.lr_scheduler_kwargs={num_decay_steps=4}",
     ]);
     assert!(losses[11].1 < losses[0].1, "{losses:?}");
-    for optim in ["adafactor", "muon", "sgd"] {
+    for optim in ["adafactor", "adamw_8bit", "muon", "sgd"] {
         let optim = format!("training.optim={optim}");
         resumes(&[&optim, "training.max_tokens_per_batch=256"]);
     }

@@ -44,7 +44,7 @@ pub(crate) fn encode(
 }
 
 /// The codes of all blocks, `per_byte` in a byte, and the scale of each. Blocks are whole bytes.
-fn coded(
+pub(crate) fn coded(
     values: &[f32],
     block_size: usize,
     per_byte: usize,
@@ -75,7 +75,7 @@ fn coded(
     (bytes, scales)
 }
 
-fn absmax(values: &[f32]) -> f32 {
+pub(crate) fn absmax(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |max, value| value.abs().max(max))
 }
 
@@ -90,15 +90,15 @@ fn int8(values: &[f32], bytes: &mut [u8]) -> f32 {
 }
 
 /// Finds the nearest value of a table between -1 and 1.
-struct Nearest {
+pub(crate) struct Nearest {
     /// The codes in the order of their values.
     codes: Vec<u8>,
     /// What lies half-way between neighbours.
-    bounds: Vec<f32>,
+    pub(crate) bounds: Vec<f32>,
 }
 
 impl Nearest {
-    fn new(table: &[f32]) -> Self {
+    pub(crate) fn new(table: &[f32]) -> Self {
         let mut codes: Vec<u8> = (0..table.len()).map(|code| code as u8).collect();
         codes.sort_by(|a, b| table[usize::from(*a)].total_cmp(&table[usize::from(*b)]));
         let value = |code: &u8| table[usize::from(*code)];
@@ -113,7 +113,7 @@ impl Nearest {
     }
 
     /// The code of a value.
-    fn of(&self, value: f32) -> u8 {
+    pub(crate) fn of(&self, value: f32) -> u8 {
         self.codes[self.bounds.partition_point(|bound| value > *bound)]
     }
 
@@ -133,7 +133,7 @@ impl Nearest {
 fn nest(scales: &[f32]) -> (Vec<f32>, NestedScales) {
     let sum: f64 = scales.iter().map(|scale| f64::from(*scale)).sum();
     let offset = (sum / scales.len().max(1) as f64) as f32;
-    let map = dynamic_map();
+    let map = dynamic_map(true);
     let nearest = Nearest::new(&map);
     let mut codes = Vec::with_capacity(scales.len());
     let outer = scales.chunks(NESTED_BLOCK).map(|block| {

@@ -13,6 +13,8 @@
 //! | `nf4` | quantiles of the normal distribution | f32 for 64 elements | 4.5 |
 //! | `nf4_double` | as `nf4` | 8 bits for 64 elements, f32 for 256 of these | 4.13 |
 //!
+//! [`DynamicBlocks`] hold numbers of any size in 8 bits, as the states of optimisers are.
+//!
 //! Sources: Dettmers et al., *LLM.int8()* (2022) and *QLoRA* (2023), sections 2 and 3; the package
 //! bitsandbytes.
 //!
@@ -30,6 +32,7 @@
 //! ```
 
 mod codes;
+mod dynamic;
 mod encode;
 mod matrix;
 mod parts;
@@ -37,6 +40,7 @@ mod scheme;
 mod tables;
 
 pub use codes::{Codes, Scales};
+pub use dynamic::{DynamicBlocks, DynamicMap};
 pub use matrix::{MatrixTensors, QuantizedMatrix};
 pub use parts::{NestedScales, PartsError, QuantizedParts};
 pub use scheme::{Quantization, UnknownQuantization};

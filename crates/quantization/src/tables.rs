@@ -40,18 +40,20 @@ pub(crate) const FP4: [f32; 16] = [
     -0.25,
 ];
 
-/// The 256 values between -1 and 1 by which bitsandbytes stores scales in 8 bits: seven decades,
-/// each divided in twice as many parts as the one below.
-pub(crate) fn dynamic_map() -> Vec<f32> {
+/// The 256 values between -1 and 1, or 0 and 1, by which bitsandbytes stores scales and the states of
+/// optimisers in 8 bits: seven decades, each divided in twice as many parts as the one below.
+/// Ascending.
+pub(crate) fn dynamic_map(signed: bool) -> Vec<f32> {
     let mut values = vec![0.0f32, 1.0];
     for decade in 0..7 {
-        let parts = 1usize << decade;
+        let parts = 1usize << (decade + i32::from(!signed));
         let power = 10f64.powi(decade - 6);
         let bound = |i: usize| (0.1 + 0.9 * i as f64 / parts as f64) as f32;
         for part in 0..parts {
             let mean = (bound(part) + bound(part + 1)) / 2.0;
             let value = (power * f64::from(mean)) as f32;
-            values.extend([value, -value]);
+            values.push(value);
+            values.extend(signed.then_some(-value));
         }
     }
     values.sort_by(f32::total_cmp);
@@ -63,8 +65,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_map_of_scales_has_the_values_of_bitsandbytes() {
-        let map = dynamic_map();
+    fn the_maps_have_the_values_of_bitsandbytes() {
+        let map = dynamic_map(true);
         assert_eq!(map.len(), 256);
         let ends = [map[0], map[1], map[126], map[127], map[128], map[129], map[254], map[255]];
         let expected =
@@ -72,5 +74,9 @@ mod tests {
         for (found, expected) in ends.into_iter().zip(expected) {
             assert!((found - expected).abs() <= 2e-7 * expected.abs(), "{found} {expected}");
         }
+        let map = dynamic_map(false);
+        assert_eq!((map.len(), map[0], map[255]), (256, 0.0, 1.0));
+        let sum: f64 = map.iter().map(|value| f64::from(*value)).sum();
+        assert!((sum - 75.105_263_245_386_7).abs() < 1e-6, "{sum}");
     }
 }

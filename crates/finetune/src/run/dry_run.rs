@@ -165,14 +165,16 @@ impl DryRun {
 /// Parameters, gradients and the state of the optimiser, all f32.
 pub(super) fn state_bytes(size: &AdapterSize, training: &TrainingConfig) -> f64 {
     let moments = match training.optim {
-        OptimizerKind::Adamw => 2,
-        OptimizerKind::Lion | OptimizerKind::Muon => 1,
-        OptimizerKind::Sgd => usize::from(training.momentum.is_some_and(|momentum| momentum > 0.0)),
-        // A row and a column of each matrix.
-        OptimizerKind::Adafactor => 0,
+        OptimizerKind::Adamw => 2.0,
+        // A byte of each, and a scale for 256 of them.
+        OptimizerKind::Adamw8bit => 0.5 + 2.0 / 256.0,
+        OptimizerKind::Lion | OptimizerKind::Muon => 1.0,
+        OptimizerKind::Sgd if training.momentum.is_some_and(|momentum| momentum > 0.0) => 1.0,
+        // Of Adafactor a row and a column of each matrix.
+        OptimizerKind::Sgd | OptimizerKind::Adafactor => 0.0,
     };
-    let averages = usize::from(training.ema_decay > 0.0);
-    4.0 * (2 + moments + averages) as f64 * size.trainable() as f64
+    let averages = if training.ema_decay > 0.0 { 1.0 } else { 0.0 };
+    4.0 * (2.0 + moments + averages) * size.trainable() as f64
 }
 
 /// What of that is held between steps: all but the gradients.

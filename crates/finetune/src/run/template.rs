@@ -95,7 +95,7 @@ gradient_accumulation_steps = 1
 recompute = "none"
 # The largest norm of the gradient; 0 does not clip.
 max_grad_norm = {max_grad_norm:?}
-# "adamw", "adafactor", "lion", "muon" or "sgd", on what is trained only.
+# "adamw", "adamw_8bit", "adafactor", "lion", "muon" or "sgd", on what is trained only.
 optim = "adamw"
 weight_decay = {weight_decay:?}
 adam_beta1 = {beta1}

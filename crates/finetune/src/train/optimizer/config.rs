@@ -12,6 +12,10 @@ pub enum OptimizerKind {
     #[default]
     #[serde(alias = "adamw_torch", alias = "adamw_torch_fused")]
     Adamw,
+    /// AdamW whose moments are held in 8 bits, in blocks of 256, of parameters with at least
+    /// 4,096 elements. Source: Dettmers et al., arXiv 2110.02861.
+    #[serde(rename = "adamw_8bit", alias = "adamw_bnb_8bit")]
+    Adamw8bit,
     /// Adafactor, whose second moments are two vectors for each matrix, with the learning rate as it
     /// is given: without relative steps, nor scaled by the size of parameters, as transformers'
     /// `Trainer` sets it up. Source: Shazeer and Stern, arXiv 1804.04235.

@@ -13,6 +13,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::{DynState, GradientsParams};
 use burn::tensor::{DType, Tensor, TensorData};
 use moe_adapter::{parameter_names, to_data, to_stored};
+use safetensors::Dtype;
 use tensor_files::TensorTable;
 
 pub use config::{OptimizerConfig, OptimizerKind};
@@ -130,7 +131,11 @@ impl AdapterOptimizer {
         }
         impl Read<'_> {
             fn put(&mut self, name: &str, part: &str, data: &TensorData) {
-                self.table.tensors.insert(format!("{name}.{part}"), to_stored(data));
+                let mut stored = to_stored(data);
+                if data.dtype() == DType::U8 {
+                    stored.dtype = Dtype::U8;
+                }
+                self.table.tensors.insert(format!("{name}.{part}"), stored);
             }
         }
         impl ModuleVisitor for Read<'_> {
@@ -141,17 +146,17 @@ impl AdapterOptimizer {
                 else {
                     return;
                 };
-                let Moments { time, first, second, average } = state.downcast_ref::<Moments<D>>();
-                let steps = i32::try_from(*time).unwrap_or(i32::MAX);
+                let moments = state.downcast_ref::<Moments<D>>();
+                let steps = i32::try_from(moments.time).unwrap_or(i32::MAX);
                 self.put(&name, STEP, &TensorData::new(vec![steps], [1]));
-                let names = optimizer.rule(param.id).parts(&param.val().dims());
-                let names = names.into_iter().map(|(part, _)| part);
-                let value = average.is_some().then(|| param.val().inner());
-                let parts = names.zip([first, second]).chain([(VALUE, &value)]);
-                for (part, tensor) in parts {
-                    if let Some(tensor) = tensor {
-                        self.put(&name, part, &tensor.clone().cast(DType::F32).into_data());
-                    }
+                let shape = param.val().dims();
+                let parts = optimizer.rule(param.id).parts(&shape);
+                for ((part, ..), data) in parts.iter().zip(moments.data(shape)) {
+                    self.put(&name, part, &data);
+                }
+                if moments.average.is_some() {
+                    let value = param.val().inner().cast(DType::F32);
+                    self.put(&name, VALUE, &value.into_data());
                 }
             }
         }
@@ -209,7 +214,10 @@ impl Write<'_> {
             let Some(tensor) = self.table.tensors.remove(&name) else {
                 return Ok(Err(format!("`{name}` is missing")));
             };
-            let data = to_data(&tensor).map_err(|found| format!("`{name}` is {found}"))?;
+            let data = match (dtype, tensor.dtype) {
+                (DType::U8, Dtype::U8) => TensorData::new(tensor.bytes, tensor.shape),
+                _ => to_data(&tensor).map_err(|found| format!("`{name}` is {found}"))?,
+            };
             if data.dtype() != dtype || data.shape().as_slice() != shape {
                 let found = format!("{:?} {:?}", data.dtype(), data.shape().as_slice());
                 return Err(format!("`{name}` is {found}, but must be {dtype:?} {shape:?}"));
@@ -222,12 +230,12 @@ impl Write<'_> {
         let mut parts = self.optimizer.rule(id).parts(&param.dims());
         let averages = self.optimizer.ema_decay > 0.0;
         if averages {
-            parts.push((VALUE, param.dims().to_vec()));
+            parts.push((VALUE, param.dims().to_vec(), DType::F32));
         }
         let steps = take(STEP, &[1], DType::I32)?;
         let mut found = Vec::with_capacity(parts.len());
-        for (part, shape) in &parts {
-            found.push(take(part, shape, DType::F32)?);
+        for (part, shape, dtype) in &parts {
+            found.push(take(part, shape, *dtype)?);
         }
         if steps.is_err() && found.iter().all(Result::is_err) {
             return Ok(None);
@@ -235,14 +243,11 @@ impl Write<'_> {
         let time = usize::try_from(steps?.iter::<i32>().next().unwrap_or_default());
         let time = time.map_err(|_| format!("`{name}.{STEP}` is below 0"))?;
         let average = param.clone().inner();
-        let tensors = found.into_iter().map(|data| {
-            let tensor: Tensor<D> = Tensor::from_data(data?, &average.device());
-            Ok::<_, String>(tensor.cast(param.dtype()))
-        });
-        let mut tensors: Vec<_> = tensors.collect::<Result<_, _>>()?;
-        let value = if averages { tensors.pop() } else { None };
-        let mut tensors = tensors.into_iter();
-        let mut moments = Moments::new(time, tensors.next(), tensors.next());
+        let mut data: Vec<TensorData> = found.into_iter().collect::<Result<_, _>>()?;
+        let value = if averages { data.pop() } else { None };
+        let value =
+            value.map(|data| Tensor::<D>::from_data(data, &average.device()).cast(param.dtype()));
+        let mut moments = Moments::of_data(time, data, &average)?;
         moments.average = averages.then_some(average);
         Ok(Some((moments, value)))
     }

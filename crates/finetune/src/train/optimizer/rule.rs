@@ -2,12 +2,16 @@ use burn::optim::{
     Adafactor, AdafactorConfig, AdafactorState, AdamW, AdamWConfig, AdamWState,
     AdaptiveMomentumState, Lion, LionConfig, LionState, Optimizer,
 };
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use fused_ops::{AdamWStep, adamw_step};
+use quantization::DynamicBlocks;
 
-use super::moments::Moments;
+use super::moments::{Moments, SMALLEST_PACKED};
 use super::muon::muon_update;
 use super::{OptimizerConfig, OptimizerKind};
+
+/// A tensor that a file holds of a parameter's state: name, shape and type.
+pub(super) type Part = (&'static str, Vec<usize>, DType);
 
 /// Steps AdamW makes of a parameter.
 #[derive(Clone)]
@@ -21,10 +25,19 @@ pub(super) struct AdamWRule {
 #[derive(Clone)]
 pub(super) enum Rule {
     AdamW(AdamWRule),
+    /// The same, with moments in 8 bits between steps.
+    AdamW8bit(AdamWRule),
     Adafactor(Adafactor),
     Lion(Lion),
-    Muon { momentum: f64, weight_decay: f64, others: AdamWRule },
-    Sgd { momentum: f64, weight_decay: f64 },
+    Muon {
+        momentum: f64,
+        weight_decay: f64,
+        others: AdamWRule,
+    },
+    Sgd {
+        momentum: f64,
+        weight_decay: f64,
+    },
 }
 
 impl Rule {
@@ -33,6 +46,7 @@ impl Rule {
         let [beta1, beta2] = [config.beta1 as f32, config.beta2 as f32];
         match config.kind {
             OptimizerKind::Adamw => Self::AdamW(AdamWRule::new(config, weight_decay)),
+            OptimizerKind::Adamw8bit => Self::AdamW8bit(AdamWRule::new(config, weight_decay)),
             OptimizerKind::Adafactor => Self::Adafactor(
                 AdafactorConfig::new()
                     .with_relative_step(false)
@@ -69,6 +83,11 @@ impl Rule {
         let time = moments.as_ref().map_or(0, |moments| moments.time) + 1;
         match self {
             Self::AdamW(rule) => rule.step(learning_rate, tensor, grad, moments),
+            Self::AdamW8bit(rule) => {
+                let moments = moments.map(|moments| moments.unpacked(&tensor));
+                let (tensor, moments) = rule.step(learning_rate, tensor, grad, moments);
+                (tensor, moments.packed())
+            }
             Self::Adafactor(rule) => {
                 let state = moments.and_then(|Moments { time, first, second, .. }| {
                     let (second_moment, column_second_moment) = (first?, second);
@@ -112,13 +131,19 @@ impl Rule {
         }
     }
 
-    /// What torch calls the moments of a parameter of this shape, and their shapes: the first, and
-    /// where there is one the second.
-    pub(super) fn parts(&self, shape: &[usize]) -> Vec<(&'static str, Vec<usize>)> {
-        let whole = |name| (name, shape.to_vec());
+    /// What torch calls the moments of a parameter of this shape, or bitsandbytes those in 8 bits,
+    /// with their shapes and types: those of [`Moments::data`].
+    pub(super) fn parts(&self, shape: &[usize]) -> Vec<Part> {
+        let elements = shape.iter().product::<usize>();
+        if matches!(self, Self::AdamW8bit(_)) && elements >= SMALLEST_PACKED {
+            let codes = |name| (name, shape.to_vec(), DType::U8);
+            let scales = |name| (name, vec![DynamicBlocks::blocks(elements)], DType::F32);
+            return vec![codes("state1"), codes("state2"), scales("absmax1"), scales("absmax2")];
+        }
+        let whole = |name| (name, shape.to_vec(), DType::F32);
         let matrix = shape.len() >= 2;
         match self {
-            Self::AdamW(_) => vec![whole("exp_avg"), whole("exp_avg_sq")],
+            Self::AdamW(_) | Self::AdamW8bit(_) => vec![whole("exp_avg"), whole("exp_avg_sq")],
             Self::Muon { .. } if !matrix => vec![whole("exp_avg"), whole("exp_avg_sq")],
             Self::Adafactor(_) if matrix => {
                 let without = |axis: usize| {
@@ -127,7 +152,8 @@ impl Rule {
                     shape
                 };
                 let (rows, columns) = (shape.len() - 2, shape.len() - 1);
-                vec![("exp_avg_sq_row", without(columns)), ("exp_avg_sq_col", without(rows))]
+                let part = |name, axis| (name, without(axis), DType::F32);
+                vec![part("exp_avg_sq_row", columns), part("exp_avg_sq_col", rows)]
             }
             Self::Adafactor(_) => vec![whole("exp_avg_sq")],
             Self::Lion(_) => vec![whole("exp_avg")],

@@ -13,8 +13,9 @@ fn config(kind: OptimizerKind) -> OptimizerConfig {
     OptimizerConfig { kind, epsilon: 1e-5, weight_decay: 1e-4, ..OptimizerConfig::default() }
 }
 
-const KINDS: [OptimizerKind; 5] = [
+const KINDS: [OptimizerKind; 6] = [
     OptimizerKind::Adamw,
+    OptimizerKind::Adamw8bit,
     OptimizerKind::Adafactor,
     OptimizerKind::Lion,
     OptimizerKind::Muon,
@@ -218,4 +219,87 @@ fn groups_that_name_nothing_are_refused() {
     assert!(nothing.contains("training.param_groups[0].params"), "{nothing}");
     assert!(nothing.contains("is router") && nothing.contains("`weight`"), "{nothing}");
     assert!(refused("a(").contains("a regular expression"), "{}", refused("a("));
+}
+
+/// A weight of 64 x 64, whose moments are held in 8 bits, after steps on waves that fade.
+struct Waves {
+    model: Linear,
+    optimizer: AdapterOptimizer,
+    step: usize,
+}
+
+impl Waves {
+    fn new(kind: OptimizerKind) -> Self {
+        let values: Vec<f32> = (0..4096).map(|i| -1.0 + 2.0 * i as f32 / 4095.0).collect();
+        let weight = TensorData::new(values, [64, 64]);
+        let weight = Param::from_tensor(Tensor::<2>::from_data(weight, &Device::flex()));
+        let model = Linear { weight, bias: None }.train();
+        let config = OptimizerConfig { weight_decay: 1e-2, epsilon: 1e-8, ..config(kind) };
+        let optimizer = AdapterOptimizer::new(&model, &config).unwrap();
+        Self { model, optimizer, step: 0 }
+    }
+
+    fn go_on(&mut self) -> Vec<f32> {
+        let wave = |i: usize| {
+            let x = i as f64;
+            ((x * 0.37 + self.step as f64).sin() * (-x / 700.0).exp()) as f32
+        };
+        let grad = TensorData::new((0..4096).map(wave).collect::<Vec<f32>>(), [64, 64]);
+        let mut grads = GradientsParams::new();
+        grads.register(self.model.weight.id, Tensor::<2>::from_data(grad, &Device::flex()));
+        self.model = self.optimizer.step(0.01, self.model.clone(), grads);
+        self.step += 1;
+        self.model.weight.val().into_data().iter::<f32>().collect()
+    }
+}
+
+/// By bitsandbytes 0.50.2 on a CPU.
+#[test]
+fn steps_in_8_bits_are_those_of_bitsandbytes() {
+    let mut waves = Waves::new(OptimizerKind::Adamw8bit);
+    let weights = (0..3).map(|_| waves.go_on()).last().unwrap();
+    let found = [0, 1, 5, 700, 2000, 4095].map(|at| weights[at]);
+    let expected = [-1.015784, -1.027977, -1.0179374, -0.6836446, -0.00087283994, 0.9708781];
+    close(&found, &expected, "weights");
+    let table = waves.optimizer.table(&waves.model);
+    let part = |name: &str| &table.tensors[&format!("weight.{name}")];
+    assert_eq!(part("state1").bytes[..8], [247, 255, 253, 241, 222, 198, 59, 34]);
+    assert_eq!(part("state2").bytes[..8], [251, 255, 255, 251, 245, 240, 239, 241]);
+    let scales = |name: &str| to_data(part(name)).unwrap().iter::<f32>().collect::<Vec<_>>();
+    close(&scales("absmax1")[..3], &[0.185_875_4, 0.130_698_3, 0.089_870_25], "first");
+    close(&scales("absmax2")[..3], &[0.001_565_222, 0.000_759_41, 0.000_360_482], "second");
+    let [eight, whole] = [OptimizerKind::Adamw8bit, OptimizerKind::Adamw].map(|kind| {
+        let mut waves = Waves::new(kind);
+        waves.go_on();
+        waves
+            .optimizer
+            .table(&waves.model)
+            .tensors
+            .values()
+            .map(|one| one.bytes.len())
+            .sum::<usize>()
+    });
+    assert!(4 * eight < whole + 1024, "{eight} {whole}");
+}
+
+#[test]
+fn states_in_8_bits_come_back_to_the_bit() {
+    let mut before = Waves::new(OptimizerKind::Adamw8bit);
+    before.go_on();
+    let mut after = Waves::new(OptimizerKind::Adamw8bit);
+    let table = before.optimizer.table(&before.model);
+    let model = Linear { weight: Param::from_tensor(before.model.weight.val()), bias: None };
+    after.model = model.train();
+    let config =
+        OptimizerConfig { weight_decay: 1e-2, epsilon: 1e-8, ..config(OptimizerKind::Adamw8bit) };
+    after.optimizer = AdapterOptimizer::new(&after.model, &config).unwrap();
+    after.model = after.optimizer.load(after.model, table.clone(), Path::new("o")).unwrap();
+    after.step = 1;
+    assert_eq!(before.go_on(), after.go_on());
+
+    let mut cut = table;
+    let scales = cut.tensors.get_mut("weight.absmax1").unwrap();
+    (scales.shape, scales.bytes) = (vec![1], scales.bytes[..4].to_vec());
+    let refused = after.optimizer.load(after.model, cut, Path::new("o")).unwrap_err().to_string();
+    assert!(refused.contains("`weight.absmax1` is F32 [1], but must be F32 [16]"), "{refused}");
 }
