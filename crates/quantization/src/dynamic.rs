@@ -208,8 +208,8 @@ mod tests {
             assert_eq!(unpacked, floats(host.unpack_on_host()));
             for (i, (found, value)) in unpacked.iter().zip(&values).enumerate() {
                 let scale = host.scales()[i / BLOCK];
-                // Half of the distance of neighbours, which is largest at the top.
-                let bound = (0.04 * value.abs() + 5.5e-7 * scale).min(0.0071 * scale);
+                let nearest = map.values().into_iter().map(|part| (part * scale - value).abs());
+                let bound = nearest.fold(f32::MAX, f32::min) + 5.5e-7 * scale;
                 assert!((found - value).abs() <= bound, "{map:?}: {value} became {found}");
             }
         }
