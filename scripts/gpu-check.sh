@@ -40,7 +40,7 @@ if [[ $action == build ]]; then
     for feature in '' "${features[@]}"; do
         # shellcheck disable=SC2046
         cargo build --release --bin lora-moe $(with "$feature")
-        install target/release/lora-moe "$bundle/lora-moe${feature:+-$feature}"
+        install "${CARGO_TARGET_DIR:-target}/release/lora-moe" "$bundle/lora-moe${feature:+-$feature}"
     done
     suite=(golden golden_models golden_encoders)
     # shellcheck disable=SC2046
