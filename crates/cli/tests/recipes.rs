@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use support::{arg, succeeds};
+use support::{arg, fails, succeeds};
 
 fn recipes() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes")
@@ -131,6 +131,36 @@ fn every_recipe_is_a_run_that_trains_what_its_paper_says() {
             assert!((computed - percent).abs() <= within, "{file}: {computed}, printed {percent}");
         }
     }
+}
+
+#[test]
+fn linears_that_a_folder_stores_in_few_bits_take_the_memory_of_those() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("model.path={}", arg(folder.path()));
+    let recipe = recipes().join("slim-llama3-8b-instruct.toml");
+    let run = ["train", "--config", arg(&recipe), "--dry-run", "--without-data", "--set", &path];
+    let with = |stored: Value| {
+        let mut model = llama3_8b();
+        model["quantization_config"] = stored;
+        std::fs::write(folder.path().join("config.json"), model.to_string()).unwrap();
+    };
+    let memory = |more: &[&str]| {
+        let text = succeeds(&[&run[..], more].concat());
+        text.lines().find(|line| line.starts_with("memory")).unwrap().to_owned()
+    };
+    let asked = ["--set", "model.quantization=nf4_double"];
+    with(Value::Null);
+    let (whole, made) = (memory(&[]), memory(&asked));
+    assert!(whole.contains("weights 14.96 GiB") && made.contains("weights 5.31 GiB"), "{made}");
+    with(json!({
+        "quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": true,
+    }));
+    assert_eq!(memory(&[]), made);
+    let twice = fails(&[&run[..], &asked].concat());
+    assert!(twice.contains("quantised already; leave out the quantization nf4_double"), "{twice}");
+    with(json!({ "quant_method": "gptq", "bits": 4, "group_size": 128 }));
+    assert!(memory(&[]).contains("weights 5.61 GiB"), "{}", memory(&[]));
 }
 
 #[test]

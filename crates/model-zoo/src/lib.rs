@@ -82,4 +82,7 @@ pub use vision::{
     ClipVisionEncoder, ClipVisionOutput, ClipVisionTower, PatchEmbedding, VitClassifier, VitConfig,
     VitEmbeddings, VitEncoder, VitLayer, VitModel, VitPatchEmbeddings,
 };
-pub use weights::{Rounding, UnknownDType, WeightDType, WeightError, WeightSource, WeightWriter};
+pub use weights::{
+    Rounding, StoredQuantization, UnknownDType, WeightDType, WeightError, WeightSource,
+    WeightWriter,
+};

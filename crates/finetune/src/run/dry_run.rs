@@ -2,7 +2,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor};
 use data::Mixture;
 use fused_ops::runs_kernels;
-use model_zoo::{Decoder, DecoderConfig, ModelError, WeightDType, resolve_model};
+use model_zoo::{
+    Decoder, DecoderConfig, ModelError, StoredQuantization, WeightDType, resolve_model,
+};
 use moe_adapter::{Adaptable, AdapterSize, Projection};
 use serde::Serialize;
 
@@ -101,8 +103,11 @@ impl DryRun {
             let vocab_size = run_tokenizer(&run.model, &folder)?.vocab_size();
             config.vocab_size = config.vocab_size.max(vocab_size);
         }
+        let stored = StoredQuantization::beside(&folder, run.model.quantization);
+        let stored = stored.map_err(ModelError::from)?;
         let model = Decoder::shaped(&config, device).map_err(ModelError::from)?;
         let size = AdapterSize::of(&model, &run.adapter)?;
+        let weight_bytes = weight_bytes(&model, &run.model, stored);
         let data = match options.without_data {
             true => None,
             false => {
@@ -140,7 +145,10 @@ impl DryRun {
         };
         let measured = match options.measure {
             false => None,
-            true => Some(measure(run, &config, [batch_size, seq_len], device)?),
+            true => {
+                let held = weight_bytes + held_bytes(&size, &run.training);
+                Some(measure(run, &config, [batch_size, seq_len], held, device)?)
+            }
         };
         Ok(Self {
             parameters: config.parameter_count(),
@@ -148,7 +156,7 @@ impl DryRun {
             experts: size.experts,
             routers: size.routers,
             whole: size.whole,
-            weight_bytes: weight_bytes(&model, &run.model),
+            weight_bytes,
             state_bytes: state_bytes(&size, &run.training),
             data,
             steps,
@@ -182,8 +190,8 @@ pub(super) fn held_bytes(size: &AdapterSize, training: &TrainingConfig) -> f64 {
     state_bytes(size, training) - 4.0 * size.trainable() as f64
 }
 
-/// The bytes of a model's weights as they are held.
-fn weight_bytes(model: &Decoder, config: &ModelConfig) -> f64 {
+/// The bytes of a model's weights as they are held, linears as the folder has stored them.
+fn weight_bytes(model: &Decoder, config: &ModelConfig, stored: Option<StoredQuantization>) -> f64 {
     struct Sizes {
         matrices: usize,
         vectors: usize,
@@ -202,21 +210,27 @@ fn weight_bytes(model: &Decoder, config: &ModelConfig) -> f64 {
         WeightDType::F16 | WeightDType::BF16 | WeightDType::AsStored => 2.0,
     };
     let mut bytes = element * sizes.matrices as f64 + 4.0 * sizes.vectors as f64;
-    if let Some(quantization) = config.quantization {
-        model.visit_projections(&mut |_, _, projection| {
-            let dims = projection.linear().dims();
-            bytes += quantization.bytes(dims) as f64 - element * (dims[0] * dims[1]) as f64;
-        });
-    }
+    let quantized = |dims| match (config.quantization, stored) {
+        (Some(quantization), _) => Some(quantization.bytes(dims)),
+        (None, stored) => stored.map(|stored| stored.bytes(dims)),
+    };
+    model.visit_projections(&mut |_, _, projection| {
+        let dims = projection.linear().dims();
+        if let Some(held) = quantized(dims) {
+            bytes += held as f64 - element * (dims[0] * dims[1]) as f64;
+        }
+    });
     bytes
 }
 
 /// Times micro-batches of models of two and three layers with random weights, and draws a line through
-/// both: the first layer may take another part in the largest memory than all that follow.
+/// both: the first layer may take another part in the largest memory than all that follow. `held` are
+/// the bytes that the whole model and its adapter hold between steps.
 fn measure(
     run: &RunConfig,
     config: &DecoderConfig,
     [batch_size, seq_len]: [usize; 2],
+    held: f64,
     device: &Device,
 ) -> Result<DryMeasurement, TrainError> {
     let bench = TrainBench {
@@ -239,10 +253,7 @@ fn measure(
         let model = Decoder::init_random(&small, 0, device).map_err(ModelError::from)?.no_grad();
         points.add(&bench_train(model, &adapter, &bench)?);
     }
-    let full = Decoder::shaped(config, device).map_err(ModelError::from)?;
-    let known = before
-        + weight_bytes(&full, &run.model)
-        + held_bytes(&AdapterSize::of(&full, &run.adapter)?, &run.training);
+    let known = before + held;
     let periods = config.num_hidden_layers as f64 / period as f64;
     let passes = run.training.gradient_accumulation_steps;
     Ok(points.measurement(periods, passes, known, [batch_size, seq_len], device))

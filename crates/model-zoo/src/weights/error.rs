@@ -1,6 +1,7 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::DType;
+use quantization::Quantization;
 use thiserror::Error;
 
 /// Weights that cannot be read or written, or do not fit the model.
@@ -189,4 +190,17 @@ fn unused(names: &[(String, Vec<String>)]) -> String {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }
     text
+}
+
+impl WeightError {
+    /// The linears of a folder are stored quantised, and `quantization` is asked for.
+    pub(crate) fn quantized_already(folder: &Path, quantization: Quantization) -> Self {
+        Self::Quantized {
+            folder: folder.to_owned(),
+            name: "quantization_config".to_owned(),
+            message: format!(
+                "says that the weights are quantised already; leave out the quantization {quantization}"
+            ),
+        }
+    }
 }

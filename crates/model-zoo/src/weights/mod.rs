@@ -14,6 +14,7 @@ mod writer;
 
 pub use dtype::{UnknownDType, WeightDType};
 pub use error::WeightError;
+pub use quantized::StoredQuantization;
 pub use rounding::Rounding;
 pub use source::WeightSource;
 pub use writer::WeightWriter;

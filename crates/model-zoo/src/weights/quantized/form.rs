@@ -1,16 +1,21 @@
 use std::fs;
 use std::path::Path;
 
+use quantization::Quantization;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::WeightError;
 
+/// How the linears of a folder are stored in few bits, as its `config.json` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredQuantization(StoredForm);
+
 /// How the linears of a folder are stored, where it is not as floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum StoredForm {
     /// 4 and 8 bits, as transformers saves them with bitsandbytes.
-    Bitsandbytes,
+    Bitsandbytes(Quantization),
     /// Groups of 4-bit integers with a scale and a zero.
     Groups(Groups),
 }
@@ -40,12 +45,69 @@ struct Fields {
     load_in_4bit: bool,
     #[serde(default)]
     load_in_8bit: bool,
+    bnb_4bit_quant_type: Option<String>,
+    #[serde(default)]
+    bnb_4bit_use_double_quant: bool,
     bits: Option<u32>,
     w_bit: Option<u32>,
     group_size: Option<i64>,
     q_group_size: Option<i64>,
     checkpoint_format: Option<String>,
     version: Option<String>,
+}
+
+impl StoredQuantization {
+    /// Reads `quantization_config` of a folder's `config.json`; none where linears are floats.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightError::Quantized`] where the form is not supported.
+    pub fn of_folder(folder: &Path) -> Result<Option<Self>, WeightError> {
+        Ok(StoredForm::of_folder(folder)?.map(Self))
+    }
+
+    /// As [`of_folder`](Self::of_folder), for linears that are to be held by `quantization`.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightError::Quantized`] also where they are stored quantised already.
+    pub fn beside(
+        folder: &Path,
+        quantization: Option<Quantization>,
+    ) -> Result<Option<Self>, WeightError> {
+        let stored = Self::of_folder(folder)?;
+        match (quantization, stored) {
+            (Some(quantization), Some(_)) => {
+                Err(WeightError::quantized_already(folder, quantization))
+            }
+            _ => Ok(stored),
+        }
+    }
+
+    /// The memory that a linear `[in_features, out_features]` takes, in bytes.
+    pub fn bytes(&self, dims: [usize; 2]) -> usize {
+        let [inputs, outputs] = dims;
+        match self.0 {
+            StoredForm::Bitsandbytes(quantization) => quantization.bytes(dims),
+            StoredForm::Groups(Groups { group_size, .. }) => {
+                let groups = outputs * inputs.div_ceil(group_size.unwrap_or(inputs).max(1));
+                // Half a byte for an element, a scale and an offset for a group.
+                (inputs * outputs).div_ceil(2) + 2 * 4 * groups
+            }
+        }
+    }
+}
+
+impl Fields {
+    /// What bitsandbytes made, with its defaults.
+    fn bitsandbytes(&self) -> Quantization {
+        match (self.load_in_8bit, self.bnb_4bit_quant_type.as_deref()) {
+            (true, _) => Quantization::Int8,
+            (false, Some("nf4")) if self.bnb_4bit_use_double_quant => Quantization::Nf4Double,
+            (false, Some("nf4")) => Quantization::Nf4,
+            (false, _) => Quantization::Fp4,
+        }
+    }
 }
 
 impl StoredForm {
@@ -84,8 +146,10 @@ impl StoredForm {
             }
         };
         match fields.quant_method.as_deref() {
-            Some("bitsandbytes") => Ok(Some(Self::Bitsandbytes)),
-            None if fields.load_in_4bit || fields.load_in_8bit => Ok(Some(Self::Bitsandbytes)),
+            Some("bitsandbytes") => Ok(Some(Self::Bitsandbytes(fields.bitsandbytes()))),
+            None if fields.load_in_4bit || fields.load_in_8bit => {
+                Ok(Some(Self::Bitsandbytes(fields.bitsandbytes())))
+            }
             Some("gptq") => {
                 let second = fields.checkpoint_format.as_deref() == Some("gptq_v2");
                 groups(Packing::Gptq { zeros_less_one: !second })
@@ -116,9 +180,12 @@ mod tests {
     fn forms_are_read_from_the_configuration() {
         assert_eq!(of("{}"), Ok(None));
         let of_method = |fields: &str| of(&format!(r#"{{"quantization_config": {{{fields}}}}}"#));
-        let bits = StoredForm::Bitsandbytes;
-        assert_eq!(of_method(r#""quant_method": "bitsandbytes""#), Ok(Some(bits)));
-        assert_eq!(of_method(r#""load_in_8bit": true"#), Ok(Some(bits)));
+        let bits = |quantization| Ok(Some(StoredForm::Bitsandbytes(quantization)));
+        let double = r#""quant_method": "bitsandbytes", "load_in_4bit": true,
+            "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": true"#;
+        assert_eq!(of_method(double), bits(Quantization::Nf4Double));
+        assert_eq!(of_method(r#""quant_method": "bitsandbytes""#), bits(Quantization::Fp4));
+        assert_eq!(of_method(r#""load_in_8bit": true"#), bits(Quantization::Int8));
         let gptq = |zeros_less_one, group_size| {
             let packing = Packing::Gptq { zeros_less_one };
             Ok(Some(StoredForm::Groups(Groups { packing, group_size })))
@@ -131,6 +198,18 @@ mod tests {
             of_method(r#""quant_method": "awq", "bits": 4, "group_size": 64, "version": "gemm""#);
         let expected = Groups { packing: Packing::Awq, group_size: Some(64) };
         assert_eq!(awq, Ok(Some(StoredForm::Groups(expected))));
+    }
+
+    #[test]
+    fn memory_is_that_of_codes_scales_and_offsets() {
+        let groups = |group_size| {
+            let packing = Packing::Gptq { zeros_less_one: true };
+            StoredQuantization(StoredForm::Groups(Groups { packing, group_size }))
+        };
+        assert_eq!(groups(Some(128)).bytes([256, 64]), 256 * 64 / 2 + 8 * 2 * 64);
+        assert_eq!(groups(None).bytes([256, 64]), 256 * 64 / 2 + 8 * 64);
+        let int8 = StoredQuantization(StoredForm::Bitsandbytes(Quantization::Int8));
+        assert_eq!(int8.bytes([256, 64]), 256 * 64 + 4 * 64);
     }
 
     #[test]

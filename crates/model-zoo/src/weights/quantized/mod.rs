@@ -9,6 +9,7 @@ use quantization::{Quantization, QuantizedParts};
 use super::{WeightError, WeightSource};
 
 pub(super) use form::StoredForm;
+pub use form::StoredQuantization;
 
 impl WeightSource {
     /// Quantises the linears that are taken by [`take_quantized`](Self::take_quantized).
@@ -21,10 +22,7 @@ impl WeightSource {
         quantization: Option<Quantization>,
     ) -> Result<Self, WeightError> {
         if let (Some(quantization), Some(_)) = (quantization, self.form) {
-            let message = format!(
-                "says that the weights are quantised already; leave out the quantization {quantization}"
-            );
-            return Err(self.refused("quantization_config", &message));
+            return Err(WeightError::quantized_already(&self.folder, quantization));
         }
         self.quantization = quantization;
         Ok(self)
@@ -48,7 +46,7 @@ impl WeightSource {
                 let values = self.take_rows(&format!("{path}.weight"), rows)?;
                 return Ok(Some(QuantizedParts::of_rows(&values, rows, quantization)));
             }
-            Some(StoredForm::Bitsandbytes) => bitsandbytes::take(self, path, dims)?,
+            Some(StoredForm::Bitsandbytes(_)) => bitsandbytes::take(self, path, dims)?,
             Some(StoredForm::Groups(form)) => groups::take(self, path, dims, form)?,
         };
         if let Some(parts) = &parts {
