@@ -39,7 +39,7 @@ if [[ $action == build ]]; then
     with() { [[ $backend == flex ]] && echo "${1:+--features $1}" || echo "--features $backend${1:+,$1}"; }
     for feature in '' "${features[@]}"; do
         # shellcheck disable=SC2046
-        cargo build --release --bin lora-moe $(with "$feature")
+        cargo build --release -p lora-moe-cli $(with "$feature")
         install "${CARGO_TARGET_DIR:-target}/release/lora-moe" "$bundle/lora-moe${feature:+-$feature}"
     done
     suite=(golden golden_models golden_encoders)
