@@ -130,6 +130,30 @@ fn folders_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn remembered_words_change_nothing() {
+    let folder = folder(&[]);
+    let model = json!({
+        "type": "BPE",
+        "vocab": {"a": 0, "b": 1, "ab": 2, "abab": 3},
+        "merges": [["a", "b"], ["ab", "ab"]],
+    });
+    let mut whole: serde_json::Value = serde_json::from_str(&tokenizer_json()).unwrap();
+    whole["model"] = model;
+    whole["added_tokens"] = json!([]);
+    whole["post_processor"] = json!(null);
+    fs::write(folder.path().join("tokenizer.json"), whole.to_string()).unwrap();
+    let tokenizer = TextTokenizer::from_folder(folder.path()).unwrap();
+    for words in [0, 1, 1000] {
+        let limited = tokenizer.clone().with_cached_words(words);
+        for text in ["abab aab", "abab aab", "b ab abab"] {
+            let expected = tokenizer.encode(text, false).unwrap();
+            assert_eq!(limited.encode(text, false).unwrap(), expected, "{words} words");
+        }
+    }
+    assert_eq!(tokenizer.encode("abab aab", false).unwrap(), [3, 0, 2]);
+}
+
+#[test]
 fn a_sentencepiece_tokenizer_keeps_its_spaces() {
     let Some(folder) = material("stories260K") else { return };
     let tokenizer = TextTokenizer::from_folder(folder).unwrap();

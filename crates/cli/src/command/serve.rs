@@ -14,6 +14,10 @@ use serve::http::{App, LoadAdapter, ServerConfig, serve};
 use crate::args::ServeArgs;
 use crate::interrupt::Interrupt;
 
+/// The words that each thread remembers with their tokens: prompts of strangers repeat few, and a
+/// server runs for long.
+const CACHED_WORDS: usize = 1000;
+
 /// Runs `lora-moe serve`.
 pub fn run(args: &ServeArgs, device: &str, interrupt: &Interrupt) -> Result<()> {
     let device = parse_device(device)?;
@@ -22,7 +26,8 @@ pub fn run(args: &ServeArgs, device: &str, interrupt: &Interrupt) -> Result<()> 
     let listener = TcpListener::bind(address)
         .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
     let folder = args.model.folder()?;
-    let tokenizer = Arc::new(TextTokenizer::from_folder(&folder)?);
+    let tokenizer = TextTokenizer::from_folder(&folder)?.with_cached_words(CACHED_WORDS);
+    let tokenizer = Arc::new(tokenizer);
     let model = load_model(&folder, None, &args.model.options(), &device)?;
     let name = match &args.served_model_name {
         Some(name) => name.clone(),

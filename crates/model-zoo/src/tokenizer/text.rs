@@ -65,6 +65,17 @@ impl TextTokenizer {
         Ok(self)
     }
 
+    /// Sets how many words each thread that encodes remembers with their tokens; 0 for none. Default:
+    /// the 10,000 of tokenizers, which can take 25 MB a thread where a whole text is one word, as for
+    /// Llama 2.
+    #[must_use]
+    pub fn with_cached_words(mut self, words: usize) -> Self {
+        let mut model = self.tokenizer.get_model().clone();
+        model.resize_cache(words);
+        self.tokenizer.with_model(model);
+        self
+    }
+
     /// Adds special tokens, each of which is one token wherever it stands in a text; those that
     /// are there already stay as they are. Returns how many are new.
     ///

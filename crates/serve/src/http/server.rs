@@ -16,6 +16,9 @@ use super::routes::routes;
 /// How often is looked whether the server is to end, or the engine is done.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// The most threads that encode texts or load adapters. Each remembers words of its own.
+const BLOCKING_THREADS: usize = 8;
+
 /// Answers what comes to `listener` until `ended` says that it is enough; then nothing new is taken
 /// in, and what runs may go on for [`ServerConfig::closing_time`](super::ServerConfig).
 ///
@@ -29,8 +32,11 @@ pub fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     // What computes has threads of its own.
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build()?;
     let app = Arc::new(app);
     let result = runtime.block_on(run(listener, Arc::clone(&app), ended));
     runtime.shutdown_timeout(Duration::from_secs(1));
