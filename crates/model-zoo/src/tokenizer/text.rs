@@ -66,8 +66,8 @@ impl TextTokenizer {
     }
 
     /// Sets how many words each thread that encodes remembers with their tokens; 0 for none. Default:
-    /// the 10,000 of tokenizers, which can take 25 MB a thread where a whole text is one word, as for
-    /// Llama 2.
+    /// the 10,000 of tokenizers, which take tens of MB a thread where a whole text is one word, as
+    /// for Llama 2.
     #[must_use]
     pub fn with_cached_words(mut self, words: usize) -> Self {
         let mut model = self.tokenizer.get_model().clone();
