@@ -51,7 +51,8 @@ impl Default for ServerConfig {
 pub struct App {
     /// What computes.
     pub engine: Engine,
-    /// Turns text into tokens.
+    /// Turns text into tokens. What its threads remember is bounded by
+    /// [`TextTokenizer::with_cached_words`].
     pub tokenizer: Arc<TextTokenizer>,
     /// The name of the base model.
     pub name: String,
