@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -157,5 +158,58 @@ fn memory_is_flat() {
         memory.0.push(resident(&mut server.child).unwrap());
     }
     memory.is_flat(&format!("{tokens} tokens by the base model"));
-    println!("in {:.0} s", started.elapsed().as_secs_f64());
+
+    let words = words_are_flat(&model);
+    println!("{words} different words, in {:.0} s", started.elapsed().as_secs_f64());
+}
+
+/// A server is asked for the tokens of words that it has not seen, by 16 clients at a time; gives how many
+/// there were. What it remembers of words must have an end, in each of its threads.
+fn words_are_flat(model: &Path) -> usize {
+    const CLIENTS: usize = 16;
+    const ROUNDS: usize = 60;
+    const WORDS: usize = 150;
+    std::fs::write(model.join("tokenizer.json"), letters()).unwrap();
+    let mut server = Server::start(model);
+    let mut memory = Memory::default();
+    for round in 0..ROUNDS {
+        std::thread::scope(|scope| {
+            for client in 0..CLIENTS {
+                let server = &server;
+                scope.spawn(move || {
+                    let first = (round * CLIENTS + client) * WORDS;
+                    let words: Vec<_> =
+                        (first..first + WORDS).map(|word| format!("w{word:06}")).collect();
+                    let ask =
+                        serde_json::json!({"prompt": words.join(" "), "add_special_tokens": false});
+                    let answer = server.post("/tokenize", &ask.to_string());
+                    let count = format!("\"count\":{}", 7 * WORDS);
+                    assert!(answer.contains(&count), "{answer}");
+                });
+            }
+        });
+        memory.0.push(resident(&mut server.child).unwrap());
+    }
+    memory.is_flat("words that differ");
+    CLIENTS * ROUNDS * WORDS
+}
+
+/// A tokenizer of letters and digits: byte-pair encoding, whose words are remembered, without pairs.
+fn letters() -> String {
+    let characters = ('a'..='z').chain('0'..='9').map(String::from);
+    let tokens = ["<pad>", "<s>", "</s>"].map(String::from).into_iter().chain(characters);
+    let vocabulary: BTreeMap<String, usize> = tokens.zip(0..).collect();
+    let special = |id: usize, content| {
+        serde_json::json!({
+            "id": id, "content": content, "special": true, "normalized": false,
+            "lstrip": false, "rstrip": false, "single_word": false,
+        })
+    };
+    let tokenizer = serde_json::json!({
+        "version": "1.0",
+        "added_tokens": [special(0, "<pad>"), special(1, "<s>"), special(2, "</s>")],
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
+    });
+    tokenizer.to_string()
 }

@@ -32,6 +32,7 @@ mod matmul;
 mod norm;
 mod ops;
 mod paged;
+mod parts;
 mod precision;
 mod reductions;
 mod rope;
@@ -61,6 +62,7 @@ pub use low_rank::{add_low_rank, add_low_rank_composed, few_rows};
 pub use matmul::{matmul, matmul_few_rows};
 pub use norm::{rms_norm, rms_norm_composed};
 pub use paged::{BLOCK, PagedPass, PagedRow, paged_attention, paged_attention_composed};
+pub use parts::each_part;
 pub use precision::{Precision, UnknownPrecision, precision, set_precision};
 pub use reductions::{
     abs_sum, abs_sum_composed, entropy, entropy_composed, gram, gram_composed, log_sum_exp,

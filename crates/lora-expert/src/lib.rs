@@ -59,7 +59,7 @@ use router::Routing;
 /// All experts of one layer, over the frozen linear that they adapt.
 ///
 /// Implement it in any crate to bring an expert of your own.
-pub trait ExpertBank: Module + ModuleDisplay + 'static {
+pub trait ExpertBank: Module + ModuleDisplay + Sync + 'static {
     /// The number of experts that a router chooses from, `E`.
     fn num_experts(&self) -> usize;
 

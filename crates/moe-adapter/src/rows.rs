@@ -2,6 +2,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use fused_ops::each_part;
 use lora_expert::{AnyBank, BaseLinear, ExpertBank};
 use router::{AnyRouter, BatchContext, Router, RoutingTape, Site};
 
@@ -85,11 +86,9 @@ impl<R: Router, E: ExpertBank> RowAdapters<R, E> {
         if self.groups.iter().all(|group| group.layer(site).is_none()) {
             return y;
         }
-        let parts = self.groups.iter().map(|group| {
-            let own = group.take(&y);
-            group.onto(base, own, || group.take(&x), site, tape)
-        });
-        self.together(parts.collect())
+        self.each_group(&x, tape, |group, tape| {
+            group.onto(base, group.take(&y), || group.take(&x), site, tape)
+        })
     }
 
     /// The output of a block, `[B, S, H]`, where a group routes it as one.
@@ -108,7 +107,7 @@ impl<R: Router, E: ExpertBank> RowAdapters<R, E> {
         if self.groups.iter().all(|group| router(group).is_none()) {
             return None;
         }
-        let parts = self.groups.iter().map(|group| {
+        let output = self.each_group(x, tape, |group, tape| {
             let x = group.take(x);
             match (&group.adapter, router(group)) {
                 (Some(adapter), Some(router)) => {
@@ -122,10 +121,7 @@ impl<R: Router, E: ExpertBank> RowAdapters<R, E> {
                         router: Some(router),
                         activation: block.activation,
                     };
-                    let mut own_tape = tape.of_group(group.number, group.context.clone());
-                    let y = own.forward(x, layer, paths, &mut own_tape);
-                    tape.append(&own_tape);
-                    y
+                    own.forward(x, layer, paths, tape)
                 }
                 _ => {
                     let mut of = |projection: &AdaptedLinear<R, E>, x: Tensor<3>, path| {
@@ -139,7 +135,25 @@ impl<R: Router, E: ExpertBank> RowAdapters<R, E> {
                 }
             }
         });
-        Some(self.together(parts.collect()))
+        Some(output)
+    }
+
+    /// What is computed of each group, with a tape of its own, in the order of the batch.
+    fn each_group(
+        &self,
+        x: &Tensor<3>,
+        tape: &mut RoutingTape,
+        compute: impl Fn(&Rows<R, E>, &mut RoutingTape) -> Tensor<3> + Send + Sync,
+    ) -> Tensor<3> {
+        let all = &*tape;
+        let parts = each_part(x, self.groups.iter().collect(), |group: &Rows<R, E>| {
+            let mut own = all.of_group(group.number, group.context.clone());
+            let y = compute(group, &mut own);
+            (y, own)
+        });
+        let (parts, tapes): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        tapes.iter().for_each(|own| tape.append(own));
+        self.together(parts)
     }
 
     /// What was computed by groups, in the order of the batch.
@@ -178,10 +192,9 @@ impl<R: Router, E: ExpertBank> Rows<R, E> {
         site: Site,
         tape: &mut RoutingTape,
     ) -> Tensor<3> {
-        let Some(layer) = self.layer(site) else { return base_output };
-        let mut own = tape.of_group(self.number, self.context.clone());
-        let y = layer.forward(base, base_output, x(), site, &mut own);
-        tape.append(&own);
-        y
+        match self.layer(site) {
+            None => base_output,
+            Some(layer) => layer.forward(base, base_output, x(), site, tape),
+        }
     }
 }

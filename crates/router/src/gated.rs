@@ -10,7 +10,7 @@ use crate::{BatchContext, GateConfig, Reach, Router, RouterError, RouterShape, R
 /// What a gated router makes of its logits: scoring, selection and weights.
 ///
 /// It is a Burn module, so a strategy may have parameters and running state of its own.
-pub trait Strategy: Module + ModuleDisplay + 'static {
+pub trait Strategy: Module + ModuleDisplay + Sync + 'static {
     /// What its decision for a token depends on, outside of training. Default: on the token alone.
     fn reach(&self) -> Reach {
         Reach::Token

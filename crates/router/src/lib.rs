@@ -82,7 +82,7 @@ use burn::tensor::Tensor;
 ///
 /// A router is a Burn module, so its parameters train, save and load with the layer that owns it.
 /// Implement it in any crate to bring a strategy of your own; nothing here has to change.
-pub trait Router: Module + ModuleDisplay + 'static {
+pub trait Router: Module + ModuleDisplay + Sync + 'static {
     /// The number of experts that the router chooses from.
     fn num_experts(&self) -> usize;
 
