@@ -17,13 +17,12 @@ pub(crate) use with_arrow::rows;
 mod with_arrow {
     use std::fs::File;
     use std::io::{BufReader, Cursor, Error, ErrorKind, Read, Seek, SeekFrom};
-    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use arrow_array::{Array, RecordBatch, RecordBatchReader};
     use arrow_ipc::reader::{FileReader, StreamReader};
-    use arrow_schema::ArrowError;
 
     use super::*;
+    use crate::foreign::caught;
     use crate::{FileRow, OrderedValue, Origin, Row, arrow_sizes, arrow_values::values};
 
     /// What an Arrow file begins with, a stream, and Feather's first version.
@@ -57,10 +56,14 @@ mod with_arrow {
                     next += 1;
                     return Some(Ok(FileRow { row, origin }));
                 }
-                let read = caught(&file, || {
-                    let batch = batches.next().transpose().map_err(|error| wrong(&file, error))?;
-                    batch.map(|batch| batch_rows(&file, &batch)).transpose()
-                });
+                let read = caught(
+                    |message| wrong(&file, message),
+                    || {
+                        let batch =
+                            batches.next().transpose().map_err(|error| wrong(&file, error))?;
+                        batch.map(|batch| batch_rows(&file, &batch)).transpose()
+                    },
+                );
                 match read.transpose()? {
                     Ok(rows) => of_batch = rows.into_iter(),
                     Err(error) => {
@@ -85,16 +88,18 @@ mod with_arrow {
             .map_err(RecordFileError::io(file))?;
         if start == FILE {
             arrow_sizes::check_file(&mut reader).map_err(|error| unfit(file, error))?;
-            let opened = caught(file, || {
-                FileReader::try_new(reader, None).map_err(|error| wrong(file, error))
-            });
+            let opened = caught(
+                |message| wrong(file, message),
+                || FileReader::try_new(reader, None).map_err(|error| wrong(file, error)),
+            );
             return Ok(Box::new(opened?));
         }
         if start.starts_with(STREAM) {
             arrow_sizes::check_stream(&mut reader).map_err(|error| unfit(file, error))?;
-            let opened = caught(file, || {
-                StreamReader::try_new(reader, None).map_err(|error| wrong(file, error))
-            });
+            let opened = caught(
+                |message| wrong(file, message),
+                || StreamReader::try_new(reader, None).map_err(|error| wrong(file, error)),
+            );
             return Ok(Box::new(opened?));
         }
         let message = match start.starts_with(FEATHER_1) {
@@ -104,19 +109,6 @@ mod with_arrow {
             }
         };
         Err(RecordFileError::Arrow { file: file.to_owned(), message: message.into() })
-    }
-
-    /// What arrow-ipc reads, or an error where it panics, as it does on buffers that are not where a
-    /// damaged file says.
-    fn caught<T>(
-        file: &Path,
-        read: impl FnOnce() -> Result<T, RecordFileError>,
-    ) -> Result<T, RecordFileError> {
-        // After an error nothing of what was read is looked at.
-        catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-            let message = "damaged: its parts are not where it says".into();
-            Err(RecordFileError::Arrow { file: file.to_owned(), message })
-        })
     }
 
     fn batch_rows<V: RowValue>(
@@ -154,7 +146,7 @@ mod with_arrow {
         }
     }
 
-    fn wrong(file: &Path, error: ArrowError) -> RecordFileError {
+    fn wrong(file: &Path, error: impl ToString) -> RecordFileError {
         RecordFileError::Arrow { file: file.to_owned(), message: error.to_string() }
     }
 }

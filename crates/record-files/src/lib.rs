@@ -25,6 +25,8 @@ mod arrow_sizes;
 mod arrow_values;
 mod error;
 mod excerpt;
+#[cfg(any(feature = "arrow", feature = "parquet"))]
+mod foreign;
 mod form;
 mod json;
 mod options;

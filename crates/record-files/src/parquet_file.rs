@@ -19,11 +19,12 @@ mod with_parquet {
 
     use bytes::Bytes;
     use indexmap::IndexMap;
-    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
     use parquet::record::{Field, Row as ParquetRow, reader::RowIter};
     use serde_json::{Number, Value};
 
     use super::*;
+    use crate::foreign::caught;
     use crate::{FileRow, OrderedValue, Origin, Row};
 
     /// The rows of a file, or of the bytes of one that was packed.
@@ -32,28 +33,44 @@ mod with_parquet {
         bytes: Option<Vec<u8>>,
     ) -> Result<Rows<V>, RecordFileError> {
         let reader: Box<dyn FileReader> = match bytes {
-            Some(bytes) => Box::new(
-                SerializedFileReader::new(Bytes::from(bytes))
-                    .map_err(|error| wrong(file, error))?,
-            ),
-            None => {
-                let opened = File::open(file).map_err(RecordFileError::io(file))?;
-                Box::new(SerializedFileReader::new(opened).map_err(|error| wrong(file, error))?)
-            }
+            Some(bytes) => open(file, Bytes::from(bytes))?,
+            None => open(file, File::open(file).map_err(RecordFileError::io(file))?)?,
         };
         let mut rows = RowIter::from_file_into(reader);
         let file = file.clone();
         let mut next = 0;
         let mut failed = false;
         Ok(Box::new(std::iter::from_fn(move || {
-            let read = if failed { None } else { rows.next() }?;
-            let row =
-                read.map_err(|error| wrong(&file, error)).and_then(|row| values(&file, next, &row));
+            if failed {
+                return None;
+            }
+            let read = caught(
+                |message| wrong(&file, message),
+                || {
+                    let row = rows.next().transpose().map_err(|error| wrong(&file, error))?;
+                    row.map(|row| values(&file, next, &row)).transpose()
+                },
+            );
+            let row = read.transpose()?;
             failed = row.is_err();
             let origin = Origin { file: file.clone(), row: next, line: None };
             next += 1;
             Some(row.map(|row| FileRow { row, origin }))
         })))
+    }
+
+    fn open<R: ChunkReader + 'static>(
+        file: &Path,
+        source: R,
+    ) -> Result<Box<dyn FileReader>, RecordFileError> {
+        caught(
+            |message| wrong(file, message),
+            || {
+                let reader =
+                    SerializedFileReader::new(source).map_err(|error| wrong(file, error))?;
+                Ok(Box::new(reader) as Box<dyn FileReader>)
+            },
+        )
     }
 
     fn wrong(file: &Path, error: impl ToString) -> RecordFileError {

@@ -36,3 +36,25 @@ fn a_cut_file_is_named() {
     let error = read_rows(&path, &ReadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("cut.parquet: Parquet: "), "{error}");
 }
+
+#[test]
+fn a_damaged_file_is_read_or_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged.parquet");
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rows.snappy.parquet");
+    let bytes = std::fs::read(whole).unwrap();
+    let mut named = 0;
+    for at in 0..bytes.len() {
+        for bit in [0, 2, 4] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << bit;
+            std::fs::write(&path, damaged).unwrap();
+            if let Err(error) = read_rows(&path, &ReadOptions::default()) {
+                let error = error.to_string();
+                assert!(error.contains("damaged.parquet: Parquet: "), "{error}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 500, "{named}");
+}

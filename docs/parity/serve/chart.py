@@ -1,4 +1,4 @@
-"""Draws the rates that speed.py measured by number of clients, as an SVG.
+"""Draws the rates that speed.py measured by number of clients, as an SVG: each run a point, lines through the medians.
 
     python docs/parity/serve/chart.py docs/parity/serve/speed.jsonl > docs/src/images/serving.svg
 
@@ -8,6 +8,7 @@ Only the standard library.
 import html
 import json
 import math
+import statistics
 import sys
 
 WIDTH, HEIGHT = 720, 400
@@ -51,11 +52,16 @@ def main():
     # Labels at the ends of lines, moved apart.
     ends = []
     for name, colour in zip(names, COLOURS * 9):
-        points = sorted((run["clients"], run["tokens_per_second"]) for run in runs if run["name"] == name)
-        line = " ".join(f"{x(count):.1f},{y(rate):.1f}" for count, rate in points)
+        rates = {}
+        for run in runs:
+            if run["name"] == name:
+                rates.setdefault(run["clients"], []).append(run["tokens_per_second"])
+        points = sorted((count, rate) for count, all in rates.items() for rate in all)
+        medians = sorted((count, statistics.median(all)) for count, all in rates.items())
+        line = " ".join(f"{x(count):.1f},{y(rate):.1f}" for count, rate in medians)
         out.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
         out += [f'<circle cx="{x(count):.1f}" cy="{y(rate):.1f}" r="3.5" fill="{colour}"/>' for count, rate in points]
-        ends.append((y(points[-1][1]) + 4, x(points[-1][0]) + 10, name, colour))
+        ends.append((y(medians[-1][1]) + 4, x(medians[-1][0]) + 10, name, colour))
     below = -math.inf
     for at, right, name, colour in sorted(ends):
         at = below = max(at, below + 16)
