@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use tensor_files::write_atomically;
 use tokenizers::Tokenizer;
 
+use super::charsmap::check_charsmaps;
 use super::chat::ChatTemplate;
 use super::error::TokenizerError;
 use super::text::{SpecialToken, TextTokenizer, guarded};
@@ -49,6 +50,8 @@ impl TextTokenizer {
             },
             _ => TokenizerError::Io { path: path.clone(), source },
         })?;
+        check_charsmaps(&bytes)
+            .map_err(|message| TokenizerError::File { path: path.clone(), message })?;
         let tokenizer = guarded(|| Tokenizer::from_bytes(bytes)).map_err(|error| match error {
             TokenizerError::Text { message } => TokenizerError::File { path, message },
             other => other,

@@ -1,3 +1,4 @@
+mod charsmap;
 mod chat;
 mod error;
 mod folder;
