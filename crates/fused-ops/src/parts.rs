@@ -30,8 +30,9 @@ mod tests {
 
     #[test]
     fn parts_come_in_their_order() {
-        let x = Tensor::<1>::from_floats([1.0], &Device::flex());
-        for x in [x.clone(), x.require_grad()] {
+        let device = Device::flex();
+        for device in [device.clone(), device.autodiff()] {
+            let x = Tensor::<1>::from_floats([1.0], &device);
             let made = each_part(&x, vec![3, 1, 2], |part| (part, x.clone().into_scalar::<f32>()));
             assert_eq!(made, [(3, 1.0), (1, 1.0), (2, 1.0)]);
         }
