@@ -87,7 +87,9 @@ struct Server {
 
 impl Server {
     fn start(model: &Path) -> Self {
+        // With a cache that is soon full.
         let mut child = command(&["serve", "--model", arg(model), "--port", "0"])
+            .args(["--cache-tokens", "2048"])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
