@@ -2,7 +2,7 @@
 
 use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom};
 
-use arrow_ipc::{RecordBatch, root_as_footer, root_as_message};
+use arrow_ipc::{Block, Message, RecordBatch, root_as_footer, root_as_message};
 
 /// What a file ends with.
 const MAGIC: u64 = "ARROW1".len() as u64;
@@ -31,7 +31,7 @@ pub(crate) fn check_file<R: Read + Seek>(reader: &mut R) -> Result<()> {
     let bytes = bytes(reader, start, length)?;
     let footer = root_as_footer(&bytes).map_err(|error| damaged(&error.to_string()))?;
     for block in footer.dictionaries().into_iter().chain(footer.recordBatches()).flatten() {
-        check_message(reader, block_start(block.offset())?, size)?;
+        check_block(reader, block, size)?;
     }
     reader.seek(SeekFrom::Start(0))?;
     Ok(())
@@ -55,8 +55,31 @@ pub(crate) fn check_stream<R: Read + Seek>(reader: &mut R) -> Result<()> {
     Ok(())
 }
 
-/// Checks the message at `at` of a file of `size` bytes, and gives where it ends; `None` for the mark
-/// of a stream's end.
+/// Checks a message of a file of `size` bytes, of which the footer says where it and its content are: the
+/// reader goes by that, whatever the message says itself.
+fn check_block<R: Read + Seek>(reader: &mut R, block: &Block, size: u64) -> Result<()> {
+    let (at, own, content) = (block.offset(), block.metaDataLength(), block.bodyLength());
+    let unsigned = |value: i64| u64::try_from(value).ok();
+    let place = || {
+        let at = unsigned(at)?;
+        let body = at.checked_add(unsigned(own.into())?)?;
+        let end = body.checked_add(unsigned(content)?)?;
+        // The mark before the message, and its length.
+        (end <= size && body - at >= 8).then_some((at, body, end))
+    };
+    let (at, body, end) = place().ok_or_else(|| {
+        damaged(&format!(
+            "a message of {own} bytes and {content} of content begin at {at} of {size}"
+        ))
+    })?;
+    let start = if word(reader, at)? == CONTINUATION { at + 8 } else { at + 4 };
+    let bytes = bytes(reader, start, body - start)?;
+    let message = root_as_message(&bytes).map_err(|error| damaged(&error.to_string()))?;
+    check_batch(reader, &message, body, end)
+}
+
+/// Checks the message at `at` of a stream of `size` bytes, and gives where it ends; `None` for the mark
+/// of the end.
 fn check_message<R: Read + Seek>(reader: &mut R, at: u64, size: u64) -> Result<Option<u64>> {
     let mut length = word(reader, at)?;
     let mut start = at + 4;
@@ -80,11 +103,22 @@ fn check_message<R: Read + Seek>(reader: &mut R, at: u64, size: u64) -> Result<O
         let length = message.bodyLength();
         return Err(damaged(&format!("{length} bytes of content begin at {body} of {size}")));
     };
-    let dictionary = message.header_as_dictionary_batch().and_then(|batch| batch.data());
-    if let Some(batch) = message.header_as_record_batch().or(dictionary) {
-        check_buffers(reader, &batch, body, end)?;
-    }
+    check_batch(reader, &message, body, end)?;
     Ok(Some(end))
+}
+
+/// Checks the batch of a message that has one.
+fn check_batch<R: Read + Seek>(
+    reader: &mut R,
+    message: &Message<'_>,
+    body: u64,
+    end: u64,
+) -> Result<()> {
+    let dictionary = message.header_as_dictionary_batch().and_then(|batch| batch.data());
+    match message.header_as_record_batch().or(dictionary) {
+        Some(batch) => check_buffers(reader, &batch, body, end),
+        None => Ok(()),
+    }
 }
 
 /// Checks what the compressed buffers of a batch, whose content is from `body` to `end`, say that they
@@ -121,10 +155,6 @@ fn check_buffers<R: Read + Seek>(
         }
     }
     Ok(())
-}
-
-fn block_start(offset: i64) -> Result<u64> {
-    u64::try_from(offset).map_err(|_| damaged(&format!("a message begins at {offset}")))
 }
 
 fn word<R: Read + Seek>(reader: &mut R, at: u64) -> Result<u32> {

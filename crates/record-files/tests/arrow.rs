@@ -139,3 +139,10 @@ fn content_that_is_longer_than_its_file_takes_no_memory() {
     }
     assert!(found > 0);
 }
+
+#[test]
+fn content_is_looked_at_where_the_footer_says_that_it_is() {
+    // Its footer says that a message is shorter than the message says itself: a buffer would hold 60 GB.
+    let error = texts(&data("elsewhere.lz4.feather"), &ReadOptions::default()).unwrap_err();
+    assert!(error.contains("Arrow: damaged: "), "{error}");
+}
