@@ -146,3 +146,40 @@ fn content_is_looked_at_where_the_footer_says_that_it_is() {
     let error = texts(&data("elsewhere.lz4.feather"), &ReadOptions::default()).unwrap_err();
     assert!(error.contains("Arrow: damaged: "), "{error}");
 }
+
+#[test]
+fn values_without_content_take_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.arrow");
+    let mut bytes = std::fs::read(data("rows.arrow")).unwrap();
+    let block = batches(&bytes)[0];
+    let start = block.offset() as usize + 8;
+    let message = arrow_ipc::root_as_message(&bytes[start..]).unwrap();
+    let nodes = message.header_as_record_batch().unwrap().nodes().unwrap();
+    let at = nodes.bytes().as_ptr() as usize - bytes.as_ptr() as usize;
+    bytes[at..at + 8].copy_from_slice(&(1i64 << 40).to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let error = texts(&path, &ReadOptions::default()).unwrap_err();
+    assert!(error.contains("says that it has 10995116"), "{error}");
+}
+
+#[test]
+fn a_message_that_a_footer_lists_again_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.arrow");
+    let mut bytes = std::fs::read(data("rows.arrow")).unwrap();
+    let [first, second] = [0, 1].map(|batch| batches(&bytes)[batch].0);
+    let at = (0..bytes.len() - 24).rfind(|at| bytes[*at..].starts_with(&second)).unwrap();
+    bytes[at..at + 24].copy_from_slice(&first);
+    std::fs::write(&path, bytes).unwrap();
+    let error = texts(&path, &ReadOptions::default()).unwrap_err();
+    assert!(error.contains("messages overlap"), "{error}");
+}
+
+/// Where the footer of a file says that its batches are.
+fn batches(file: &[u8]) -> Vec<arrow_ipc::Block> {
+    let end = file.len() - 10;
+    let length = u32::from_le_bytes(file[end..end + 4].try_into().unwrap()) as usize;
+    let footer = arrow_ipc::root_as_footer(&file[end - length..end]).unwrap();
+    footer.recordBatches().unwrap().iter().copied().collect()
+}
