@@ -15,7 +15,10 @@ const CONTINUATION: u32 = u32::MAX;
 const MOST_TIMES: u64 = 1000;
 const SMALL: u64 = 1 << 28;
 
-/// So many values of a file may be without a bit of content, as those of columns that hold nulls alone.
+/// A byte of content is that of so many values at most: of booleans 8, and structures have none of their own.
+const VALUES_PER_BYTE: u64 = 64;
+
+/// So many values of a file may be without content, as those of columns that hold nulls alone.
 const EMPTY_VALUES: u64 = 1 << 20;
 
 /// Checks the parts that the footer of a file lists.
@@ -133,8 +136,8 @@ impl<'r, R: Read + Seek> Sizes<'r, R> {
         Ok(Some(end))
     }
 
-    /// Checks the batch of a message that has one: its content is from `body` to `end`, and a value has
-    /// a bit of it, as a rule.
+    /// Checks the batch of a message that has one: its content is from `body` to `end`, and its values are
+    /// as many as that can hold.
     fn content(&mut self, message: &Message<'_>, body: u64, end: u64) -> Result<()> {
         let dictionary = message.header_as_dictionary_batch().and_then(|batch| batch.data());
         let Some(batch) = message.header_as_record_batch().or(dictionary) else { return Ok(()) };
@@ -144,7 +147,7 @@ impl<'r, R: Read + Seek> Sizes<'r, R> {
             u64::try_from(length).ok().and_then(|length| sum.checked_add(length))
         });
         let values = values.ok_or_else(|| damaged("a column has fewer than 0 values"))?;
-        let empty = values.saturating_sub(bytes.saturating_mul(8));
+        let empty = values.saturating_sub(bytes.saturating_mul(VALUES_PER_BYTE));
         self.empty_values = self.empty_values.saturating_add(empty);
         if self.empty_values > EMPTY_VALUES {
             let message = format!("a batch of {bytes} bytes says that it has {values} values");
