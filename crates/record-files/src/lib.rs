@@ -34,6 +34,8 @@ mod ordered;
 mod origin;
 mod packing;
 mod parquet_file;
+#[cfg(feature = "parquet")]
+mod parquet_source;
 mod read;
 mod row;
 mod table;

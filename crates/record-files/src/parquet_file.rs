@@ -25,6 +25,7 @@ mod with_parquet {
 
     use super::*;
     use crate::foreign::caught;
+    use crate::parquet_source::Ending;
     use crate::{FileRow, OrderedValue, Origin, Row};
 
     /// The rows of a file, or of the bytes of one that was packed.
@@ -66,8 +67,8 @@ mod with_parquet {
         caught(
             |message| wrong(file, message),
             || {
-                let reader =
-                    SerializedFileReader::new(source).map_err(|error| wrong(file, error))?;
+                let reader = SerializedFileReader::new(Ending(source))
+                    .map_err(|error| wrong(file, error))?;
                 Ok(Box::new(reader) as Box<dyn FileReader>)
             },
         )

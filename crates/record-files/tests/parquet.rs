@@ -58,3 +58,13 @@ fn a_damaged_file_is_read_or_named() {
     }
     assert!(named > 500, "{named}");
 }
+
+#[test]
+fn what_is_beyond_the_end_is_not_skipped_for_minutes() {
+    // A list of some 2^31 numbers in the header of a page, which are not in the file.
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/endless.parquet");
+    let started = std::time::Instant::now();
+    let error = read_rows(&path, &ReadOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("endless.parquet: Parquet: "), "{error}");
+    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+}
