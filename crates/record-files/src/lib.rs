@@ -35,6 +35,8 @@ mod origin;
 mod packing;
 mod parquet_file;
 #[cfg(feature = "parquet")]
+mod parquet_pages;
+#[cfg(feature = "parquet")]
 mod parquet_source;
 mod read;
 mod row;

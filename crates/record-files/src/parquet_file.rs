@@ -25,6 +25,7 @@ mod with_parquet {
 
     use super::*;
     use crate::foreign::caught;
+    use crate::parquet_pages::Checked;
     use crate::parquet_source::Ending;
     use crate::{FileRow, OrderedValue, Origin, Row};
 
@@ -69,7 +70,7 @@ mod with_parquet {
             || {
                 let reader = SerializedFileReader::new(Ending(source))
                     .map_err(|error| wrong(file, error))?;
-                Ok(Box::new(reader) as Box<dyn FileReader>)
+                Ok(Box::new(Checked(reader)) as Box<dyn FileReader>)
             },
         )
     }
