@@ -26,7 +26,7 @@ mod with_parquet {
     use super::*;
     use crate::foreign::caught;
     use crate::parquet_pages::Checked;
-    use crate::parquet_source::Ending;
+    use crate::parquet_source::Pages;
     use crate::{FileRow, OrderedValue, Origin, Row};
 
     /// The rows of a file, or of the bytes of one that was packed.
@@ -68,8 +68,8 @@ mod with_parquet {
         caught(
             |message| wrong(file, message),
             || {
-                let reader = SerializedFileReader::new(Ending(source))
-                    .map_err(|error| wrong(file, error))?;
+                let reader =
+                    SerializedFileReader::new(Pages(source)).map_err(|error| wrong(file, error))?;
                 Ok(Box::new(Checked(reader)) as Box<dyn FileReader>)
             },
         )
