@@ -76,7 +76,15 @@ mod with_parquet {
     }
 
     fn wrong(file: &Path, error: impl ToString) -> RecordFileError {
-        RecordFileError::Parquet { file: file.to_owned(), message: error.to_string() }
+        let mut message = error.to_string();
+        // What the crate says of a page packed by what it was built without.
+        if let Some((_, packing)) = message.split_once("Disabled feature at compile time: ") {
+            message = match packing {
+                "flate2" => "packed by gzip: build with the feature `gzip`".into(),
+                _ => format!("packed by {packing}; write it again with Snappy, Zstandard or gzip"),
+            };
+        }
+        RecordFileError::Parquet { file: file.to_owned(), message }
     }
 
     fn values<V: RowValue>(

@@ -29,9 +29,9 @@ impl<C: ChunkReader> ChunkReader for Pages<C> {
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
         let mut reader = self.0.get_read(start)?;
-        // Three numbers of at most five bytes, each after what it is.
+        // Three numbers of at most ten bytes, each after what it is.
         let mut header = Vec::new();
-        reader.by_ref().take(18).read_to_end(&mut header)?;
+        reader.by_ref().take(33).read_to_end(&mut header)?;
         if let Some([_, size, stored]) = sizes(&header)
             && size > SMALL
             && size / MOST_TIMES > stored
@@ -58,12 +58,13 @@ fn sizes(header: &[u8]) -> Option<[u64; 3]> {
     let mut field = || {
         (bytes.next()? == NEXT).then_some(())?;
         let mut number = 0u64;
-        for at in 0..5 {
+        for at in 0..10 {
             let byte = bytes.next()?;
             number |= u64::from(byte & 0x7f) << (7 * at);
             if byte & 0x80 == 0 {
-                // Zigzag: odd ones are below 0.
-                return (number % 2 == 0).then_some(number / 2);
+                // Zigzag: odd ones are below 0. What is beyond 32 bits is cut off, as by the parser.
+                let number = (number >> 1) as i64 ^ -((number & 1) as i64);
+                return u64::try_from(number as i32).ok();
             }
         }
         None
@@ -114,6 +115,8 @@ mod tests {
         let said = |source: Pages<Bytes>| source.get_read(0).err().unwrap().to_string();
         assert!(said(page(&far, &[4])).contains("2 bytes says that it holds 1073741823"));
         assert!(page(&far, &far).get_read(0).is_ok());
+        let cut = [0xfe, 0xff, 0xff, 0xff, 0x87, 0x80, 0x01];
+        assert!(said(page(&cut, &[4])).contains("2 bytes says that it holds 1073741823"));
         // Content, and a number below 0.
         for other in
             [Bytes::from_static(b"1234PAR1"), Bytes::from_static(b"\x15\0\x15\x01\x15\x02")]

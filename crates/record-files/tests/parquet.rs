@@ -1,5 +1,5 @@
 //! Parquet as the hub keeps it: lists, structures and missing values. The files were written by
-//! pyarrow 26, with Snappy and Zstandard.
+//! pyarrow 26, with Snappy, Zstandard and gzip.
 #![cfg(feature = "parquet")]
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +9,8 @@ use record_files::{ReadOptions, read_rows};
 
 #[test]
 fn rows_of_pyarrow_are_read() {
-    for compression in ["snappy", "zstd"] {
+    let gzip = cfg!(feature = "gzip").then_some("gzip");
+    for compression in ["snappy", "zstd"].into_iter().chain(gzip) {
         let file = format!("tests/data/rows.{compression}.parquet");
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
         let rows = read_rows(&path, &ReadOptions::default()).unwrap();
@@ -24,6 +25,14 @@ fn rows_of_pyarrow_are_read() {
         );
         assert_eq!(rows[1].origin.row, 1);
     }
+}
+
+#[cfg(not(feature = "gzip"))]
+#[test]
+fn what_reads_pages_of_gzip_is_named() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rows.gzip.parquet");
+    let error = read_rows(&path, &ReadOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("build with the feature `gzip`"), "{error}");
 }
 
 #[test]
