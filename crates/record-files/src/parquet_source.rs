@@ -52,11 +52,11 @@ impl<C: ChunkReader> ChunkReader for Pages<C> {
 /// The first fields of a page's header in Thrift's compact protocol, as writers have them: its type, its
 /// size, and how much of the file it takes.
 fn sizes(header: &[u8]) -> Option<[u64; 3]> {
-    /// The next field, of 32 bits.
-    const NEXT: u8 = 0x15;
+    /// The next field in order, whatever its type is: the parser does not look at that.
+    const NEXT: u8 = 1;
     let mut bytes = header.iter().copied();
     let mut field = || {
-        (bytes.next()? == NEXT).then_some(())?;
+        (bytes.next()? >> 4 == NEXT).then_some(())?;
         let mut number = 0u64;
         for at in 0..10 {
             let byte = bytes.next()?;
@@ -115,6 +115,8 @@ mod tests {
         let said = |source: Pages<Bytes>| source.get_read(0).err().unwrap().to_string();
         assert!(said(page(&far, &[4])).contains("2 bytes says that it holds 1073741823"));
         assert!(page(&far, &far).get_read(0).is_ok());
+        let of_other_type = [&[0x15, 4, 0x15], &far[..], &[0x12, 0, 0]].concat();
+        assert!(said(Pages(of_other_type.into())).contains("of 0 bytes"));
         let cut = [0xfe, 0xff, 0xff, 0xff, 0x87, 0x80, 0x01];
         assert!(said(page(&cut, &[4])).contains("2 bytes says that it holds 1073741823"));
         // Content, and a number below 0.
