@@ -32,7 +32,7 @@ unset CARGO_TARGET_DIR
 # One package asks for fewer features of what is below Burn than the workspace: without this option of
 # Cargo, which is not stable yet, all of Burn would be built again for each crate.
 export CARGO_RESOLVER_FEATURE_UNIFICATION=workspace CARGO_UNSTABLE_FEATURE_UNIFICATION=true
-cargo -Zhelp >/dev/null 2>&1 || export RUSTC_BOOTSTRAP=1
+export RUSTC_BOOTSTRAP=1
 for crate in "${crates[@]}"; do
     folder=$home/$crate
     rm -rf "$folder"

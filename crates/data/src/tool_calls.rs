@@ -40,12 +40,6 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Whether any arguments are a text.
-pub(super) fn have_text(calls: &OrderedValue) -> bool {
-    let is_text = |call: &OrderedValue| function(call).get("arguments")?.as_str().map(drop);
-    calls.as_array().is_some_and(|calls| calls.iter().any(|call| is_text(call).is_some()))
-}
-
 /// The names of the functions that are called.
 pub(super) fn names(calls: &OrderedValue) -> Vec<&str> {
     let calls = calls.as_array().unwrap_or_default();

@@ -1,6 +1,6 @@
 use model_zoo::{MarkedChat, TextTokenizer, TokenizerError};
 
-use super::{BoxError, DialogueView, TextEncoder, message::TemplateMessage, tool_calls};
+use super::{BoxError, DialogueView, TextEncoder, message::TemplateMessage};
 
 impl TextEncoder for TextTokenizer {
     fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, BoxError> {
@@ -42,12 +42,5 @@ fn with_arguments<T>(
         Ok(rendered) => return Ok(rendered),
         Err(refused) => refused,
     };
-    let have_text = chat
-        .messages
-        .iter()
-        .any(|message| message.field("tool_calls").is_some_and(tool_calls::have_text));
-    match have_text {
-        true => render(&messages(false)).map_err(|_| refused.into()),
-        false => Err(refused.into()),
-    }
+    render(&messages(false)).map_err(|_| refused.into())
 }

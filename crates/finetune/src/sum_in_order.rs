@@ -107,6 +107,11 @@ mod tests {
         };
         let alone = sums(&Alone);
         assert_eq!(alone.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["a", "b"]);
+        for (key, sum) in &alone {
+            let each = items.iter().filter_map(|item| of_item(item).remove(key));
+            let expected = each.reduce(|sum, matrix| sum + matrix).unwrap().into_data();
+            assert_eq!(*sum, expected, "{key}");
+        }
         for size in [2, 3, 8] {
             let found = ThreadRanks::run(size, Duration::from_secs(60), |ranks| sums(&ranks));
             assert!(found.iter().all(|found| *found == alone), "{size} ranks");

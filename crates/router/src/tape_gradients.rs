@@ -119,3 +119,52 @@ fn each(record: &RoutingRecord, visit: &mut dyn FnMut(&dyn Recorded)) {
     }
     record.parameters.iter().for_each(|tensor| visit(tensor));
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::activation::softmax;
+    use burn::tensor::{Device, Tensor, TensorData};
+
+    use super::*;
+    use crate::{BatchContext, Site};
+
+    #[test]
+    fn a_loss_on_the_leaves_reaches_what_was_recorded() {
+        let device = Device::flex().autodiff();
+        let tensor = |scale: f32| {
+            let values: Vec<f32> = (0..6).map(|i| (scale * i as f32).sin()).collect();
+            Tensor::<2>::from_data(TensorData::new(values, [2, 3]), &device).require_grad()
+        };
+        let tracked = [tensor(0.7), tensor(1.3)];
+        // Two layers, of which the second is computed again.
+        let recorded = || {
+            let mut tape = RoutingTape::recording(BatchContext::new(1, 2));
+            for (layer, logits) in tracked.iter().enumerate() {
+                let probabilities = softmax(logits.clone() * 2.0, 1);
+                let routing = Routing::dense(logits.clone(), probabilities.clone(), probabilities);
+                assert_eq!((routing.num_tokens(), routing.num_experts()), (2, 3));
+                let parameters = || vec![logits.clone().powi_scalar(2).unsqueeze()];
+                tape.push(Site::new(layer, "up"), &routing, parameters);
+            }
+            tape
+        };
+        let loss = |tape: &RoutingTape| {
+            let of_record = |record: &RoutingRecord| {
+                let of_weights = record.routing.weights.clone().powi_scalar(2).sum();
+                of_weights + record.parameters[0].clone().powi_scalar(3).sum()
+            };
+            let [first, second] = [&tape.records()[0], &tape.records()[1]].map(of_record);
+            first * second
+        };
+        let expected = loss(&recorded()).backward();
+        let leaves = recorded().leaves();
+        let known = leaves.gradients(&loss(&leaves).backward());
+        for (layer, logits) in tracked.iter().enumerate() {
+            let again = recorded();
+            let objective = known.objective(&again.records()[layer..=layer], layer).unwrap();
+            let found = logits.grad(&objective.backward()).unwrap().into_data();
+            let expected = logits.grad(&expected).unwrap().into_data();
+            found.assert_approx_eq::<f32>(&expected, burn::tensor::Tolerance::rel_abs(1e-5, 1e-6));
+        }
+    }
+}

@@ -249,6 +249,18 @@ mod tests {
     const MULTI: ProblemType = ProblemType::MultiLabelClassification;
 
     #[test]
+    fn minus_one_is_no_label_unless_a_class_has_the_name() {
+        let unlabelled = |set: &LabelSet| {
+            let rows = rows(json!([-1, "-1", 0, null]));
+            rows.iter().map(|row| set.is_unlabelled(row)).collect::<Vec<_>>()
+        };
+        let set = |names: [&str; 2]| LabelSet::new(names.map(String::from).into(), SINGLE).unwrap();
+        assert_eq!(unlabelled(&set(["0", "1"])), [true, true, false, false]);
+        assert_eq!(unlabelled(&set(["-1", "1"])), [false; 4]);
+        assert_eq!(unlabelled(&LabelSet::regression()), [false; 4]);
+    }
+
+    #[test]
     fn labels_of_rows_are_in_the_order_of_numbers_or_else_of_characters() {
         let names = |labels| LabelSet::of(&rows(labels), SINGLE).unwrap().names;
         assert_eq!(names(json!(["10", "9", "9", "-1"])), ["-1", "9", "10"]);

@@ -424,6 +424,12 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_given_has_its_default() {
+        let DataConfig { mixing_temperature, max_length, ref train, .. } = read(&[]).unwrap().data;
+        assert_eq!((mixing_temperature, max_length, train[0].weight), (1.0, 1024, None));
+    }
+
+    #[test]
     fn another_variant_replaces_that_of_the_preset() {
         let table: Table = "preset = \"mixlora\"\nrouter.gate.init = { normal = { std = 0.5 } }\n"
             .parse()

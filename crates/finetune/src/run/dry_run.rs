@@ -291,3 +291,29 @@ impl Points {
         DryMeasurement { step_s: line(0) * passes as f64, peak_bytes, batch }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quantization::Quantization;
+
+    use super::*;
+
+    #[test]
+    fn weights_are_counted_as_they_are_held() {
+        let shape = DecoderConfig::new(10, 4, 6, 1, 2);
+        let model: Decoder = Decoder::init_random(&shape, 0, &Device::flex()).unwrap();
+        let bytes = |keys: &str| {
+            let config: ModelConfig = toml::from_str(&format!("path = \"m\"\n{keys}")).unwrap();
+            weight_bytes(&model, &config, None)
+        };
+        // Three norms are vectors, which are f32 always.
+        let (vectors, matrices) = (3 * 4, shape.parameter_count() - 3 * 4);
+        assert_eq!(bytes(""), 4.0 * (vectors + matrices) as f64);
+        assert_eq!(bytes("dtype = \"bfloat16\""), (4 * vectors + 2 * matrices) as f64);
+        // Four linears of attention and three of the feed-forward block.
+        let linears = [[4, 4]; 4].into_iter().chain([[4, 6], [4, 6], [6, 4]]);
+        let held: usize = linears.map(|dims| Quantization::Int8.bytes(dims)).sum();
+        let others = 4 * (vectors + matrices - 4 * 16 - 3 * 24);
+        assert_eq!(bytes("quantization = \"int8\""), (held + others) as f64);
+    }
+}

@@ -206,3 +206,24 @@ fn encoding(data: &DataConfig, max_length: usize) -> EncodeConfig {
         ..EncodeConfig::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_and_a_temperature_make_a_mixture() {
+        let mixed = |weights: [Option<f64>; 2], mixing_temperature: f64| {
+            let file = |weight| DataFile { weight, ..DataFile::new("a.json") };
+            let train = weights.map(file).into();
+            let data = DataConfig { mixing_temperature, ..DataConfig::new(train) };
+            mixture(&data, &[3, 10]).unwrap()
+        };
+        assert_eq!(mixed([None, None], 1.0), None);
+        assert_eq!(mixed([None, Some(1.0)], 1.0), None);
+        let expected = Mixture::new(&[3, 7], &[1.0, 2.0], 1.0).unwrap();
+        assert_eq!(mixed([None, Some(2.0)], 1.0), Some(expected));
+        let expected = Mixture::new(&[3, 7], &[1.0, 1.0], 2.0).unwrap();
+        assert_eq!(mixed([None, None], 2.0), Some(expected));
+    }
+}
