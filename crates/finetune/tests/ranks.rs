@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use burn::module::Module;
@@ -10,11 +12,12 @@ use burn::tensor::Device;
 use data::Sample;
 use finetune::calibrate::calibrate;
 use finetune::train::{
-    Progress, Resume, StepReport, TrainError, TrainObserver, TrainSummary, Trainer, TrainingConfig,
+    Progress, Recompute, Resume, StepReport, TrainError, TrainObserver, TrainSummary, Trainer,
+    TrainingConfig,
 };
 use model_zoo::{Decoder, DecoderConfig};
 use moe_adapter::{ADAPTER_WEIGHTS_FILE, AdapterConfig, AttachOptions, Preset, attach_with};
-use ranks::{Alone, Ranks, ThreadRanks};
+use ranks::{Alone, Ranks, RanksError, ThreadRanks};
 use serde_json::Value;
 
 const VOCABULARY: u32 = 40;
@@ -51,6 +54,8 @@ fn training(steps: usize) -> TrainingConfig {
         gradient_accumulation_steps: 4,
         logging_steps: 1,
         eval_steps: steps / 2,
+        // A layer is more than that, so that sums begin within the backward pass.
+        ddp_bucket_cap_mb: 1e-4,
         ..TrainingConfig::default()
     }
 }
@@ -71,7 +76,7 @@ impl Run<'_> {
         resume: &Resume,
         observer: &mut dyn TrainObserver,
     ) -> Result<TrainSummary, TrainError> {
-        let config = DecoderConfig::new(VOCABULARY as usize, 16, 24, 1, 2);
+        let config = DecoderConfig::new(VOCABULARY as usize, 16, 24, 3, 2);
         let mut model: Decoder =
             Decoder::init_random(&config, 0, &Device::flex()).unwrap().no_grad();
         let statistics = calibrate(&model, self.adapter, self.train, 4)?;
@@ -140,17 +145,21 @@ fn weights(output: &Path) -> Vec<u8> {
 
 /// Fifty steps on 1, 2 and 4 ranks: sums in pairs make them equal in every bit.
 fn same_on_all(preset_of: Preset) {
+    same_with(preset_of, &training(50));
+}
+
+fn same_with(preset_of: Preset, training: &TrainingConfig) {
     let folder = tempfile::tempdir().unwrap();
-    let (adapter, training, train) = (preset(preset_of), training(50), samples());
+    let (adapter, train) = (preset(preset_of), samples());
     let mut expected = None;
     for size in [1, 2, 4] {
         let output = folder.path().join(size.to_string());
-        let run = Run { adapter: &adapter, training: &training, train: &train, output: &output };
+        let run = Run { adapter: &adapter, training, train: &train, output: &output };
         let summaries: Vec<_> = run.on(size, &Resume::No).into_iter().map(Result::unwrap).collect();
         let losses = summaries.iter().map(|of| (of.train_loss, of.evaluation.clone()));
         assert!(losses.clone().all(|of| of == losses.clone().next().unwrap()), "{preset_of}");
         let found = (lines(&output), weights(&output));
-        assert_eq!(found.0.len(), 52);
+        assert_eq!(found.0.len(), training.max_steps + 2);
         let (lines, weights) = expected.get_or_insert_with(|| found.clone());
         for (line, found) in lines.iter().zip(&found.0) {
             assert_eq!(line, found, "{preset_of} on {size} ranks");
@@ -182,6 +191,70 @@ fn slim_learns_the_same_and_its_clusters_slide_alike() {
 #[test]
 fn mixlora_learns_the_same() {
     same_on_all(Preset::Mixlora);
+}
+
+#[test]
+fn a_router_of_the_whole_model_learns_the_same() {
+    same_on_all(Preset::XLora);
+}
+
+#[test]
+fn what_is_computed_again_is_learned_the_same() {
+    let training = TrainingConfig { recompute: Recompute::Every(2), ..training(10) };
+    same_with(Preset::LoramoePaper, &training);
+}
+
+/// Counts the sums that a thread other than its own makes.
+struct Counted {
+    inner: ThreadRanks,
+    thread: ThreadId,
+    sums: AtomicUsize,
+}
+
+impl Ranks for Counted {
+    fn rank(&self) -> usize {
+        self.inner.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.inner.size()
+    }
+
+    fn sum(&self, values: &mut [f32]) -> Result<(), RanksError> {
+        let elsewhere = thread::current().id() != self.thread;
+        self.sums.fetch_add(usize::from(elsewhere), Ordering::Relaxed);
+        self.inner.sum(values)
+    }
+
+    fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, RanksError> {
+        self.inner.gather(bytes)
+    }
+
+    fn broadcast(&self, bytes: &mut Vec<u8>) -> Result<(), RanksError> {
+        self.inner.broadcast(bytes)
+    }
+
+    fn barrier(&self) -> Result<(), RanksError> {
+        self.inner.barrier()
+    }
+}
+
+#[test]
+fn each_layer_is_a_bucket_where_it_is_large_enough() {
+    let (adapter, train) = (preset(Preset::Lora), samples());
+    for (mib, buckets) in [(1e-4, 4), (1.0, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let training = TrainingConfig { ddp_bucket_cap_mb: mib, ..training(3) };
+        let output = folder.path().join("run");
+        let run = Run { adapter: &adapter, training: &training, train: &train, output: &output };
+        let sums = ThreadRanks::run(2, LIMIT, |inner| {
+            let thread = thread::current().id();
+            let ranks = Counted { inner, thread, sums: AtomicUsize::new(0) };
+            run.rank(&ranks, &Resume::No, &mut Quiet).unwrap();
+            ranks.sums.into_inner()
+        });
+        assert_eq!(sums, [3 * buckets; 2], "of {mib} MiB");
+    }
 }
 
 #[test]

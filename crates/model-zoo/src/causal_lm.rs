@@ -1,5 +1,6 @@
 use std::ops::Range;
 
+use burn::module::ParamId;
 use burn::tensor::{Device, Tensor};
 use moe_adapter::Adaptable;
 use router::RoutingTape;
@@ -42,6 +43,9 @@ pub trait CausalLm: Adaptable {
 
     /// The number of decoder layers.
     fn num_layers(&self) -> usize;
+
+    /// The parameters of each decoder layer, adapters included.
+    fn layer_parameters(&self) -> Vec<Vec<ParamId>>;
 
     /// The longest sequence that the model was trained for, in tokens.
     fn max_positions(&self) -> usize;

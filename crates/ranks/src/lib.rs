@@ -29,8 +29,8 @@ pub use share::share_of;
 pub use threads::ThreadRanks;
 
 /// One of several ranks that compute together, numbered from 0. Each call is made by all of them,
-/// and returns when all have made it.
-pub trait Ranks {
+/// and returns when all have made it. Any thread may make it, but one after the other.
+pub trait Ranks: Sync {
     /// The number of this rank.
     fn rank(&self) -> usize;
 

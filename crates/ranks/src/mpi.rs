@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mpi::Threading;
@@ -24,9 +24,29 @@ pub struct MpiRanks {
     started: Instant,
     /// When the call of MPI began that this rank is in, in milliseconds; 0 where it is in none.
     inside: Arc<AtomicU64>,
-    world: SimpleCommunicator,
+    world: Mutex<World>,
     // Last, because it ends MPI.
     _universe: Universe,
+}
+
+/// All ranks. MPI was begun such that any thread may call it, one at a time, which the lock sees to.
+struct World(SimpleCommunicator);
+
+#[allow(unsafe_code)]
+// SAFETY: a handle, which MPI takes from any thread, as long as no other one calls it at that time.
+unsafe impl Send for World {}
+
+impl World {
+    /// Whether a token of a rank has come.
+    fn received(&self, rank: usize, tag: i32) -> bool {
+        let process = self.0.process_at_rank(integer(rank));
+        let come = process.immediate_probe_with_tag(tag).is_some();
+        if come {
+            let mut token = [0_u8];
+            process.receive_into_with_tag(&mut token[..], tag);
+        }
+        come
+    }
 }
 
 /// The tags of the messages by which ranks meet.
@@ -48,10 +68,15 @@ impl MpiRanks {
         limit: Duration,
         stuck: impl FnOnce(RanksError) + Send + 'static,
     ) -> Result<Self, RanksError> {
-        // Only the thread that trains calls MPI.
-        let Some((universe, _)) = mpi::initialize_with_threading(Threading::Funneled) else {
+        // The thread that trains calls MPI, and in its backward pass another.
+        let Some((universe, allowed)) = mpi::initialize_with_threading(Threading::Serialized)
+        else {
             return Err(RanksError::Unavailable("MPI was initialised before".into()));
         };
+        if allowed < Threading::Serialized {
+            let message = "this MPI was built without MPI_THREAD_SERIALIZED";
+            return Err(RanksError::Unavailable(message.into()));
+        }
         let world = universe.world();
         let local = number(world.split_shared(world.rank()).rank());
         let (rank, size) = (number(world.rank()), number(world.size()));
@@ -61,14 +86,21 @@ impl MpiRanks {
             .name("ranks".into())
             .spawn(move || watch(&watched, started, limit, stuck))
             .map_err(|error| RanksError::Unavailable(error.to_string()))?;
+        let world = Mutex::new(World(world));
         Ok(Self { rank, size, local, limit, started, inside, world, _universe: universe })
     }
 
-    /// Calls MPI under watch.
-    fn call(&self, call: impl FnOnce(&SimpleCommunicator)) {
+    /// MPI, for this thread alone.
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a call under watch.
+    fn watched<T>(&self, call: impl FnOnce() -> T) -> T {
         self.inside.store(milliseconds(self.started), Ordering::Relaxed);
-        call(&self.world);
+        let result = call();
         self.inside.store(0, Ordering::Relaxed);
+        result
     }
 
     /// The number of this rank among those of its machine, for the choice of a GPU.
@@ -78,39 +110,32 @@ impl MpiRanks {
 
     /// Ends all ranks at once, with an exit code. What this process has to say must have been said.
     pub fn abort(&self, code: u8) -> ! {
-        self.world.abort(code.into())
+        match self.world.try_lock() {
+            Ok(world) => world.0.abort(code.into()),
+            // Another thread waits within a call. Who started the ranks ends the others.
+            Err(_) => std::process::exit(code.into()),
+        }
     }
 
     /// Waits until all ranks are here.
-    fn meet(&self) -> Result<(), RanksError> {
+    fn meet(&self, world: &World) -> Result<(), RanksError> {
         let token = [0_u8];
         if self.rank == 0 {
             let mut missing: Vec<usize> = (1..self.size).collect();
             self.wait(self.limit, || {
-                missing.retain(|rank| !self.received(*rank, COME));
+                missing.retain(|rank| !world.received(*rank, COME));
                 missing.clone()
             })?;
             for rank in 1..self.size {
-                self.world.process_at_rank(integer(rank)).send_with_tag(&token[..], GO);
+                world.0.process_at_rank(integer(rank)).send_with_tag(&token[..], GO);
             }
             return Ok(());
         }
-        self.world.process_at_rank(0).send_with_tag(&token[..], COME);
-        self.wait(self.limit + MORE, || match self.received(0, GO) {
+        world.0.process_at_rank(0).send_with_tag(&token[..], COME);
+        self.wait(self.limit + MORE, || match world.received(0, GO) {
             true => Vec::new(),
             false => vec![0],
         })
-    }
-
-    /// Whether a token of a rank has come.
-    fn received(&self, rank: usize, tag: i32) -> bool {
-        let process = self.world.process_at_rank(integer(rank));
-        let come = process.immediate_probe_with_tag(tag).is_some();
-        if come {
-            let mut token = [0_u8];
-            process.receive_into_with_tag(&mut token[..], tag);
-        }
-        come
     }
 
     /// Asks for who is missing until nobody is. Ranks may share a processor, so it is left to others
@@ -132,15 +157,15 @@ impl MpiRanks {
             }
             match waited < Duration::from_millis(1) {
                 true => std::thread::yield_now(),
-                false => std::thread::sleep(Duration::from_micros(50)),
+                false => std::thread::sleep((waited / 20).min(Duration::from_millis(1))),
             }
         }
     }
 
     /// A number of each rank.
-    fn numbers(&self, own: u64) -> Vec<u64> {
+    fn numbers(&self, world: &World, own: u64) -> Vec<u64> {
         let mut all = vec![0; self.size];
-        self.call(|world| world.all_gather_into(&own, &mut all[..]));
+        self.watched(|| world.0.all_gather_into(&own, &mut all[..]));
         all
     }
 }
@@ -165,8 +190,9 @@ impl Ranks for MpiRanks {
 
     /// Each rank adds up a part for all, so that 2 (n - 1) / n times the bytes pass through each.
     fn sum(&self, values: &mut [f32]) -> Result<(), RanksError> {
-        self.meet()?;
-        let counts = self.numbers(values.len() as u64);
+        let world = self.world();
+        self.meet(&world)?;
+        let counts = self.numbers(&world, values.len() as u64);
         if let Some(rank) = counts.iter().position(|count| *count != counts[0]) {
             let (found, expected) =
                 (format!("{} numbers", counts[rank]), format!("{} numbers", counts[0]));
@@ -179,16 +205,17 @@ impl Ranks for MpiRanks {
         let mut mine = values.to_vec();
         mine.resize(part * self.size, 0.0);
         let mut parts = vec![0.0_f32; part * self.size];
-        self.call(|world| world.all_to_all_into(&mine[..], &mut parts[..]));
+        self.watched(|| world.0.all_to_all_into(&mine[..], &mut parts[..]));
         sum_in_place(&mut parts, part);
-        self.call(|world| world.all_gather_into(&parts[..part], &mut mine[..]));
+        self.watched(|| world.0.all_gather_into(&parts[..part], &mut mine[..]));
         values.copy_from_slice(&mine[..values.len()]);
         Ok(())
     }
 
     fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, RanksError> {
-        self.meet()?;
-        let lengths = self.numbers(bytes.len() as u64);
+        let world = self.world();
+        self.meet(&world)?;
+        let lengths = self.numbers(&world, bytes.len() as u64);
         let counts: Vec<i32> = lengths.iter().map(|length| integer(*length as usize)).collect();
         let starts: Vec<i32> = counts
             .iter()
@@ -200,7 +227,7 @@ impl Ranks for MpiRanks {
             .collect();
         let mut all = vec![0_u8; lengths.iter().sum::<u64>() as usize];
         let mut partition = PartitionMut::new(&mut all[..], &counts[..], &starts[..]);
-        self.call(|world| world.all_gather_varcount_into(bytes, &mut partition));
+        self.watched(|| world.0.all_gather_varcount_into(bytes, &mut partition));
         let mut rest = all.as_slice();
         Ok(lengths
             .iter()
@@ -213,16 +240,17 @@ impl Ranks for MpiRanks {
     }
 
     fn broadcast(&self, bytes: &mut Vec<u8>) -> Result<(), RanksError> {
-        self.meet()?;
+        let world = self.world();
+        self.meet(&world)?;
         let mut length = bytes.len() as u64;
-        self.call(|world| world.process_at_rank(0).broadcast_into(&mut length));
+        self.watched(|| world.0.process_at_rank(0).broadcast_into(&mut length));
         bytes.resize(length as usize, 0);
-        self.call(|world| world.process_at_rank(0).broadcast_into(&mut bytes[..]));
+        self.watched(|| world.0.process_at_rank(0).broadcast_into(&mut bytes[..]));
         Ok(())
     }
 
     fn barrier(&self) -> Result<(), RanksError> {
-        self.meet()
+        self.meet(&self.world())
     }
 }
 

@@ -44,6 +44,9 @@ pub struct TrainingConfig {
     pub pad_to_multiple_of: usize,
     /// The forward passes of one optimiser step. Default 1.
     pub gradient_accumulation_steps: usize,
+    /// Of a run of several ranks: from how many MiB of gradients of the last layers on their sum over ranks
+    /// begins, while the layers before are differentiated. Default 4.
+    pub ddp_bucket_cap_mb: f64,
     /// Which activations are computed again in the backward pass instead of being kept: `none`,
     /// `block` (a layer at a time) or `every N` (`N` layers at a time). Losses and gradients are
     /// the same. Default `none`.
@@ -137,6 +140,7 @@ impl Default for TrainingConfig {
             packing: false,
             pad_to_multiple_of: 1,
             gradient_accumulation_steps: 1,
+            ddp_bucket_cap_mb: 4.0,
             recompute: Recompute::None,
             precision: None,
             max_grad_norm: 1.0,
@@ -222,6 +226,7 @@ impl TrainingConfig {
             ("training.max_grad_norm", self.max_grad_norm),
             ("training.weight_decay", self.weight_decay),
             ("training.early_stopping_threshold", self.early_stopping_threshold),
+            ("training.ddp_bucket_cap_mb", self.ddp_bucket_cap_mb),
         ];
         for (key, value) in from_zero {
             if !(value.is_finite() && value >= 0.0) {

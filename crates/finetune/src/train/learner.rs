@@ -1,20 +1,18 @@
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use balance_loss::BalanceLoss;
-use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::Tensor;
 use model_zoo::CausalLm;
 use moe_adapter::{Adaptable, AdapterConfig};
-use ranks::{PairwiseSum, Ranks};
+use ranks::Ranks;
 use router::RoutingTape;
 use tensor_files::TensorTable;
 
 use super::clip::{limit_norm, squared_norm};
-use super::gradient_sum::plus;
 use super::numbers_found::NumbersFound;
 use super::optimizer::AdapterOptimizer;
-use super::rank_sum::Found;
+use super::rank_buckets::RankBuckets;
+use super::rank_sum::{Found, RankSums};
 use super::running_state::{running_state, with_running_state};
 use super::together::numbers;
 use super::{
@@ -33,6 +31,9 @@ pub struct LearnerConfig {
     pub seed: u64,
     /// What is computed again in the backward pass.
     pub recompute: Recompute,
+    /// From how many MiB of gradients of the last layers on ranks sum them, while those of the layers before
+    /// are computed.
+    pub ddp_bucket_cap_mb: f64,
 }
 
 impl LearnerConfig {
@@ -51,6 +52,7 @@ impl From<&TrainingConfig> for LearnerConfig {
             max_grad_norm: config.max_grad_norm,
             seed: config.seed,
             recompute: config.recompute,
+            ddp_bucket_cap_mb: config.ddp_bucket_cap_mb,
         }
     }
 }
@@ -81,6 +83,8 @@ pub struct Learner<M, T = CausalTask> {
     optimizer: AdapterOptimizer,
     balance: Option<Box<dyn BalanceLoss>>,
     config: LearnerConfig,
+    /// Of a run of several ranks.
+    buckets: Option<RankBuckets>,
     steps: usize,
     sum_seconds: f64,
 }
@@ -115,7 +119,16 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
     ) -> Result<Self, TrainError> {
         let model = model.train();
         let optimizer = AdapterOptimizer::new(&model, &config.optimizer)?;
-        Ok(Self { task, model, optimizer, balance, config, steps: 0, sum_seconds: 0.0 })
+        Ok(Self {
+            task,
+            model,
+            optimizer,
+            balance,
+            config,
+            buckets: None,
+            steps: 0,
+            sum_seconds: 0.0,
+        })
     }
 
     /// What the model is trained for.
@@ -142,7 +155,7 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
         self.steps
     }
 
-    /// The time that its steps spent in sums over ranks, waiting for others included.
+    /// The time that its steps waited for sums over ranks, and so for other ranks, after their passes.
     pub fn sum_seconds(&self) -> f64 {
         self.sum_seconds
     }
@@ -217,43 +230,51 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
         let stateful = passes > 1 && running_state(&before).is_some();
         // With a seed for each step, a resumed run draws the same numbers.
         let step_seed = self.config.seed.wrapping_add(self.steps as u64);
+        if ranks.size() > 1 && self.buckets.is_none() {
+            let layers = self.task.layers(&self.model);
+            let bytes = (self.config.ddp_bucket_cap_mb * f64::from(1 << 20)) as usize;
+            self.buckets = Some(RankBuckets::new(&self.model, &layers, bytes));
+        }
+        let one = RankBuckets::default();
+        let buckets = self.buckets.as_ref().unwrap_or(&one);
         let whole = Pass {
             balance: self.balance.as_deref().map(|balance| (balance, 1.0 / passes.max(1) as f64)),
             scale: 1.0 / targets.max(1) as f64,
             recompute: self.config.recompute,
+            cuts: &[],
             record: watch.is_some(),
             seed: step_seed,
         };
-        let mut gradients = PairwiseSum::default();
-        let mut states = PairwiseSum::default();
         let mut numbers = NumbersFound::default();
-        for (at, batch) in batches.iter().enumerate() {
-            let seed = step_seed.rotate_left(32) ^ (first + at) as u64;
-            // Backends without a dropout of ours draw from the device's generator.
-            self.task.device(&self.model).seed(seed);
-            let own = stateful.then(|| before.clone());
-            let model = own.as_ref().unwrap_or(&self.model);
-            let mut accumulator = GradientsAccumulator::new();
-            let pass = Pass { seed, ..whole };
-            let found = self.task.differentiate(model, batch, &pass, &mut accumulator)?;
-            gradients.add(accumulator.grads(), |one, other| plus(&self.model, one, other));
-            if let (true, Some(state)) = (stateful, running_state(model)) {
-                states.add(state, Tensor::add);
+        let mut waited = Duration::ZERO;
+        let Found { gradients: mut grads, state } = std::thread::scope(|scope| {
+            let mut sums = RankSums::begin(scope, ranks, &self.model, buckets, batches.len());
+            for (at, batch) in batches.iter().enumerate() {
+                let seed = step_seed.rotate_left(32) ^ (first + at) as u64;
+                // Backends without a dropout of ours draw from the device's generator.
+                self.task.device(&self.model).seed(seed);
+                let own = stateful.then(|| before.clone());
+                let model = own.as_ref().unwrap_or(&self.model);
+                // Sums over ranks begin with the gradients of the last pass.
+                let cuts = if at + 1 == batches.len() { buckets.cuts() } else { &[] };
+                let pass = Pass { seed, cuts, ..whole };
+                let found =
+                    sums.pass(|found| self.task.differentiate(model, batch, &pass, found))?;
+                if let (true, Some(state)) = (stateful, running_state(model)) {
+                    sums.state(state);
+                }
+                if let Some(watch) = &mut watch {
+                    watch(&found.tape);
+                }
+                numbers.push(found.losses, found.scale, found.balance_loss);
             }
-            if let Some(watch) = &mut watch {
-                watch(&found.tape);
-            }
-            numbers.push(found.losses, found.scale, found.balance_loss);
-        }
-        let gradients = gradients.total(|one, other| plus(&self.model, one, other));
-        let found = Found {
-            gradients: gradients.unwrap_or_else(GradientsParams::new),
-            state: states.total(Tensor::add),
-        };
-        let started = Instant::now();
-        // The first that ranks do together after their passes, and so where they wait for each other.
-        let Found { gradients: mut grads, state } = found.summed(&self.model, ranks)?;
-        self.sum_seconds += started.elapsed().as_secs_f64();
+            // The first that ranks wait for each other for.
+            let started = Instant::now();
+            let found = sums.finish(&self.task.device(&self.model).inner());
+            waited = started.elapsed();
+            found
+        })?;
+        self.sum_seconds += waited.as_secs_f64();
         // The one time that the host waits for the device.
         let (losses, square) = numbers.read(squared_norm(&self.model, &grads));
         let (loss, balance_loss) = summed(ranks, &losses)?;

@@ -20,6 +20,7 @@ mod observer;
 mod optimizer;
 mod periodic;
 mod plateau;
+mod rank_buckets;
 mod rank_sum;
 mod recompute;
 mod resume;
@@ -58,6 +59,7 @@ pub use share::Share;
 pub use source::SampleSource;
 pub use state::TrainerState;
 pub use task::{
-    BatchOutcome, Pass, PassReport, TrainingBatch, TrainingSample, TrainingTask, Validation,
+    BatchOutcome, Pass, PassGradients, PassReport, TrainingBatch, TrainingSample, TrainingTask,
+    Validation,
 };
 pub use trainer::{TrainSummary, Trainer};

@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use burn::module::Module;
+use burn::module::{Module, ParamId, list_param_ids};
 use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor};
 use fused_ops::linear;
@@ -113,6 +113,10 @@ impl<P: Projection> CausalLm for Decoder<P> {
 
     fn num_layers(&self) -> usize {
         self.config.num_hidden_layers
+    }
+
+    fn layer_parameters(&self) -> Vec<Vec<ParamId>> {
+        self.model.layers.iter().map(list_param_ids).collect()
     }
 
     fn max_positions(&self) -> usize {

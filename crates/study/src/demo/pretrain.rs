@@ -13,7 +13,7 @@ use crate::world::{BOS, EOS, PAD, World};
 use data::Collator;
 use finetune::train::{
     CausalTask, Learner, LearnerConfig, LrSchedulerKwargs, LrSchedulerType, OptimizerConfig,
-    Recompute, Schedule,
+    Schedule, TrainingConfig,
 };
 
 /// The pre-trained model of the demo, frozen, with its world.
@@ -118,7 +118,7 @@ fn pretrain(
         },
         max_grad_norm: 1.0,
         seed: config.seed,
-        recompute: Recompute::None,
+        ..LearnerConfig::from(&TrainingConfig::default())
     };
     let task = CausalTask::default();
     let mut learner = Learner::for_task(task, model, None, learner)?;

@@ -1,6 +1,6 @@
 mod by_groups;
 
-use burn::optim::GradientsAccumulator;
+use burn::module::ParamId;
 use burn::tensor::{Device, Tensor};
 use data::{Collator, DeviceBatch, Sample};
 use evaluation::{batch_loss, cross_entropy};
@@ -8,8 +8,8 @@ use model_zoo::{CausalLm, TokenInput};
 use router::BatchContext;
 
 use super::{
-    BatchOutcome, Measurement, Pass, PassReport, Recompute, TrainError, TrainingBatch,
-    TrainingConfig, TrainingSample, TrainingTask,
+    BatchOutcome, Measurement, Pass, PassGradients, PassReport, Recompute, TrainError,
+    TrainingBatch, TrainingConfig, TrainingSample, TrainingTask,
 };
 
 /// The name of `exp(eval_loss)`.
@@ -88,21 +88,31 @@ impl<M: CausalLm> TrainingTask<M> for CausalTask {
         Ok(collator.collate_indices(samples, indices)?.to_device(&model.device()))
     }
 
+    fn layers(&self, model: &M) -> Vec<Vec<ParamId>> {
+        model.layer_parameters()
+    }
+
     fn differentiate(
         &self,
         model: &M,
         batch: &DeviceBatch,
         pass: &Pass<'_>,
-        gradients: &mut GradientsAccumulator<M>,
+        gradients: &mut PassGradients<'_>,
     ) -> Result<PassReport, TrainError> {
         let input = batch.input();
         let mut context = input.context().with_training(pass.seed);
         context.task_types = batch.task_types.clone();
-        match pass.recompute {
-            Recompute::Every(group) if group < model.num_layers() => {
-                self.by_groups(model, batch, (&input, context, group), pass, gradients)
+        let layers = model.num_layers();
+        let groups = match pass.recompute {
+            Recompute::Every(group) => {
+                let from = (0..layers).step_by(group);
+                from.map(|first| first..(first + group).min(layers)).collect()
             }
-            _ => self.at_once(model, batch, (&input, context), pass, gradients),
+            Recompute::None => pass.cuts.iter().rev().cloned().collect::<Vec<_>>(),
+        };
+        match groups.len() {
+            0 | 1 => self.at_once(model, batch, (&input, context), pass, gradients),
+            _ => self.by_groups(model, batch, (&input, context, groups), pass, gradients),
         }
     }
 
@@ -129,7 +139,7 @@ impl CausalTask {
         batch: &DeviceBatch,
         (input, context): (&TokenInput, BatchContext),
         pass: &Pass<'_>,
-        gradients: &mut GradientsAccumulator<M>,
+        gradients: &mut PassGradients<'_>,
     ) -> Result<PassReport, TrainError> {
         let mut tape = pass.tape(context);
         let hidden = model.hidden_states(input, None, &mut tape);

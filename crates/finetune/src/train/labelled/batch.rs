@@ -1,11 +1,11 @@
-use burn::optim::GradientsAccumulator;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use data::Target;
 use model_zoo::Classifier;
 
 use super::loss::{label_loss, loss_of_batch};
 use crate::train::{
-    BatchOutcome, Pass, PassReport, Recompute, TrainError, TrainingBatch, TrainingConfig,
+    BatchOutcome, Pass, PassGradients, PassReport, Recompute, TrainError, TrainingBatch,
+    TrainingConfig,
 };
 
 /// Labelled samples side by side on a device.
@@ -62,7 +62,7 @@ pub(super) fn differentiate<M: Classifier>(
     model: &M,
     batch: &LabelledBatch<M::Input>,
     pass: &Pass<'_>,
-    gradients: &mut GradientsAccumulator<M>,
+    gradients: &mut PassGradients<'_>,
 ) -> Result<PassReport, TrainError> {
     let mut context = model.context(&batch.input).with_training(pass.seed);
     context.task_types = batch.task_types.clone();

@@ -1,4 +1,3 @@
-use burn::optim::GradientsAccumulator;
 use burn::tensor::{Device, Tensor, TensorData};
 use data::{ImageData, LabelSet, Target};
 use model_zoo::{ImageClassifier, ImageError, ImageProcessor};
@@ -7,8 +6,8 @@ use rayon::prelude::*;
 use super::batch::{self, LabelledBatch};
 use super::measures::Measures;
 use crate::train::{
-    BatchOutcome, Measurement, Pass, PassReport, TrainError, TrainingConfig, TrainingSample,
-    TrainingTask,
+    BatchOutcome, Measurement, Pass, PassGradients, PassReport, TrainError, TrainingConfig,
+    TrainingSample, TrainingTask,
 };
 
 /// An image with its label.
@@ -120,7 +119,7 @@ impl<M: ImageClassifier> TrainingTask<M> for ImageTask {
         model: &M,
         batch: &Self::Batch,
         pass: &Pass<'_>,
-        gradients: &mut GradientsAccumulator<M>,
+        gradients: &mut PassGradients<'_>,
     ) -> Result<PassReport, TrainError> {
         batch::differentiate(model, batch, pass, gradients)
     }

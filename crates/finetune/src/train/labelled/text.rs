@@ -1,4 +1,3 @@
-use burn::optim::GradientsAccumulator;
 use burn::tensor::Device;
 use data::{LabelSet, Target};
 use model_zoo::{PaddingSide, SequenceClassifier, TokenInput};
@@ -6,8 +5,8 @@ use model_zoo::{PaddingSide, SequenceClassifier, TokenInput};
 use super::batch::{self, LabelledBatch};
 use super::measures::Measures;
 use crate::train::{
-    BatchOutcome, Measurement, Pass, PassReport, TrainError, TrainingConfig, TrainingSample,
-    TrainingTask,
+    BatchOutcome, Measurement, Pass, PassGradients, PassReport, TrainError, TrainingConfig,
+    TrainingSample, TrainingTask,
 };
 
 /// A text, or two that are compared, with its label.
@@ -105,7 +104,7 @@ impl<M: SequenceClassifier> TrainingTask<M> for TextTask {
         model: &M,
         batch: &Self::Batch,
         pass: &Pass<'_>,
-        gradients: &mut GradientsAccumulator<M>,
+        gradients: &mut PassGradients<'_>,
     ) -> Result<PassReport, TrainError> {
         batch::differentiate(model, batch, pass, gradients)
     }

@@ -2,18 +2,20 @@
 //! well it is done.
 
 mod batch;
+mod gradients;
 mod outcome;
 mod pass;
 mod sample;
 mod validation;
 
 pub use batch::TrainingBatch;
+pub use gradients::PassGradients;
 pub use outcome::BatchOutcome;
 pub use pass::{Pass, PassReport};
 pub use sample::TrainingSample;
 pub use validation::Validation;
 
-use burn::optim::GradientsAccumulator;
+use burn::module::ParamId;
 use burn::tensor::Device;
 use moe_adapter::Adaptable;
 
@@ -56,8 +58,15 @@ pub trait TrainingTask<M: Adaptable> {
         indices: &[usize],
     ) -> Result<Self::Batch, TrainError>;
 
+    /// The parameters of each layer of a model whose gradients are whole before those of the layers
+    /// before it, so that ranks can sum them meanwhile. Default: none.
+    fn layers(&self, model: &M) -> Vec<Vec<ParamId>> {
+        let _ = model;
+        Vec::new()
+    }
+
     /// Runs a batch forward and backward through a model on its autodiff device, and adds the
-    /// gradients of the objective of `pass` to those of the batches before.
+    /// gradients of the objective of `pass` to `gradients`.
     ///
     /// # Errors
     ///
@@ -67,7 +76,7 @@ pub trait TrainingTask<M: Adaptable> {
         model: &M,
         batch: &Self::Batch,
         pass: &Pass<'_>,
-        gradients: &mut GradientsAccumulator<M>,
+        gradients: &mut PassGradients<'_>,
     ) -> Result<PassReport, TrainError>;
 
     /// What a model off its autodiff device makes of a batch.

@@ -1,10 +1,13 @@
+use std::ops::Range;
+
 use balance_loss::BalanceLoss;
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use router::{BatchContext, RoutingTape};
 
 use super::super::{Recompute, TrainError};
+use super::PassGradients;
 
 /// What a forward and backward pass of an optimiser step differentiates, and how.
 #[derive(Clone, Copy)]
@@ -15,6 +18,9 @@ pub struct Pass<'a> {
     pub scale: f64,
     /// What is computed again in the backward pass.
     pub recompute: Recompute,
+    /// Layers whose gradients are wanted as soon as they are whole, from the last to the first; none
+    /// where the end of the pass is soon enough.
+    pub cuts: &'a [Range<usize>],
     /// Whether the tape records, whatever the losses need.
     pub record: bool,
     /// The seed of what is random in the pass.
@@ -57,8 +63,7 @@ impl Pass<'_> {
     }
 
     /// Ends a pass whose graph was kept whole: differentiates `objective`, the sum of `losses` times the
-    /// factor, together with the loss on the routings of `tape`, and adds the gradients to those of
-    /// the passes before.
+    /// factor, together with the loss on the routings of `tape`, and adds the gradients.
     ///
     /// # Errors
     ///
@@ -69,7 +74,7 @@ impl Pass<'_> {
         losses: Tensor<1>,
         mut objective: Tensor<1>,
         tape: RoutingTape,
-        gradients: &mut GradientsAccumulator<M>,
+        gradients: &mut PassGradients<'_>,
     ) -> Result<PassReport, TrainError> {
         let mut balance_loss = None;
         if let Some(term) = self.balance_loss(&tape)? {
@@ -77,7 +82,7 @@ impl Pass<'_> {
             objective = objective + term;
         }
         let found = GradientsParams::from_grads(objective.backward(), model);
-        gradients.accumulate(model, found);
+        gradients.add(model, found);
         Ok(PassReport { losses, scale: self.scale, balance_loss, tape })
     }
 }
