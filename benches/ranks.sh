@@ -37,5 +37,5 @@ for ranks in 1 $(seq 2 "$cores" | grep -E '^(2|4|8|16)$'); do
     echo "== $ranks ranks of $threads threads"
     RAYON_NUM_THREADS=$threads mpirun --bind-to none -n "$ranks" "$command" train \
         --config "$work/run.toml" --set "training.output_dir=$work/$ranks" 2>&1 |
-        grep -E "tokens/s|in sums|error" || true
+        grep -E "tokens/s|for sums|error" || true
 done

@@ -78,3 +78,16 @@ pub(super) fn wrapped(function: OrderedValue) -> OrderedValue {
     let fields = [("type".to_owned(), "function".into()), ("function".to_owned(), function)];
     OrderedValue::Object(fields.into_iter().collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_named_with_and_without_their_wrapping() {
+        let calls = r#"[{"function": {"name": "f"}}, {"name": "g"}, {"id": 1}]"#;
+        let calls: OrderedValue = serde_json::from_str(calls).unwrap();
+        assert_eq!(names(&calls), ["f", "g"]);
+        assert!(names(&OrderedValue::Null).is_empty());
+    }
+}

@@ -141,6 +141,11 @@ fn columns_and_tags_are_those_of_llama_factory() {
     let settings = r#""columns": {"prompt": "q", "query": "x", "response": "a", "history": "h"}"#;
     let row = r#"{"q": "i", "x": "y", "a": "o", "h": null, "messages": "no"}"#;
     assert_eq!(content(settings, row), instruction("i", "y", "o").content);
+    let row_with_history = row.replace("null", r#"[["a", "b"]]"#);
+    let RecordContent::Instruction(found) = content(settings, &row_with_history) else {
+        panic!("shape")
+    };
+    assert_eq!(found.history, [("a".into(), "b".into())]);
     assert_eq!(
         content(r#""columns": {"prompt": "q", "completion": "a"}"#, row),
         completion("i", "o").content

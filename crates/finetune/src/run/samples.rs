@@ -212,6 +212,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn samples_are_those_of_all_files_and_each_set_ends_where_its_file_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let json = r#"{"model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a"},
+                       "pre_tokenizer": {"type": "Whitespace"}}"#;
+        std::fs::write(folder.path().join("tokenizer.json"), json).unwrap();
+        let tokenizer = TextTokenizer::from_folder(folder.path()).unwrap();
+        let files = ["one", "two"].map(|name| {
+            let path = folder.path().join(format!("{name}.jsonl"));
+            std::fs::write(
+                &path,
+                "{\"prompt\": \"a\", \"completion\": \" b\"}\n".repeat(name.len() - 1),
+            )
+            .unwrap();
+            DataFile::new(path)
+        });
+        let data = DataConfig::new(files.to_vec());
+        let loaded = load_sets(&files, &data, 8, &tokenizer, &|_| {}).unwrap();
+        assert_eq!((loaded.samples.len(), loaded.ends), (4, vec![2, 4]));
+        let error = load_sets(&[], &data, 8, &tokenizer, &|_| {}).err().unwrap().to_string();
+        assert!(error.contains("an empty list of files"), "{error}");
+    }
+
+    #[test]
     fn weights_and_a_temperature_make_a_mixture() {
         let mixed = |weights: [Option<f64>; 2], mixing_temperature: f64| {
             let file = |weight| DataFile { weight, ..DataFile::new("a.json") };

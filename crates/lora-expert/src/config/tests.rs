@@ -66,6 +66,9 @@ fn every_kind_is_made_and_has_the_parameters_that_it_says() {
         assert_eq!(config.name(), kind);
         let bank = config.init(&options, factors(&config, trained, &device), &weight).unwrap();
         assert_eq!((bank.num_experts(), bank.shared_experts()), (4, 1), "{kind}");
+        let plain = BankOptions { num_experts: trained, ..self::options() };
+        let plain = config.init(&plain, factors(&config, trained, &device), &weight).unwrap();
+        assert_eq!((plain.num_experts(), plain.shared_experts()), (trained, 0), "{kind}");
         let mut count = Count { path: Vec::new(), names: Vec::new(), trained: 0 };
         bank.visit(&mut count);
         assert_eq!(count.names, names);

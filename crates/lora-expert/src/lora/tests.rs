@@ -431,6 +431,8 @@ fn values_out_of_range_are_refused() {
     assert_eq!(error, ExpertError::Shapes { a, b: [E, O, R + 1] });
     let error = init(config(), [2, R, I], b);
     assert_eq!(error, ExpertError::Shapes { a: [2, R, I], b });
+    let error = init(config(), [E, R, 0], b);
+    assert_eq!(error, ExpertError::Shapes { a: [E, R, 0], b });
     let error = init(config().with_expert_scaling(Some(vec![1.0, 2.0])), a, b);
     assert_eq!(error, ExpertError::ExpertScaling { experts: E, found: vec![1.0, 2.0] });
     let values = vec![1.0, f64::INFINITY, 2.0];

@@ -119,7 +119,7 @@ fn report(summary: &TrainSummary, ranks: &dyn Ranks, output_dir: &Path) {
     }
     if ranks.size() > 1 {
         eprintln!(
-            "{:.1} of {:.1} s in sums over {} ranks, waiting for others included",
+            "{:.1} of {:.1} s waiting for sums over {} ranks",
             summary.sum_seconds,
             summary.seconds,
             ranks.size()

@@ -17,6 +17,6 @@ pub struct TrainSummary {
     pub tokens_per_s: f64,
     /// The wall-clock time of this process's part of the run.
     pub seconds: f64,
-    /// The time of that spent in sums over ranks, waiting for others included.
+    /// The time of that spent waiting for sums over ranks.
     pub sum_seconds: f64,
 }
