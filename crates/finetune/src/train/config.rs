@@ -175,8 +175,9 @@ impl Default for TrainingConfig {
 
 impl TrainingConfig {
     /// Keys that may differ when a run is resumed: they do not change what is learned.
-    pub(super) const FREE_ON_RESUME: [&'static str; 14] = [
+    pub(super) const FREE_ON_RESUME: [&'static str; 15] = [
         "recompute",
+        "ddp_bucket_cap_mb",
         "eval_on_start",
         "logging_steps",
         "report_to",

@@ -18,17 +18,15 @@ pub(super) struct RankBuckets {
 }
 
 impl RankBuckets {
-    /// Buckets of at least so many bytes, of the trained parameters of each layer; one for all where there
-    /// are not more bytes than that.
+    /// Buckets of layers of more than so many bytes of what is trained, given the parameters of each layer;
+    /// one bucket for all where there are not more bytes than that.
     pub(super) fn new<M: Module>(model: &M, layers: &[Vec<ParamId>], bytes: usize) -> Self {
         let mut sizes = Sizes::default();
         model.visit(&mut sizes);
-        let of_layer = |layer: &Vec<ParamId>| layer.iter().filter_map(|id| sizes.0.get(id)).sum();
         let mut cuts = Vec::new();
         let (mut end, mut size) = (layers.len(), 0_usize);
         for (first, layer) in layers.iter().enumerate().rev() {
-            let own: usize = of_layer(layer);
-            size += own;
+            size += layer.iter().filter_map(|id| sizes.0.get(id)).sum::<usize>();
             if size > bytes || first == 0 && !cuts.is_empty() {
                 cuts.push(first..end);
                 (end, size) = (first, 0);

@@ -40,6 +40,14 @@ struct SumThread<'s> {
     sums: ScopedJoinHandle<'s, Result<Vec<FlatSum>, RanksError>>,
 }
 
+impl SumThread<'_> {
+    /// The sums of what was sent, in its order.
+    fn end(self) -> Result<Vec<FlatSum>, RanksError> {
+        drop(self.parts);
+        self.sums.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
 impl<'s, M: Module> RankSums<'s, M> {
     /// Nothing yet, of so many passes.
     pub(super) fn begin(
@@ -124,11 +132,7 @@ impl<'s, M: Module> RankSums<'s, M> {
         }
         let of_state = state.as_ref().map_or(0, |state| state.dims()[0]);
         self.send(state);
-        let Some(SumThread { parts, sums }) = self.thread else {
-            return Ok(Found { gradients: GradientsParams::new(), state: None });
-        };
-        drop(parts);
-        let sums = sums.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let sums = self.thread.map(SumThread::end).transpose()?.unwrap_or_default();
         Ok(self.buckets.restored(self.model, sums, of_state, device))
     }
 }

@@ -114,3 +114,25 @@ impl TrainerState {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_that_are_not_finite_are_in_a_row_until_one_is_made_or_a_checkpoint_is_healthy() {
+        let failed =
+            TrainerState { non_finite_steps: 2, ..TrainerState::new(TrainingConfig::default()) };
+        let left = |act: &dyn Fn(&mut TrainerState)| {
+            let mut state = failed.clone();
+            act(&mut state);
+            state.non_finite_steps
+        };
+        assert_eq!(left(&|state| state.stepped(false)), 0);
+        assert_eq!(left(&|state| state.stepped(true)), 2);
+        let health = |healthy| CheckpointHealth { loss: None, healthy };
+        assert_eq!(left(&|state| state.checked(health(true), true)), 0);
+        assert_eq!(left(&|state| state.checked(health(true), false)), 2);
+        assert_eq!(left(&|state| state.checked(health(false), true)), 2);
+    }
+}

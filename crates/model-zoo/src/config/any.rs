@@ -250,4 +250,15 @@ mod tests {
         assert!(error("granitemoe").ends_with("; the nearest: granite"));
         assert!(error("olmo3").ends_with("; the nearest: olmo2"));
     }
+
+    #[test]
+    fn a_summary_says_what_the_shape_is() {
+        let mut config = DecoderConfig::new(64_000, 4096, 11_008, 32, 16);
+        config.num_key_value_heads = 4;
+        let summary = AnyModelConfig::Decoder(config).summary();
+        let said = |name: &str| summary.iter().find(|(of, _)| *of == name).unwrap().1.clone();
+        assert_eq!((said("hidden_size"), said("vocab_size")), ("4096".into(), "64000".into()));
+        assert_eq!(said("attention heads"), "16 of 256 (key/value: 4)");
+        assert!(summary.iter().all(|(name, _)| !["experts", "without rope"].contains(name)));
+    }
 }

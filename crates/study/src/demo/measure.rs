@@ -133,3 +133,31 @@ pub(super) fn routing_shares<M: CausalLm>(
     }
     Ok(shares)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use model_zoo::{Decoder, DecoderConfig};
+    use moe_adapter::{AttachOptions, Preset, attach_with};
+
+    use super::*;
+
+    #[test]
+    fn shares_are_means_over_layers_and_of_no_router_none() {
+        let config = DecoderConfig::new(40, 16, 24, 2, 2);
+        let mut model: Decoder = Decoder::init_random(&config, 0, &Device::flex()).unwrap();
+        let sample = |row: u32| Sample {
+            input_ids: (0..9).map(|at| (row + 7 * at) % 40).collect(),
+            target_mask: vec![true; 9],
+            ..Sample::default()
+        };
+        let samples: Vec<Sample> = (0..4).map(sample).collect();
+        assert!(routing_shares(&model, &samples).unwrap().is_empty());
+        let adapter = Preset::LoramoePaper.config();
+        attach_with(&mut model, &adapter, AttachOptions::default()).unwrap();
+        let shares = routing_shares(&model, &samples).unwrap();
+        assert_eq!(shares.len(), adapter.num_experts);
+        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{shares:?}");
+        assert!(routing_shares(&model, &[]).unwrap().is_empty());
+    }
+}

@@ -423,3 +423,20 @@ fn hashed(path: &Path) -> Result<(String, String), StudyError> {
     let bytes = std::fs::read(path).map_err(StudyError::io(path))?;
     Ok((path.display().to_string(), format!("{:016x}", stable_hash(bytes))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_metric_of_each_task_counts_and_has_to_be_an_accuracy() {
+        let metrics = |all: &[(&str, bool)]| {
+            let own = |(name, higher): &(&str, bool)| ((*name).to_owned(), *higher);
+            headline("learned_tasks", &all.iter().map(own).collect::<Vec<_>>())
+        };
+        let found = metrics(&[("a/acc", true), ("a/loss", false), ("b/f1", true), ("b/acc", true)]);
+        assert_eq!(found.unwrap(), ["a/acc", "b/f1"]);
+        let error = metrics(&[("a/acc", true), ("b/loss", false)]).unwrap_err().to_string();
+        assert!(error.contains("data.learned_tasks.tasks") && error.contains("b/loss"), "{error}");
+    }
+}

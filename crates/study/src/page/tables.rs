@@ -259,3 +259,17 @@ pub(super) fn methods(view: View<'_>) -> Table {
     let label = "The methods, their size and their cost";
     Table::new("methods", label, &columns).sortable().rows(rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_and_what_was_not_measured_is_missing() {
+        let said = |cell: Cell| serde_json::to_value(cell).unwrap();
+        assert_eq!(said(rounded(Some(1234.6))), said(Cell::number(1234.6, "1,235")));
+        for none in [None, Some(0.0), Some(-1.0)] {
+            assert_eq!(said(rounded(none)), said(Cell::missing()));
+        }
+    }
+}

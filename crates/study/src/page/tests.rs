@@ -125,7 +125,16 @@ fn csv_holds_every_number() {
     assert_eq!(adamole[3..7], ["3", "1", "false", "2"]);
 
     assert_eq!(read("methods.csv")[2][1], results.methods[1].description);
-    assert_eq!(read("search.csv").len(), 1 + 8 * 4);
+    let search = read("search.csv");
+    assert_eq!(search.len(), 1 + 8 * 4);
+    let points = results.methods.iter().flat_map(|method| &method.search);
+    for (row, point) in search[1..].iter().zip(points) {
+        assert_eq!(number(&row[1]), point.learning_rate);
+        assert_eq!(row[2] == "true", point.learning_rate == 1e-3);
+        assert_eq!(row[3] == "true", point.diverged);
+        let expected = Some(point.tasks).filter(|_| !point.diverged);
+        assert_eq!((!row[4].is_empty()).then(|| number(&row[4])), expected);
+    }
     assert_eq!(read("equal_learning.csv").len(), 1 + 9);
     // Seven mixtures of 3 seeds and 2 amounts less the diverged run, 8 routers, 3 kinds, 8 experts.
     assert_eq!(read("routing.csv").len(), 1 + 41 * 8 * 3 * 8);

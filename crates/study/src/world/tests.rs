@@ -50,7 +50,7 @@ fn rehearsed_and_evaluated_facts_share_no_entity_and_no_phrasing() {
 
     let questions = world.knowledge_questions();
     let statements = world.knowledge_statements();
-    assert_eq!(questions.len(), 90 * 4);
+    assert_eq!((questions.len(), statements.len()), (90 * 4, 90 * 4));
     for (question, statement) in questions.iter().zip(&statements) {
         assert_eq!(question.answer, statement.answer);
         for prompt in [&question.prompt, &statement.prompt] {

@@ -269,3 +269,29 @@ fn images(
         positions,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use model_zoo::RobertaConfig;
+
+    use super::*;
+    use crate::run::AnyRunConfig;
+
+    #[test]
+    fn a_shape_has_the_layers_of_its_configuration_or_those_that_are_asked_for() {
+        let text = "[model]\npath = \"m\"\n[adapter]\nr = 2\nlora_alpha = 4\n\
+                    target_modules = \"all-linear\"\n[data]\ntask = \"regression\"\n\
+                    train = [{ path = \"a.csv\" }]\n[training]\noutput_dir = \"o\"\n";
+        let Ok(AnyRunConfig::Labelled(run)) = AnyRunConfig::from_toml(text, "run.toml", &[]) else {
+            panic!("a run with labels")
+        };
+        let task = ClassificationTask::with_num_labels(1);
+        let config = RobertaConfig::new(50, 16, 24, 3, 2, task.clone());
+        let (config, device) = (AnyModelConfig::Roberta(config), Device::flex());
+        let shape = Shape { config: config.clone(), task, run: &run, device: &device };
+        assert_eq!(shape.layers(), 3);
+        assert_eq!(shape.parameters(), config.parameter_count());
+        let one = Shape { config: shape.with_layers(Some(1)), task: shape.task.clone(), ..shape };
+        assert_eq!(one.layers(), 1);
+    }
+}
