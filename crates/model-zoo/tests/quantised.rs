@@ -9,7 +9,7 @@ use std::fs;
 
 use burn::tensor::Device;
 use common::{Base, Reference, golden, largest_difference, load, logits};
-use model_zoo::{Decoder, LoadOptions, Quantization, WeightDType};
+use model_zoo::{Decoder, LoadOptions, Quantization, StoredQuantization, WeightDType};
 use moe_adapter::{Adaptable, BaseLinear, Projection};
 
 fn quantized(quantization: Quantization) -> LoadOptions {
@@ -42,6 +42,16 @@ fn folders_of_others_are_read_without_a_loss() {
 }
 
 /// Experts are quantised one by one, however files hold them; the gate stays floats.
+#[test]
+fn what_is_stored_in_few_bits_is_not_held_in_others() {
+    let stored = |name, other| StoredQuantization::beside(&golden(name), other);
+    // A code of half a byte, and a scale for each 64 of them.
+    assert_eq!(stored("bnb_nf4", None).unwrap().unwrap().bytes([64, 8]), 64 * 8 / 2 + 8 * 4);
+    assert!(stored("llama2", Some(Quantization::Nf4)).unwrap().is_none());
+    let error = stored("bnb_nf4", Some(Quantization::Int8)).unwrap_err().to_string();
+    assert!(error.contains("quantis") && error.contains("int8"), "{error}");
+}
+
 #[test]
 fn experts_of_a_base_model_are_quantised() {
     for name in ["mixtral", "qwen3_moe"] {

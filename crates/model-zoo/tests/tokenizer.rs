@@ -68,6 +68,18 @@ fn text_becomes_tokens_and_back() {
 }
 
 #[test]
+fn tokens_are_added_once_and_are_one_wherever_they_stand() {
+    let folder = folder(&[]);
+    let mut tokenizer = TextTokenizer::from_folder(folder.path()).unwrap();
+    let tokens = ["<a>", "<b>", "</s>"].map(String::from);
+    assert_eq!(tokenizer.add_special_tokens(&tokens).unwrap(), 2);
+    assert_eq!(tokenizer.add_special_tokens(&tokens).unwrap(), 0);
+    assert_eq!(tokenizer.encode("one<b>two<a>", false).unwrap(), [3, 7, 4, 6]);
+    let error = tokenizer.add_special_tokens(&[" ".into()]);
+    assert!(matches!(error, Err(TokenizerError::EmptyToken)));
+}
+
+#[test]
 fn special_tokens_may_be_given_by_id() {
     let files = [
         ("config.json", json!({"bos_token_id": 0, "eos_token_id": 3}).to_string()),

@@ -192,3 +192,78 @@ fn of_losses(row: RetentionRow, losses: &[(f64, f64, f64)]) -> RetentionRow {
         ..row
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A document with scores before and after.
+    fn pair(doc_id: usize, before: serde_json::Value, after: serde_json::Value) -> Pair {
+        let sample = |scores: serde_json::Value| {
+            let mut record = json!({
+                "doc_id": doc_id, "doc": {}, "target": "", "arguments": [], "resps": [],
+                "filtered_resps": [], "filter": "none", "metrics": [],
+            });
+            let fields = record.as_object_mut().unwrap();
+            fields.extend(scores.as_object().unwrap().clone());
+            serde_json::from_value(record).unwrap()
+        };
+        Pair { before: sample(before), after: sample(after) }
+    }
+
+    fn rows(metrics: &[&str], pairs: &[Pair]) -> Vec<RetentionRow> {
+        let values: serde_json::Map<_, _> =
+            metrics.iter().map(|metric| (format!("{metric},none"), json!(0.0))).collect();
+        let results = BTreeMap::from([("t".to_owned(), values)]);
+        let results = EvaluationResults { results, ..EvaluationResults::default() };
+        compare_rows(&results, "t", false, &[pairs])
+    }
+
+    fn close(found: Option<f64>, expected: f64) {
+        let found = found.unwrap();
+        assert!((found - expected).abs() < 1e-9, "{found}, expected {expected}");
+    }
+
+    #[test]
+    fn scores_are_compared_document_by_document() {
+        let one = |at: usize, old: f64, new: f64| pair(at, json!({"s": old}), json!({"s": new}));
+        let binary = [one(0, 1.0, 1.0), one(1, 1.0, 0.0), one(2, 0.0, 1.0), one(3, 1.0, 0.0)];
+        let [row] = &rows(&["s"], &binary)[..] else { panic!("one row") };
+        assert_eq!((row.samples, row.before, row.after, row.difference), (4, 0.75, 0.5, -0.25));
+        close(row.still_right, 1.0 / 3.0);
+        close(row.share_kept, 2.0 / 3.0);
+        assert_eq!(row.test, Some(exact_mcnemar(1, 2)));
+        // As scipy.stats.sem of the differences, and ttest_rel.
+        let others = [one(0, 0.5, 0.25), one(1, 0.75, 1.0), one(2, 0.2, 0.1), one(3, 0.9, 0.3)];
+        let [row] = &rows(&["s"], &others)[..] else { panic!("one row") };
+        close(row.stderr, 0.1761864542655498);
+        close(row.test.map(|test| test.p_value()), 0.39379612606853576);
+        assert_eq!(row.still_right, None);
+        // A truth is a number, and what has no score has no row.
+        let truths = [pair(0, json!({"s": true}), json!({"s": false}))];
+        assert_eq!((rows(&["s"], &truths)[0].before, rows(&["s"], &truths)[0].after), (1.0, 0.0));
+        assert!(rows(&["other"], &truths).is_empty());
+    }
+
+    #[test]
+    fn losses_are_spread_over_all_units_and_said_once() {
+        let one = |at: usize, old: f64, new: f64, units: usize| {
+            let both = |loss: f64| json!({"word_perplexity": [loss, units], "bits_per_byte": [loss, units]});
+            pair(at, both(old), both(new))
+        };
+        let pairs = [one(0, -10.0, -12.0, 4), one(1, -20.0, -19.0, 6), one(2, -6.0, -9.0, 2)];
+        let [row] = &rows(&["word_perplexity", "bits_per_byte"], &pairs)[..] else {
+            panic!("one row")
+        };
+        assert_eq!((row.metric.as_str(), row.higher_is_better), ("loss per word", false));
+        close(Some(row.before), 3.0);
+        close(Some(row.after), 10.0 / 3.0);
+        close(Some(row.difference), 1.0 / 3.0);
+        // The differences less their mean for so many units: 2/3, -3, 7/3.
+        let squares: f64 = [2.0 / 3.0, -3.0, 7.0 / 3.0].iter().map(|d: &f64| d * d).sum();
+        close(row.stderr, (1.5 * squares).sqrt() / 12.0);
+        assert!(rows(&["word_perplexity"], &[]).is_empty());
+    }
+}

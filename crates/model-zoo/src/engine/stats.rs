@@ -86,3 +86,25 @@ impl Stats {
         super::lock(&self.expert_load).clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_counted_in_classes_and_weights_summed_by_adapter() {
+        let stats = Stats::default();
+        for milliseconds in [5, 10, 11, 70_000] {
+            stats.first_token_after(Duration::from_millis(milliseconds));
+        }
+        let times = stats.first_token();
+        assert_eq!((times.counts[0], times.counts[1]), (2, 1));
+        assert_eq!(times.counts.last(), Some(&1));
+        assert!((times.sum - 70.026).abs() < 1e-9);
+        stats.load("a", &[0.25, 0.5]);
+        stats.load("a", &[0.5, 0.0, 1.0]);
+        stats.load("b", &[1.0]);
+        let expected = [("a".to_owned(), vec![0.75, 0.5, 1.0]), ("b".to_owned(), vec![1.0])];
+        assert_eq!(stats.expert_load(), expected.into());
+    }
+}
