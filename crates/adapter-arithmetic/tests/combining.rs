@@ -194,6 +194,9 @@ fn given_weights_are_those_of_the_static_mixture() {
     let (single, _) = stored(&Preset::Lora.config());
     let error = extract_mixture(&single, Some(&[1.0])).unwrap_err().to_string();
     assert!(error.contains("single adapter already"), "{error}");
+    // Where a router decides for the whole model, its weights are those of every place.
+    let whole = AdapterConfig { num_experts: 2, ..Preset::XLora.config() };
+    assert!(!fixed_routing(&trained(&whole), &[0.2, 0.8]).unwrap().is_empty());
     let blocks = fixed_routing(&trained(&Preset::Mixlora.config()), &[0.125; 8]).unwrap_err();
     assert!(matches!(blocks, ArithmeticError::BlockRouter { .. }), "{blocks}");
     for found in [vec![1.0], vec![0.5, f64::NAN]] {

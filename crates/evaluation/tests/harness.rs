@@ -91,6 +91,9 @@ fn requests_answers_scores_and_aggregates_are_those_of_the_harness() {
         let name = case["name"].as_str().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let results = run_case(case, &model, &tokenizer, folder.path());
+        for key in ["limit", "num_fewshot", "fewshot_seed", "bootstrap_iters", "data_sha256"] {
+            assert!(results.config.get(key).is_some(), "{name}: {key}");
+        }
         let mut differ = |what: String, ours: &Value, theirs: &Value| {
             wrong.push(format!("{name}, {what}: {ours} for {theirs}"));
         };

@@ -118,6 +118,18 @@ fn a_module_to_save_that_is_nowhere_is_told_from_one_that_is_tied() {
 }
 
 #[test]
+fn tokens_of_a_model_without_rows_for_them_are_refused() {
+    let indices = serde_json::from_str("[1]").unwrap();
+    let config = AdapterConfig { trainable_token_indices: Some(indices), ..config(&[]) };
+    match attach(&mut Model::new(&Device::flex()), &config, 1) {
+        Err(AdapterError::TokenModule { module, available }) => {
+            assert_eq!((module.as_str(), available.as_str()), ("embed_tokens", ""));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn what_is_no_folder_of_an_adapter_is_said() {
     let said = |folder: &Path| match AdapterFiles::read(folder) {
         Err(error) => error.to_string(),

@@ -174,6 +174,9 @@ fn chats_use_the_models_template() {
     let tokens = server.post("/tokenize", &json!({"prompt": "copy a b"})).json();
     let text = server.post("/detokenize", &json!({"tokens": tokens["tokens"]})).json();
     assert!(text["prompt"].as_str().unwrap().contains("copy a b"), "{text}");
+    let answer =
+        server.post(COMPLETIONS, &completion("tiny", json!({"prompt": "copy a b"}))).json();
+    assert_eq!(answer["usage"]["prompt_tokens"], tokens["count"]);
 }
 
 #[test]

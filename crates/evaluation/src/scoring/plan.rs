@@ -222,6 +222,23 @@ mod tests {
     }
 
     #[test]
+    fn a_span_joins_a_row_where_more_products_are_saved_than_pairs_are_added() {
+        let joins = |limits: Limits, of: [usize; 4]| {
+            let sorted = Sorted { spans: &[], order: Vec::new(), shared: Vec::new(), limits };
+            sorted.joins(of[0], of[1], of[2], of[3])
+        };
+        // 20 tokens in common save 20 products of 1, and cost pairs of 20 with each that is added.
+        let cheap = Limits { batch_tokens: 64, product: 1, reach: Reach::Token };
+        assert!(!joins(cheap, [20, 21, 20, 0]) && joins(cheap, [10, 21, 20, 0]));
+        // A prefix of so many tokens need not be copied.
+        assert!(joins(cheap, [20, 21, 20, 4]) && !joins(cheap, [20, 21, 20, 3]));
+        assert!(joins(limits(Reach::Token), [60, 24, 20, 0]));
+        assert!(!joins(limits(Reach::Token), [61, 24, 20, 0]), "a row of more than the batch");
+        assert!(joins(limits(Reach::Batch), [20, 20, 20, 0]));
+        assert!(!joins(limits(Reach::Batch), [20, 21, 20, 0]));
+    }
+
+    #[test]
     fn a_long_beginning_of_many_rows_is_computed_once() {
         let question = |i: u32| {
             let mut tokens: Vec<u32> = (0..50).collect();

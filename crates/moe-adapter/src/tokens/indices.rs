@@ -87,6 +87,7 @@ mod tests {
         assert!(matches!(check("[3, 1, 3]"), Err(AdapterError::TokenTwice { index: 3, .. })));
         let many = TokenIndices::Embeddings((0..=MAX_TOKENS).collect());
         assert!(matches!(many.check(), Err(AdapterError::TooLarge { .. })));
+        assert!(TokenIndices::Embeddings((0..MAX_TOKENS).collect()).check().is_ok());
     }
 
     #[test]
