@@ -102,3 +102,29 @@ pub fn add_low_rank_composed(
     };
     y + matmul(hidden, scale_up_composed(b, scaling, None))
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_is_for_factors_that_fit() {
+        let two = |shape| Tensor::<2>::zeros(shape, &Device::flex());
+        let three = |shape| Tensor::<3>::zeros(shape, &Device::flex());
+        let has = |y, x, a, b, weights: Option<[usize; 2]>| {
+            let weights = weights.map(two);
+            has_kernel([&two(y), &two(x)], [&three(a), &three(b)], weights.as_ref())
+        };
+        for a in [[3, 4, 5], [1, 4, 5]] {
+            assert!(has([2, 7], [2, 5], a, [3, 7, 4], Some([2, 3])));
+            assert!(has([2, 7], [2, 5], a, [3, 7, 4], None));
+        }
+        assert!(!has([2, 6], [2, 5], [3, 4, 5], [3, 7, 4], None));
+        assert!(!has([2, 7], [2, 6], [3, 4, 5], [3, 7, 4], None));
+        assert!(!has([2, 7], [2, 5], [2, 4, 5], [3, 7, 4], None));
+        assert!(!has([2, 7], [2, 5], [3, 4, 5], [3, 7, 3], None));
+        assert!(!has([2, 7], [2, 5], [3, 4, 5], [3, 7, 4], Some([2, 2])));
+    }
+}
