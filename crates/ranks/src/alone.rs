@@ -29,3 +29,22 @@ impl Ranks for Alone {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_rank_has_what_it_brings() {
+        let mut values = [1.5, 2.0];
+        Alone.sum(&mut values).unwrap();
+        let mut bytes = vec![7];
+        Alone.broadcast(&mut bytes).unwrap();
+        Alone.barrier().unwrap();
+        assert_eq!((Alone.rank(), Alone.size(), Alone.is_first()), (0, 1, true));
+        assert_eq!(
+            (values, bytes, Alone.gather(&[3]).unwrap()),
+            ([1.5, 2.0], vec![7], vec![vec![3]])
+        );
+    }
+}

@@ -217,6 +217,8 @@ mod tests {
         let json = r#"{"model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a"},
                        "pre_tokenizer": {"type": "Whitespace"}}"#;
         std::fs::write(folder.path().join("tokenizer.json"), json).unwrap();
+        let config = r#"{"eos_token": "a"}"#;
+        std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
         let tokenizer = TextTokenizer::from_folder(folder.path()).unwrap();
         let files = ["one", "two"].map(|name| {
             let path = folder.path().join(format!("{name}.jsonl"));
