@@ -92,3 +92,22 @@ pub(crate) fn interleave(first: &[bf16], second: Option<&[bf16]>, out: &mut [u32
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_as_the_crate_half_does() {
+        let least = f32::from_bits(1);
+        let edges = [0.0, -0.0, least, f32::MAX, -f32::MAX, f32::INFINITY, f32::NEG_INFINITY];
+        // Halves between two, which go to the even one, and what is next to them.
+        let near =
+            (0x3f80_7ffe_u32..0x3f80_8003).chain(0x3f81_7ffe..0x3f81_8003).map(f32::from_bits);
+        let not_numbers = [0x7f80_0001, 0xff80_0001, 0x7fff_ffff, 0x7fc0_0000].map(f32::from_bits);
+        for x in edges.into_iter().chain(near).chain(not_numbers) {
+            let expected = bf16::from_f32(x).to_f32().to_bits();
+            assert_eq!(rounded_bits(x), expected, "{:#010x}", x.to_bits());
+        }
+    }
+}
