@@ -123,6 +123,7 @@ mod tests {
         for other in
             [Bytes::from_static(b"1234PAR1"), Bytes::from_static(b"\x15\0\x15\x01\x15\x02")]
         {
+            assert_eq!(sizes(&other), None);
             assert!(Pages(other).get_read(0).is_ok());
         }
     }

@@ -121,3 +121,24 @@ fn eigenvectors<T: Real>(matrix: MatRef<'_, T>) -> Result<(Vec<f64>, Mat<f64>), 
     let squares = squares.column_vector().iter().rev().copied().collect();
     Ok((squares, vectors.as_ref().reverse_cols().to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn triplets_follow_the_scale_of_the_matrix() {
+        let values = |scale: f64| {
+            let matrix = Mat::from_fn(3, 5, |i, j| scale * ((3 * i + 7 * j) as f64).sin());
+            triplets(matrix.as_ref(), &[0, 1]).unwrap().unwrap().values
+        };
+        let whole = values(1.0);
+        for scale in [1e-6, 1e6] {
+            for (found, expected) in values(scale).into_iter().zip(&whole) {
+                assert!((found / (scale * expected) - 1.0).abs() < 1e-9, "{scale}: {found}");
+            }
+        }
+        let nothing = Mat::<f64>::zeros(3, 5);
+        assert!(triplets(nothing.as_ref(), &[0]).unwrap().is_none());
+    }
+}
