@@ -172,7 +172,13 @@ mod tests {
         let mean = (shannon([0.7, 0.2, 0.1]) + shannon([0.1, 0.3, 0.6])) / 2.0;
         assert_close(value(&with(|_| ()), &tape), mean);
         assert_close(value(&with(|c| c.coefficient = 0.1), &tape), 0.1 * mean);
-        assert_close(value(&with(over_tokens), &tape), 1.0 - shannon([0.4, 0.25, 0.35]));
+        let over_all = 1.0 - shannon([0.4, 0.25, 0.35]);
+        assert_close(value(&with(over_tokens), &tape), over_all);
+        let with_a_tenth = |config: &mut EntropyConfig| {
+            over_tokens(config);
+            config.coefficient = 0.1;
+        };
+        assert_close(value(&with(with_a_tenth), &tape), 0.1 * over_all);
         for q in [0.5, 1.1, 2.0] {
             let mean = (tsallis([0.7, 0.2, 0.1], q) + tsallis([0.1, 0.3, 0.6], q)) / 2.0;
             let got = value(&with(|c| c.entropic_index = Some(q)), &tape);

@@ -160,7 +160,10 @@ mod tests {
         let mut tape = RoutingTape::recording(context);
         tape.push(Site::new(0, "mlp.up_proj"), &routing, Vec::new);
         let loss = with(|_| ()).loss(&tape).unwrap().unwrap();
-        assert!(loss.clone().into_scalar::<f32>() > 0.5);
+        let size: f32 = loss.clone().into_scalar();
+        assert!(size > 0.5);
+        let tenth = with(|config| config.coefficient = 0.1).loss(&tape).unwrap().unwrap();
+        assert!((tenth.into_scalar::<f32>() - 0.1 * size).abs() < 1e-5 * size);
         let grads = loss.backward();
         let gradient = router.weight.val().grad(&grads).unwrap();
         let sizes: Vec<f32> = gradient.abs().sum_dim(1).into_data().try_to_vec().unwrap();

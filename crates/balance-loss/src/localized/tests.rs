@@ -356,3 +356,13 @@ fn missing_keys_take_their_defaults_and_unknown_keys_are_refused() {
     let error = parse(r#"{"type": "balancing"}"#).unwrap_err();
     assert!(error.to_string().contains("localized_balancing"), "{error}");
 }
+
+#[test]
+fn the_variation_of_next_to_nothing_is_held_down() {
+    let config = LocalizedBalancingConfig { form: VariationForm::Cv2, ..Default::default() };
+    let loss = config.init().unwrap();
+    let weighted = Tensor::<3>::from_data([[[0.0, 1e-5]]], &Device::flex());
+    let spread: f32 = loss.spreads(weighted).into_scalar();
+    // A variance of 5e-11 over the squared mean, 2.5e-11, and 1e-10.
+    assert!((spread - 0.4).abs() < 1e-4, "{spread}");
+}

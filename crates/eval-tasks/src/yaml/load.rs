@@ -224,6 +224,14 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_null_counts_as_absent() {
+        let node = parse(Path::new("t.yaml"), "a: null\nb: ~\nc: 0\nd:\n").unwrap();
+        let mut fields = crate::yaml::Fields::of(&node, "").unwrap();
+        assert!(["a", "b", "d"].into_iter().all(|key| fields.take(key).is_none()));
+        assert!(fields.take("c").is_some());
+    }
+
+    #[test]
     fn functions_keep_their_line() {
         let node =
             parse(Path::new("t.yaml"), "task: x\nprocess_docs: !function utils.f\n").unwrap();
