@@ -99,6 +99,14 @@ fn files_of_torch_hold_the_same() {
     }
 }
 
+/// As the published code does, and the paper does not say.
+#[test]
+fn the_balance_loss_of_loramoe_counts_padding() {
+    let config = read_adapter(&folder("loramoe")).unwrap().config;
+    let json = serde_json::to_string(&config.balance_loss).unwrap();
+    assert!(json.contains("\"padding\":\"include\""), "{json}");
+}
+
 fn bytes(folder: &Path, file: &str) -> Vec<u8> {
     fs::read(folder.join(file)).unwrap()
 }

@@ -337,3 +337,14 @@ fn routing(layers: &[LayerRouting]) -> Value {
     });
     Value::Array(layers.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_rounded_to_four_places() {
+        let layers = [LayerRouting { layer: 3, weights: vec![0.123_461, 1.0, 0.0] }];
+        assert_eq!(routing(&layers), json!([{"layer": 3, "weights": [0.1235, 1.0, 0.0]}]));
+    }
+}
