@@ -66,7 +66,7 @@ fn a_run_that_is_asked_to_end_saves_and_goes_on() {
 fn an_evaluation_that_is_asked_to_end_says_how_to_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let (model, _) = tiny_model(folder.path());
-    let lines_of_data = "{\"q\": \"copy :\", \"c\": [\"a\", \"b\"], \"a\": 0}\n".repeat(2000);
+    let lines_of_data = "{\"q\": \"copy :\", \"c\": [\"a\", \"b\"], \"a\": 0}\n".repeat(8000);
     let data = folder.path().join("test.jsonl");
     std::fs::write(&data, lines_of_data).unwrap();
     let task = folder.path().join("many.yaml");

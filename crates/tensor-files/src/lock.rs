@@ -187,6 +187,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_folder_without_locks_goes_without_and_any_other_error_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let none = |_: &File| Err(TryLockError::Error(ErrorKind::Unsupported.into()));
+        assert!(FolderLock::locked(folder.path(), &path, none).is_ok());
+        let broken = |_: &File| Err(TryLockError::Error(ErrorKind::PermissionDenied.into()));
+        let error = FolderLock::locked(folder.path(), &path, broken);
+        assert!(matches!(error, Err(LockError::Io { .. })), "{error:?}");
+    }
+
+    #[test]
     fn a_folder_has_one_lock_which_ends_with_its_holder() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("made");

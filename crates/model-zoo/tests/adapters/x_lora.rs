@@ -174,6 +174,7 @@ fn experts_that_differ_and_tensors_that_are_missing_are_named() {
     };
     let error = copy(&|folder| with_key(&folder.join("1"), "lora_alpha", json!(5)));
     assert!(error.contains("`lora_alpha`") && error.contains("mix"), "{error}");
+    assert!(error.contains("1/adapter_config.json"), "{error}");
     let error = copy(&|folder| with_key(&folder.join("1"), "use_dora", json!(true)));
     assert!(error.contains("use_dora"), "{error}");
     let error = copy(&|folder| with_key(folder, "hidden_size", json!(64)));
