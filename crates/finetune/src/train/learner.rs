@@ -211,7 +211,7 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
     /// forward pass, as for analytics. What it makes of a tape should stay on the device: reading
     /// waits for the device.
     ///
-    /// What ranks do together are sums in pairs ([`PairwiseSum`]): where each has equally many passes,
+    /// What ranks do together are sums in pairs ([`PairwiseSum`](ranks::PairwiseSum)): where each has equally many passes,
     /// a power of two, the numbers do not depend on how many ranks there are. Running state of
     /// routers moves once a step, from where it was before by the mean of the moves of all passes.
     ///
