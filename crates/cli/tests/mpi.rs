@@ -47,7 +47,7 @@ impl Place {
              [data]\ntrain = [{{ path = {data:?} }}]\nvalidation_split = 20\ntemplate = \"plain\"\n\
              [training]\noutput_dir = \"unset\"\nmax_steps = 50\nlogging_steps = 1\n\
              learning_rate = 5e-3\nper_device_train_batch_size = 2\n\
-             gradient_accumulation_steps = 4\n{more}\n"
+             gradient_accumulation_steps = 4\nddp_bucket_cap_mb = 0.001\n{more}\n"
         );
         std::fs::write(&config, text).unwrap();
         Self { folder, config }
