@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod support;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,47 +13,17 @@ use data::{Collator, Sample};
 use finetune::train::{Learner, LearnerConfig, Recompute, Share, TrainingConfig};
 use model_zoo::{CausalLm, Decoder, DecoderConfig};
 use moe_adapter::{AttachOptions, Preset, attach_with};
-use ranks::{Ranks, RanksError, ThreadRanks};
-
-/// Ranks on a network of so many bytes a second.
-struct Slow {
-    inner: ThreadRanks,
-    bytes_a_second: f64,
-}
-
-impl Ranks for Slow {
-    fn rank(&self) -> usize {
-        self.inner.rank()
-    }
-
-    fn size(&self) -> usize {
-        self.inner.size()
-    }
-
-    fn sum(&self, values: &mut [f32]) -> Result<(), RanksError> {
-        let others = (self.size() - 1) as f64 / self.size() as f64;
-        let bytes = 2.0 * others * size_of_val(values) as f64;
-        thread::sleep(Duration::from_secs_f64(bytes / self.bytes_a_second));
-        self.inner.sum(values)
-    }
-
-    fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, RanksError> {
-        self.inner.gather(bytes)
-    }
-
-    fn broadcast(&self, bytes: &mut Vec<u8>) -> Result<(), RanksError> {
-        self.inner.broadcast(bytes)
-    }
-
-    fn barrier(&self) -> Result<(), RanksError> {
-        self.inner.barrier()
-    }
-}
+use ranks::{Ranks, ThreadRanks};
+use support::BeforeSums;
 
 /// The median time of a step of two ranks with a pass each, and of that what is spent waiting for sums.
 fn seconds(bytes_a_second: f64, ddp_bucket_cap_mb: f64, recompute: Recompute) -> [f64; 2] {
     let found = ThreadRanks::run(2, Duration::from_secs(60), |inner| {
-        let ranks = Slow { inner, bytes_a_second };
+        // Of two ranks each sends and receives as many bytes as there are.
+        let before = |bytes: usize| {
+            thread::sleep(Duration::from_secs_f64(bytes as f64 / bytes_a_second));
+        };
+        let ranks = BeforeSums { inner, before };
         let shape = DecoderConfig::new(500, 128, 352, 16, 4);
         let mut model: Decoder =
             Decoder::init_random(&shape, 0, &Device::flex()).unwrap().no_grad();

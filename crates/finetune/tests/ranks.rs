@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, ThreadId};
+use std::thread;
 use std::time::Duration;
 
 use burn::module::Module;
@@ -17,8 +19,9 @@ use finetune::train::{
 };
 use model_zoo::{Decoder, DecoderConfig};
 use moe_adapter::{ADAPTER_WEIGHTS_FILE, AdapterConfig, AttachOptions, Preset, attach_with};
-use ranks::{Alone, Ranks, RanksError, ThreadRanks};
+use ranks::{Alone, Ranks, ThreadRanks};
 use serde_json::Value;
+use support::BeforeSums;
 
 const VOCABULARY: u32 = 40;
 const LIMIT: Duration = Duration::from_secs(120);
@@ -204,41 +207,6 @@ fn what_is_computed_again_is_learned_the_same() {
     same_with(Preset::LoramoePaper, &training);
 }
 
-/// Counts the sums that a thread other than its own makes.
-struct Counted {
-    inner: ThreadRanks,
-    thread: ThreadId,
-    sums: AtomicUsize,
-}
-
-impl Ranks for Counted {
-    fn rank(&self) -> usize {
-        self.inner.rank()
-    }
-
-    fn size(&self) -> usize {
-        self.inner.size()
-    }
-
-    fn sum(&self, values: &mut [f32]) -> Result<(), RanksError> {
-        let elsewhere = thread::current().id() != self.thread;
-        self.sums.fetch_add(usize::from(elsewhere), Ordering::Relaxed);
-        self.inner.sum(values)
-    }
-
-    fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, RanksError> {
-        self.inner.gather(bytes)
-    }
-
-    fn broadcast(&self, bytes: &mut Vec<u8>) -> Result<(), RanksError> {
-        self.inner.broadcast(bytes)
-    }
-
-    fn barrier(&self) -> Result<(), RanksError> {
-        self.inner.barrier()
-    }
-}
-
 #[test]
 fn each_layer_is_a_bucket_where_it_is_large_enough() {
     let (adapter, train) = (preset(Preset::Lora), samples());
@@ -248,10 +216,14 @@ fn each_layer_is_a_bucket_where_it_is_large_enough() {
         let output = folder.path().join("run");
         let run = Run { adapter: &adapter, training: &training, train: &train, output: &output };
         let sums = ThreadRanks::run(2, LIMIT, |inner| {
-            let thread = thread::current().id();
-            let ranks = Counted { inner, thread, sums: AtomicUsize::new(0) };
-            run.rank(&ranks, &Resume::No, &mut Quiet).unwrap();
-            ranks.sums.into_inner()
+            // Those that a thread other than the one that trains makes.
+            let (own, sums) = (thread::current().id(), AtomicUsize::new(0));
+            let before = |_| {
+                let elsewhere = thread::current().id() != own;
+                sums.fetch_add(usize::from(elsewhere), Ordering::Relaxed);
+            };
+            run.rank(&BeforeSums { inner, before }, &Resume::No, &mut Quiet).unwrap();
+            sums.into_inner()
         });
         assert_eq!(sums, [3 * buckets; 2], "of {mib} MiB");
     }

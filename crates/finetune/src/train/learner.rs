@@ -11,8 +11,8 @@ use tensor_files::TensorTable;
 use super::clip::{limit_norm, squared_norm};
 use super::numbers_found::NumbersFound;
 use super::optimizer::AdapterOptimizer;
-use super::rank_buckets::RankBuckets;
-use super::rank_sum::{Found, RankSums};
+use super::rank_buckets::{Found, RankBuckets};
+use super::rank_sum::RankSums;
 use super::running_state::{running_state, with_running_state};
 use super::together::numbers;
 use super::{
@@ -211,9 +211,9 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
     /// forward pass, as for analytics. What it makes of a tape should stay on the device: reading
     /// waits for the device.
     ///
-    /// What ranks do together are sums in pairs ([`PairwiseSum`](ranks::PairwiseSum)): where each has equally many passes,
-    /// a power of two, the numbers do not depend on how many ranks there are. Running state of
-    /// routers moves once a step, from where it was before by the mean of the moves of all passes.
+    /// What ranks do together are sums in pairs ([`PairwiseSum`](ranks::PairwiseSum)): where each has
+    /// equally many passes, a power of two, the numbers do not depend on how many ranks there are.
+    /// Running state of routers moves once a step, from where it was before by the mean of the moves of all passes.
     ///
     /// # Errors
     ///

@@ -6,7 +6,11 @@ use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use ranks::{Ranks, RanksError};
 
-use super::rank_sum::Found;
+/// What passes found, summed over them: the gradients, and the running state that each has left.
+pub(super) struct Found {
+    pub(super) gradients: GradientsParams,
+    pub(super) state: Option<Tensor<1>>,
+}
 
 /// Which gradients ranks sum together: those of neighbouring layers, from the last layers to the first, and
 /// at last those of what is in no layer.

@@ -10,14 +10,8 @@ use burn::tensor::{Device, Tensor};
 use ranks::{PairwiseSum, Ranks, RanksError};
 
 use super::gradient_sum::plus;
-use super::rank_buckets::{Flat, FlatSum, RankBuckets};
+use super::rank_buckets::{Flat, FlatSum, Found, RankBuckets};
 use super::{PassGradients, PassReport, TrainError};
-
-/// What passes found, summed over them: the gradients, and the running state that each has left.
-pub(super) struct Found {
-    pub(super) gradients: GradientsParams,
-    pub(super) state: Option<Tensor<1>>,
-}
 
 /// Adds up what the passes of a step find, over the passes of this rank and then over all ranks. Every
 /// rank has the same model, and sums the same buckets in the same order.
