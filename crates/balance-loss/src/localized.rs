@@ -1,4 +1,3 @@
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -185,32 +184,27 @@ impl BalanceLoss for LocalizedBalancing {
             return Ok(None);
         }
         let context = tape.context();
-        let (batch, seq) = (context.batch_size, context.seq_len);
         let task_types = context.task_types.as_ref().ok_or(BalanceLossError::MissingTaskTypes)?;
-        let mask = self.config.padding.mask(context);
+        let used = self.config.padding.sample_sum(context);
         // The same for all layers of as many experts, and a transfer to the device.
-        let importances = RefCell::new(BTreeMap::<usize, Tensor<2>>::new());
-        let importance = |record: &RoutingRecord| {
-            Ok(match importances.borrow_mut().entry(record.routing.num_experts()) {
-                Entry::Occupied(known) => known.get().clone(),
-                Entry::Vacant(vacant) => {
-                    vacant.insert(self.importance(record, task_types)?).clone()
-                }
-            })
-        };
+        let mut importances = BTreeMap::<usize, Tensor<2>>::new();
+        for record in tape.records() {
+            if let Entry::Vacant(vacant) = importances.entry(record.routing.num_experts()) {
+                vacant.insert(self.importance(record, task_types)?);
+            }
+        }
 
         self.config.aggregation.over(
             tape.records(),
-            |record| {
-                let experts = record.routing.num_experts();
-                let mut weights = record.routing.weights.clone().reshape([batch, seq, experts]);
-                if let Some(mask) = &mask {
-                    weights = weights * mask.clone();
-                }
-                let used = weights.sum_dim(1).reshape([batch, experts]);
-                Ok(used * importance(record)?)
+            |record| Ok(used.of(record.routing.weights.clone())),
+            |pooled| {
+                let [.., experts] = pooled.sums.dims();
+                let weighted = match importances.get(&experts) {
+                    Some(importance) => pooled.sums * importance.clone().unsqueeze_dim(0),
+                    None => pooled.sums,
+                };
+                self.spreads(weighted) * self.config.blc_weight
             },
-            |pooled| self.spreads(pooled.sums) * self.config.blc_weight,
         )
     }
 }

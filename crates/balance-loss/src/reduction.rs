@@ -1,6 +1,8 @@
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Tensor};
+use fused_ops::matmul;
 use router::{BatchContext, RoutingRecord};
 use serde::{Deserialize, Serialize};
 
@@ -127,39 +129,64 @@ pub enum PaddingPolicy {
 }
 
 impl PaddingPolicy {
-    /// The mask to apply to `[B, S, 1]`, where there is anything to leave out.
-    pub(crate) fn mask(self, context: &BatchContext) -> Option<Tensor<3>> {
+    /// 1 for the tokens that count and 0 for others, `[B, S]`; `None` where all do.
+    fn mask(self, context: &BatchContext) -> Option<Tensor<2>> {
         match (self, &context.token_mask) {
-            (Self::Exclude, Some(mask)) => {
-                Some(mask.clone().float().cast(DType::F32).unsqueeze_dim(2))
-            }
+            (Self::Exclude, Some(mask)) => Some(mask.clone().float().cast(DType::F32)),
             _ => None,
         }
     }
 
     /// Means over the tokens that count.
     pub(crate) fn token_mean(self, context: &BatchContext) -> TokenMean {
+        let tokens = context.num_tokens();
         let shares = self.mask(context).map(|mask| {
-            let mask: Tensor<2> = mask.reshape([context.num_tokens(), 1]);
-            let count = mask.clone().sum_dim(0).clamp_min(1.0);
+            let mask = mask.reshape([1, tokens]);
+            let count = mask.clone().sum_dim(1).clamp_min(1.0);
             mask / count
         });
-        TokenMean { shares }
+        TokenMean { shares: shares.map_or_else(OnceCell::new, OnceCell::from) }
+    }
+
+    /// Sums over the tokens of each sample that count.
+    pub(crate) fn sample_sum(self, context: &BatchContext) -> SampleSum {
+        let dims = [context.batch_size, 1, context.seq_len];
+        let counts = self.mask(context).map(|mask| mask.reshape(dims));
+        SampleSum { dims, counts: counts.map_or_else(OnceCell::new, OnceCell::from) }
     }
 }
 
 /// Takes means over the tokens that count.
 pub(crate) struct TokenMean {
-    /// `[T, 1]`, the share of each token in the mean; `None` where all count.
-    shares: Option<Tensor<2>>,
+    /// `[1, T]`, the share of each token in the mean; set by the first tensor where all count.
+    shares: OnceCell<Tensor<2>>,
 }
 
 impl TokenMean {
     /// The mean of `[T, N]` over tokens, `[1, N]`.
     pub(crate) fn of(&self, values: Tensor<2>) -> Tensor<2> {
-        match &self.shares {
-            None => values.mean_dim(0),
-            Some(shares) => (values * shares.clone()).sum_dim(0),
-        }
+        let [tokens, _] = values.dims();
+        let share = 1.0 / tokens.max(1) as f64;
+        let even = || Tensor::full([1, tokens], share, (&values.device(), DType::F32));
+        let shares = self.shares.get_or_init(even).clone();
+        // A product, which is one operation each way.
+        matmul(shares, values)
+    }
+}
+
+/// Takes sums over the tokens of each sample that count.
+pub(crate) struct SampleSum {
+    dims: [usize; 3],
+    /// `[B, 1, S]`, 1 for a token that counts and 0 for others; set by the first tensor where all count.
+    counts: OnceCell<Tensor<3>>,
+}
+
+impl SampleSum {
+    /// The sums of `[B S, N]` over the tokens of each sample, `[B, N]`.
+    pub(crate) fn of(&self, values: Tensor<2>) -> Tensor<2> {
+        let ([batch, _, seq], [_, width]) = (self.dims, values.dims());
+        let all = || Tensor::ones(self.dims, (&values.device(), DType::F32));
+        let counts = self.counts.get_or_init(all).clone();
+        matmul(counts, values.reshape([batch, seq, width])).reshape([batch, width])
     }
 }

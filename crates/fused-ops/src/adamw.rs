@@ -1,73 +1,49 @@
-#[cfg(device_kernels)]
-use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
 
-pub use crate::ops::AdamWStep;
 #[cfg(device_kernels)]
-use crate::ops::{DeviceOps, Kernels, kernels};
+use crate::cube::flat;
+pub use crate::ops::AdamWStep;
 
-/// A parameter and its two moments, after a step of AdamW; without moments they start at 0.
+/// Parameters and their two moments, after a step of AdamW on all of them at once: a few kernels for any
+/// number of tensors. Without moments they start at 0.
 ///
 /// `m <- b1 m + (1 - b1) g`, `v <- b2 v + (1 - b2) g^2`, and with `c1 = 1 / (1 - b1^t)` and `c2` alike
-/// `p <- p (1 - lr wd) - lr c1 m / (sqrt(c2 v) + epsilon)`. `None` where it has no kernel: then it is
+/// `p <- p (1 - lr wd) - lr c1 m / (sqrt(c2 v) + epsilon)`, for gradients `g` times
+/// [`gradient_scale`](AdamWStep::gradient_scale). `None` where there are no kernels for it: then it is
 /// Burn's to make. Source: Loshchilov and Hutter, arXiv 1711.05101, algorithm 2.
-pub fn adamw_step<const D: usize>(
-    parameter: &Tensor<D>,
-    grad: &Tensor<D>,
-    moments: Option<[&Tensor<D>; 2]>,
+pub fn adamw_steps(
+    parameters: &[Tensor<1>],
+    grads: &[Tensor<1>],
+    moments: Option<[&[Tensor<1>]; 2]>,
     step: AdamWStep,
-) -> Option<[Tensor<D>; 3]> {
+) -> Option<[Vec<Tensor<1>>; 3]> {
     #[cfg(device_kernels)]
     {
-        let dispatch = |tensor: &Tensor<D>| tensor.clone().into_dispatch();
-        let (fits, found) = match moments {
-            None => (grad.dims() == parameter.dims(), [None, None]),
-            Some(moments) => (
-                [grad, moments[0], moments[1]].iter().all(|t| t.dims() == parameter.dims()),
-                moments.map(|moment| Some(dispatch(moment))),
-            ),
+        let moments = match moments {
+            None => None,
+            Some([first, second]) => Some([flat::on_device(first)?, flat::on_device(second)?]),
         };
-        let (known, grad) = (dispatch(parameter), dispatch(grad));
-        let all: Vec<_> = [&known, &grad].into_iter().chain(found.iter().flatten()).collect();
-        if !fits || kernels(&all) != Some(Kernels::Device) {
-            return None;
-        }
-        let [first, second] =
-            found.map(|moment| moment.unwrap_or_else(|| dispatch(&parameter.zeros_like())));
-        let (parameter, first, second) = Dispatch::adamw_step(known, grad, first, second, step);
-        Some([parameter, first, second].map(Tensor::from_dispatch))
+        let [parameters, grads] = [flat::on_device(parameters)?, flat::on_device(grads)?];
+        let fits = parameters.len() == grads.len()
+            && moments.iter().flatten().all(|moments| moments.len() == grads.len());
+        let stepped = fits.then(|| crate::cube::adamw_steps(&parameters, &grads, moments, step))?;
+        Some(stepped.map(flat::to_tensors))
     }
     #[cfg(not(device_kernels))]
     {
-        let _ = (parameter, grad, moments, step);
+        let _ = (parameters, grads, moments, step);
         None
     }
 }
 
-/// The squares of a gradient, added to partial sums of which a norm is made: the sum of all parts is
-/// that of all squares. `None` starts; a GPU has parts for many cubes.
-pub fn add_squares<const D: usize>(sums: Option<Tensor<1>>, values: Tensor<D>) -> Tensor<1> {
-    let values = values.cast(DType::F32);
+/// The sum of the squares of all values of some tensors, `[1]`, of which a norm is made; `None` without
+/// any.
+pub fn squared_sum(tensors: &[Tensor<1>]) -> Option<Tensor<1>> {
     #[cfg(device_kernels)]
-    {
-        /// Cubes that add up a tensor.
-        const PARTS: usize = 64;
-        let device = values.device();
-        let values = values.into_dispatch();
-        if kernels(&[&values]) == Some(Kernels::Device) {
-            let sums = sums.unwrap_or_else(|| Tensor::zeros([PARTS], (&device, DType::F32)));
-            return Tensor::from_dispatch(Dispatch::add_squares(sums.into_dispatch(), values));
-        }
-        add_squares_composed(sums, Tensor::<D>::from_dispatch(values))
+    if let Some(found) = flat::on_device(tensors).filter(|found| !found.is_empty()) {
+        let parts = crate::cube::squared_sums(&found)?;
+        return flat::to_tensors(vec![parts]).pop().map(Tensor::sum);
     }
-    #[cfg(not(device_kernels))]
-    add_squares_composed(sums, values)
-}
-
-fn add_squares_composed<const D: usize>(sum: Option<Tensor<1>>, values: Tensor<D>) -> Tensor<1> {
-    let squares = values.powi_scalar(2).sum();
-    match sum {
-        Some(sum) => sum + squares,
-        None => squares,
-    }
+    let squares = tensors.iter().map(|values| values.clone().cast(DType::F32).powi_scalar(2).sum());
+    squares.reduce(|sum, squares| sum + squares)
 }

@@ -2,8 +2,176 @@
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
+pub use crate::ops::ExpertDropout;
 #[cfg(device_kernels)]
-use crate::ops::{DeviceOps, Kernels, kernels};
+use crate::ops::{DeviceOps, Kernels, MixtureOps, kernels};
+use crate::{Weight, dropout_linear, linear, linear_add};
+
+/// Up to so many multiplications one kernel that reads its factors as they lie takes no longer than it
+/// takes to launch the several of tiled products. Derived from launches of 16 microseconds, not measured.
+#[cfg(device_kernels)]
+const FEW_PRODUCTS: usize = 1 << 28;
+
+/// What low-rank experts make of their inputs, `h_e = drop(x) A_e^T`: `[T, I]`, `[E, r, I]` to `[T, E r]`.
+///
+/// With `g` for the gradient of the result, those of `x` and `A` are `drop(g A)` and `g^T drop(x)`.
+pub fn down_experts(x: Tensor<2>, a: Tensor<3>, dropout: Option<ExpertDropout>) -> Tensor<2> {
+    #[cfg(device_kernels)]
+    {
+        let ([tokens, inputs], [experts, rank, of_a]) = (x.dims(), a.dims());
+        let masks_fit = dropout.as_ref().and_then(|dropout| dropout.experts).unwrap_or(experts);
+        let few = tokens.saturating_mul(inputs).saturating_mul(experts * rank) <= FEW_PRODUCTS;
+        let fits = few && inputs == of_a && rank > 0 && masks_fit == experts;
+        let (x, a) = (x.into_dispatch(), a.into_dispatch());
+        if fits && kernels(&[&x, &a]) == Some(Kernels::Device) {
+            let a = Tensor::<3>::from_dispatch(a).reshape([experts * rank, inputs]);
+            return Tensor::from_dispatch(Dispatch::down_experts(
+                x,
+                a.into_dispatch(),
+                rank,
+                dropout,
+            ));
+        }
+        down_experts_composed(Tensor::from_dispatch(x), Tensor::from_dispatch(a), dropout)
+    }
+    #[cfg(not(device_kernels))]
+    down_experts_composed(x, a, dropout)
+}
+
+/// [`down_experts`] composed of other operations.
+pub fn down_experts_composed(
+    x: Tensor<2>,
+    a: Tensor<3>,
+    dropout: Option<ExpertDropout>,
+) -> Tensor<2> {
+    let [experts, rank, in_features] = a.dims();
+    match dropout {
+        None => linear(x, a.reshape([experts * rank, in_features]).transpose(), None),
+        Some(ExpertDropout { p, seed, experts: None }) => {
+            dropout_linear(x, a.reshape([experts * rank, in_features]), p, seed)
+        }
+        Some(ExpertDropout { p, seed, experts: Some(_) }) => {
+            let parts = (0..experts).map(|e| {
+                let a = a.clone().narrow(0, e, 1).reshape([rank, in_features]);
+                dropout_linear(x.clone(), a, p, seed.wrapping_add(e as u64))
+            });
+            Tensor::cat(parts.collect(), 1)
+        }
+    }
+}
+
+/// What low-rank experts add to an output, `s sum_e weights_e f_e B_e h_e`.
+#[derive(Debug, Clone)]
+pub struct ExpertSum {
+    /// `h`, `[T, E r]`, or `[T, r]` where the experts share it.
+    pub hidden: Tensor<2>,
+    /// `[T, E]`; all 1 where absent.
+    pub weights: Option<Tensor<2>>,
+    /// `B`, `[E, O, r]`.
+    pub b: Tensor<3>,
+    /// `s`.
+    pub scaling: f64,
+    /// `f`, `[E]`, constants; all 1 where absent.
+    pub factors: Option<Tensor<1>>,
+}
+
+impl ExpertSum {
+    /// The two factors of the sum, `weights_e h_e`, `[T, E r]`, and `s f_e B_e^T`, `[E r, O]`.
+    fn product(self) -> [Tensor<2>; 2] {
+        let [experts, _, rank] = self.b.dims();
+        let up = scale_up(self.b, self.scaling, self.factors);
+        [gated(self.hidden, self.weights, experts, rank), up]
+    }
+}
+
+/// `y` with what experts add, `[T, O]`.
+pub fn add_experts(y: Tensor<2>, sum: ExpertSum) -> Tensor<2> {
+    #[cfg(device_kernels)]
+    let (y, sum) = match added_on_device(y, sum) {
+        Ok(added) => return added,
+        Err(not) => not,
+    };
+    add_experts_composed(y, sum)
+}
+
+/// [`add_experts`] composed of other operations.
+pub fn add_experts_composed(y: Tensor<2>, sum: ExpertSum) -> Tensor<2> {
+    let [hidden, up] = sum.product();
+    y + linear(hidden, up, None)
+}
+
+/// `x W + bias` with what experts add: `[T, I]`, `[I, O]`, `[O]` to `[T, O]`, as [`linear_add`] where one
+/// kernel makes both products.
+pub fn linear_add_experts(
+    x: Tensor<2>,
+    weight: impl Into<Weight>,
+    bias: Option<Tensor<1>>,
+    sum: ExpertSum,
+) -> Tensor<2> {
+    #[cfg(device_kernels)]
+    if crate::runs_device_kernels(&x) {
+        return add_experts(linear(x, weight, bias), sum);
+    }
+    let [hidden, up] = sum.product();
+    linear_add(x, weight, bias, hidden, up)
+}
+
+/// As one kernel, where that is for these; else what was given.
+#[cfg(device_kernels)]
+#[allow(clippy::result_large_err)]
+fn added_on_device(y: Tensor<2>, sum: ExpertSum) -> Result<Tensor<2>, (Tensor<2>, ExpertSum)> {
+    let ([tokens, outputs], [experts, of_b, rank]) = (y.dims(), sum.b.dims());
+    let [rows, width] = sum.hidden.dims();
+    let products = tokens.saturating_mul(outputs).saturating_mul(experts * rank);
+    let fits = products <= FEW_PRODUCTS
+        && [rows, of_b] == [tokens, outputs]
+        && (width == experts * rank || width == rank)
+        && rank > 0
+        && crate::runs_device_kernels(&y)
+        && crate::runs_device_kernels(&sum.hidden)
+        && crate::runs_device_kernels(&sum.b);
+    if !fits {
+        return Err((y, sum));
+    }
+    let ExpertSum { hidden, weights, b, scaling, factors } = sum;
+    let weights = match (weights, factors) {
+        (weights, None) => weights,
+        (None, Some(factors)) => Some(factors.unsqueeze_dim::<2>(0).repeat_dim(0, tokens)),
+        (Some(weights), Some(factors)) => Some(weights * factors.unsqueeze_dim(0)),
+    };
+    let (hidden, weights) = match width == experts * rank {
+        true => (hidden, weights),
+        // What experts share becomes a part for each.
+        false => (gated(hidden, weights, experts, rank), None),
+    };
+    let [y, hidden] = [y, hidden].map(Tensor::into_dispatch);
+    let b = b.into_dispatch();
+    Ok(Tensor::from_dispatch(match weights {
+        None => Dispatch::add_experts(y, hidden, b, scaling),
+        Some(weights) => {
+            let weights = weights.cast(burn::tensor::DType::F32).into_dispatch();
+            Dispatch::add_gated_experts(y, hidden, weights, b, scaling)
+        }
+    }))
+}
+
+/// `weights_e h_e` for `E` experts of rank `r`, `[T, E r]`, from [`ExpertSum`]'s.
+fn gated(hidden: Tensor<2>, weights: Option<Tensor<2>>, experts: usize, rank: usize) -> Tensor<2> {
+    let [tokens, width] = hidden.dims();
+    match weights {
+        None if width == experts * rank => hidden,
+        None => hidden.repeat_dim(1, experts),
+        Some(weights) if width == experts * rank => {
+            let dtype = hidden.dtype();
+            gate_experts(hidden, weights.cast(dtype), rank)
+        }
+        Some(weights) => {
+            let weights = weights.cast(hidden.dtype()).reshape([tokens, experts, 1]);
+            let gated = hidden.reshape([tokens, 1, rank]) * weights;
+            gated.reshape([tokens, experts * rank])
+        }
+    }
+}
 
 /// What low-rank experts computed, each expert's part times its weight for the row:
 /// `hidden[t, e r + j] * weights[t, e]`, `[T, E r]` and `[T, E]` to `[T, E r]`.

@@ -37,6 +37,7 @@ mod precision;
 mod reductions;
 mod rope;
 mod routed;
+mod select;
 mod silu;
 mod softmax;
 mod weight;
@@ -48,14 +49,18 @@ mod flex;
 #[cfg(feature = "flex")]
 mod kernel;
 
-pub use adamw::{AdamWStep, adamw_step, add_squares};
+pub use adamw::{AdamWStep, adamw_steps, squared_sum};
 pub use attention::{attention, attention_composed};
 pub use attention_mask::{AttentionMask, Causal, HIDDEN};
 pub use cross_entropy::{cross_entropy, cross_entropy_composed};
 pub use dequantize::dequantize;
 pub use documents::Documents;
 pub use dropout::{dropout, dropout_composed, dropout_linear, dropout_linear_composed};
-pub use experts::{gate_experts, gate_experts_composed, scale_up, scale_up_composed};
+pub use experts::{
+    ExpertDropout, ExpertSum, add_experts, add_experts_composed, down_experts,
+    down_experts_composed, gate_experts, gate_experts_composed, linear_add_experts, scale_up,
+    scale_up_composed,
+};
 pub use launches::{COUNTS_LAUNCHES, count_launches};
 pub use linear::{linear, linear_add, linear_add_composed, linear_composed};
 pub use low_rank::{add_low_rank, add_low_rank_composed, few_rows};
@@ -70,6 +75,7 @@ pub use reductions::{
 };
 pub use rope::{RotaryTables, rope_heads, rope_heads_composed};
 pub use routed::{linear_routed, linear_routed_composed};
+pub use select::{kept_shares, kept_shares_composed, one_by_one, one_by_one_composed, top_k_mask};
 pub use silu::{silu_mul, silu_mul_composed};
 pub use softmax::{softmax_masked, softmax_masked_composed, softmax_rows};
 pub use weight::Weight;
@@ -83,4 +89,9 @@ pub fn runs_kernels<const D: usize>(tensor: &burn::tensor::Tensor<D>) -> bool {
         let _ = tensor;
         false
     }
+}
+
+/// Whether the operations run as the kernels for GPUs, for tensors of this backend and element type.
+pub fn runs_device_kernels<const D: usize>(tensor: &burn::tensor::Tensor<D>) -> bool {
+    ops::kernels(&[&tensor.clone().into_dispatch()]) == Some(ops::Kernels::Device)
 }

@@ -1,9 +1,12 @@
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor};
-use fused_ops::{Weight, dropout, dropout_linear, linear, matmul, scale_up};
+use fused_ops::{
+    ExpertDropout, Weight, down_experts, dropout, dropout_linear, gate_experts, linear, matmul,
+    scale_up,
+};
 use router::Routing;
 
-use crate::factors::{check_factors, check_numbers, down, expert_scaling, gate, merged_factors};
+use crate::factors::{check_factors, check_numbers, expert_scaling, merged_factors};
 use crate::{BaseLinear, ExpertBank, ExpertError, ExpertSlots, Factors, LinearUpdate};
 
 /// Configuration of a [`DoraBank`].
@@ -195,7 +198,7 @@ impl DoraBank {
         weights: Option<Tensor<2>>,
         training_seed: Option<u64>,
     ) -> Tensor<2> {
-        let [experts, rank, _] = stack.up.dims();
+        let [_, rank, _] = stack.up.dims();
         let active = training_seed.filter(|_| self.lora_dropout > 0.0);
         let active = active.map(|seed| (self.lora_dropout, seed));
         let product = match active {
@@ -208,8 +211,16 @@ impl DoraBank {
             },
         };
         let Gained { gain, up } = self.gained(&stack, base, weights.clone());
-        let hidden = down(x, stack.a, active, false);
-        linear(gate(hidden, weights, experts, rank), up, None) + product * gain
+        let dropout = active.map(|(p, seed)| ExpertDropout { p, seed, experts: None });
+        let hidden = down_experts(x, stack.a, dropout);
+        let gated = match weights {
+            None => hidden,
+            Some(weights) => {
+                let dtype = hidden.dtype();
+                gate_experts(hidden, weights.cast(dtype), rank)
+            }
+        };
+        linear(gated, up, None) + product * gain
     }
 }
 

@@ -1,6 +1,5 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use fused_ops::{dropout_linear, gate_experts, linear};
 
 use crate::ExpertError;
 
@@ -91,51 +90,6 @@ pub(crate) fn expert_scaling(
     let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
     let values = Tensor::from_data(TensorData::new(values, [experts]), device);
     Ok(Some(Param::from_tensor(values).no_grad()))
-}
-
-/// `drop(x) A^T`, `[T, N r]`, with one mask for all experts, or one for each.
-pub(crate) fn down(
-    x: Tensor<2>,
-    a: Tensor<3>,
-    dropout: Option<(f64, u64)>,
-    mask_per_expert: bool,
-) -> Tensor<2> {
-    let [experts, rank, in_features] = a.dims();
-    match dropout {
-        None => linear(x, a.reshape([experts * rank, in_features]).transpose(), None),
-        Some((p, seed)) if mask_per_expert => {
-            let parts = (0..experts).map(|e| {
-                let a = a.clone().narrow(0, e, 1).reshape([rank, in_features]);
-                dropout_linear(x.clone(), a, p, seed.wrapping_add(e as u64))
-            });
-            Tensor::cat(parts.collect(), 1)
-        }
-        Some((p, seed)) => dropout_linear(x, a.reshape([experts * rank, in_features]), p, seed),
-    }
-}
-
-/// `weights_e * hidden_e` for `N` experts of rank `r`, `[T, N r]`. The experts have a part of
-/// `hidden` each, `[T, N r]`, or share it, `[T, r]`.
-pub(crate) fn gate(
-    hidden: Tensor<2>,
-    weights: Option<Tensor<2>>,
-    experts: usize,
-    rank: usize,
-) -> Tensor<2> {
-    let [tokens, width] = hidden.dims();
-    match weights {
-        None if width == experts * rank => hidden,
-        None => hidden.repeat_dim(1, experts),
-        Some(weights) if width == experts * rank => {
-            let dtype = hidden.dtype();
-            gate_experts(hidden, weights.cast(dtype), rank)
-        }
-        Some(weights) => {
-            let weights = weights.cast(hidden.dtype()).reshape([tokens, experts, 1]);
-            let gated = hidden.reshape([tokens, 1, rank]) * weights;
-            gated.reshape([tokens, experts * rank])
-        }
-    }
 }
 
 /// The factors of `sum_e weights_e s_e B_e A_e`, `A` `[R, I]` and `B` `[O, R]`, from [`scale_up`](fused_ops::scale_up);

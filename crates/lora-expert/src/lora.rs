@@ -1,11 +1,12 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use fused_ops::{
-    add_low_rank, dropout, few_rows, linear, linear_add, linear_routed, runs_kernels, scale_up,
+    ExpertDropout, ExpertSum, add_experts, add_low_rank, down_experts, dropout, few_rows, linear,
+    linear_add_experts, linear_routed, runs_kernels, scale_up,
 };
 use router::Routing;
 
-use crate::factors::{check_factors, check_numbers, down, expert_scaling, gate, merged_factors};
+use crate::factors::{check_factors, check_numbers, expert_scaling, merged_factors};
 use crate::merging::MergingMasks;
 use crate::{
     BaseLinear, DropoutMask, DynamicMergingConfig, Execution, ExpertBank, ExpertError, ExpertSlots,
@@ -256,6 +257,26 @@ impl LoraBank {
         training_seed.filter(|_| self.lora_dropout > 0.0).map(|seed| (self.lora_dropout, seed))
     }
 
+    /// What all experts add for all tokens.
+    fn sum(
+        &self,
+        x: Tensor<2>,
+        [a, b]: [Tensor<3>; 2],
+        routing: Option<&Routing>,
+        training_seed: Option<u64>,
+    ) -> ExpertSum {
+        let experts = self.dropout_per_expert.then_some(a.dims()[0]);
+        let dropout = self.dropout(training_seed);
+        let dropout = dropout.map(|(p, seed)| ExpertDropout { p, seed, experts });
+        ExpertSum {
+            hidden: down_experts(x, a, dropout),
+            weights: routing.map(|routing| self.slots.trained(routing.weights.clone())),
+            b,
+            scaling: self.scaling,
+            factors: self.factors_of_scaling(),
+        }
+    }
+
     /// [`forward_onto`](ExpertBank::forward_onto), each expert for its own tokens only.
     fn routed_onto(
         &self,
@@ -335,18 +356,13 @@ impl ExpertBank for LoraBank {
             return self.few_onto(base.forward(x.clone()), x, routing);
         }
         let [a, b] = self.factors(training_seed);
-        let [experts, _, rank] = b.dims();
         let bias = base.bias();
         if let Some((routing, selected)) = self.sparse(&x, routing) {
             let y = linear(x.clone(), base.factor(), bias);
             return self.routed_onto(y, x, [a, b], routing, selected, training_seed);
         }
-        let up = scale_up(b, self.scaling, self.factors_of_scaling());
-        let weights = routing.map(|routing| self.slots.trained(routing.weights.clone()));
-        let active = self.dropout(training_seed);
-        let hidden = down(x.clone(), a, active, self.dropout_per_expert);
-        let gated = gate(hidden, weights, experts, rank);
-        let y = linear_add(x.clone(), base.factor(), bias, gated, up);
+        let sum = self.sum(x.clone(), [a, b], routing, training_seed);
+        let y = linear_add_experts(x.clone(), base.factor(), bias, sum);
         self.slots.add_identity(y, &x, routing.map(|routing| &routing.weights))
     }
 
@@ -365,12 +381,16 @@ impl ExpertBank for LoraBank {
         let of_a = if a.dims()[0] == b.dims()[0] { e } else { 0 };
         let dropout = self.dropout(training_seed).map(|(p, seed)| {
             let own = if self.dropout_per_expert { e as u64 } else { 0 };
-            (p, seed.wrapping_add(own))
+            ExpertDropout { p, seed: seed.wrapping_add(own), experts: None }
         });
-        let hidden = down(x, a.narrow(0, of_a, 1), dropout, false);
-        let factors = self.factors_of_scaling().map(|factors| factors.narrow(0, e, 1));
-        let up = scale_up(b.narrow(0, e, 1), self.scaling, factors);
-        base_output + linear(hidden, up, None)
+        let sum = ExpertSum {
+            hidden: down_experts(x, a.narrow(0, of_a, 1), dropout),
+            weights: None,
+            b: b.narrow(0, e, 1),
+            scaling: self.scaling,
+            factors: self.factors_of_scaling().map(|factors| factors.narrow(0, e, 1)),
+        };
+        add_experts(base_output, sum)
     }
 
     fn forward_onto(
@@ -388,13 +408,8 @@ impl ExpertBank for LoraBank {
         if let Some((routing, selected)) = self.sparse(&x, Some(routing)) {
             return self.routed_onto(base_output, x, [a, b], routing, selected, training_seed);
         }
-        let [experts, _, rank] = b.dims();
-        let up = scale_up(b, self.scaling, self.factors_of_scaling());
-        let weights = self.slots.trained(routing.weights.clone());
-        let active = self.dropout(training_seed);
-        let hidden = down(x.clone(), a, active, self.dropout_per_expert);
-        let gated = gate(hidden, Some(weights), experts, rank);
-        let y = base_output + linear(gated, up, None);
+        let sum = self.sum(x.clone(), [a, b], Some(routing), training_seed);
+        let y = add_experts(base_output, sum);
         self.slots.add_identity(y, &x, Some(&routing.weights))
     }
 

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
-use fused_ops::matmul;
+use fused_ops::{matmul, runs_device_kernels};
 use lora_expert::ExpertBank;
 use router::{Router, Routing, RoutingTape, Site};
 
@@ -118,27 +118,35 @@ impl<P: Projection> GatedFeedForward<P> {
     ///
     /// What is costly beside the frozen products are the passes over `[T, F]`, one set for each
     /// block that is computed. Where every token selects `k` experts these are the `k` blocks of
-    /// its own experts, whichever they are; otherwise one for each expert.
+    /// its own experts, whichever they are; otherwise one for each expert. A GPU computes them all
+    /// at once, as rows, because small operations take as long as their launches there.
     fn mixture(&self, x: Tensor<2>, routing: &Routing, seeds: [Option<u64>; 3]) -> Tensor<2> {
         let gate = base_output(&self.gate_proj, x.clone());
         let up = base_output(&self.up_proj, x.clone());
         let mut mixed: Option<Tensor<2>> = None;
         let mut added: Option<Tensor<2>> = None;
-        for Part { routing, weight } in parts(routing) {
+        let parts = match runs_device_kernels(&x) {
+            true => vec![at_once(routing)],
+            false => one_by_one(routing),
+        };
+        for Part { routing, weight, blocks } in parts {
             let weight = match gate.dtype() {
                 DType::F32 => weight,
                 dtype => weight.cast(dtype),
             };
-            let gate = with_experts(&self.gate_proj, gate.clone(), &x, &routing, seeds[0]);
-            let up = with_experts(&self.up_proj, up.clone(), &x, &routing, seeds[1]);
+            let rows = spread(x.clone(), blocks);
+            let gate = spread(gate.clone(), blocks);
+            let gate = with_experts(&self.gate_proj, gate, &rows, &routing, seeds[0]);
+            let up = spread(up.clone(), blocks);
+            let up = with_experts(&self.up_proj, up, &rows, &routing, seeds[1]);
             // The update of the down projection is linear too, so the weight goes in before it.
             let h = self.activation.gate(gate, up) * weight;
             if self.down_proj.experts().is_some() {
-                let nothing = x.zeros_like();
+                let nothing = rows.zeros_like();
                 let update = with_experts(&self.down_proj, nothing, &h, &routing, seeds[2]);
-                added = Some(sum(added, update));
+                added = Some(sum(added, joined(update, blocks)));
             }
-            mixed = Some(sum(mixed, h));
+            mixed = Some(sum(mixed, joined(h, blocks)));
         }
         let y = match mixed {
             Some(mixed) => base_output(&self.down_proj, mixed),
@@ -151,49 +159,92 @@ impl<P: Projection> GatedFeedForward<P> {
     }
 }
 
-/// One block for each token, and what it counts.
+/// Some blocks of each token, one after the other as rows, and what they count.
 struct Part {
-    /// Which expert's, with weight 1.
+    /// Which expert's each is, with weight 1.
     routing: Routing,
-    /// `[T, 1]`.
+    /// `[T blocks, 1]`.
     weight: Tensor<2>,
+    /// How many blocks a token has.
+    blocks: usize,
 }
 
-/// The blocks whose weighted sum is the mixture.
-fn parts(routing: &Routing) -> Vec<Part> {
+/// A routing of rows to an expert each, or to none.
+fn alone(chosen: Tensor<2>) -> Routing {
+    let selection = chosen.clone().greater_elem(0.5);
+    Routing::dense(chosen.clone(), chosen.clone(), chosen).with_selection(selection, Some(1))
+}
+
+/// Which experts were selected as 1 and 0, and how many by each token, where not all are.
+fn selected(routing: &Routing) -> Option<(Tensor<2>, usize)> {
+    let experts = routing.num_experts();
+    let (k, selection) = (routing.top_k?, routing.selection.as_ref()?);
+    (k < experts).then(|| (selection.clone().float().cast(DType::F32), k))
+}
+
+/// The blocks whose weighted sum is the mixture, a part each.
+fn one_by_one(routing: &Routing) -> Vec<Part> {
     let [tokens, experts] = routing.weights.dims();
+    if let Some((mask, k)) = selected(routing) {
+        let slots = fused_ops::one_by_one(mask, k);
+        let part = |slot| {
+            let chosen: Tensor<2> = slots.clone().narrow(1, slot, 1).squeeze_dim(1);
+            let weight = (routing.weights.clone() * chosen.clone()).sum_dim(1);
+            Part { routing: alone(chosen), weight, blocks: 1 }
+        };
+        return (0..k).map(part).collect();
+    }
     let device = routing.weights.device();
-    let alone = |chosen: Tensor<2>| {
-        let selection = chosen.clone().greater_elem(0.5);
-        Routing::dense(routing.logits.clone(), routing.probabilities.clone(), chosen)
-            .with_selection(selection, Some(1))
+    let part = |expert| {
+        let mut one = vec![0.0_f32; experts];
+        one[expert] = 1.0;
+        let one: Tensor<1> = Tensor::from_data(one.as_slice(), &device);
+        let chosen = one.reshape([1, experts]).expand([tokens, experts]);
+        let weight = routing.weights.clone().narrow(1, expert, 1);
+        Part { routing: alone(chosen), weight, blocks: 1 }
     };
-    match (routing.top_k, &routing.selection) {
-        (Some(k), Some(selection)) if k < experts => {
-            let selected: Tensor<2> = selection.clone().float().cast(DType::F32);
-            // How many experts were selected up to each one, by a product with a triangle of ones.
-            let triangle: Tensor<2> = Tensor::ones([experts, experts], &device).triu(0);
-            let position = matmul(selected.clone(), triangle);
-            let slots = (1..=k).map(|slot| {
-                let chosen = selected.clone() * position.clone().equal_elem(slot as f64).float();
-                let weight = (routing.weights.clone() * chosen.clone()).sum_dim(1);
-                Part { routing: alone(chosen), weight }
-            });
-            slots.collect()
+    (0..experts).map(part).collect()
+}
+
+/// All of them as one part.
+fn at_once(routing: &Routing) -> Part {
+    let [tokens, experts] = routing.weights.dims();
+    let (slots, weight, blocks) = match selected(routing) {
+        Some((mask, k)) => {
+            let slots = fused_ops::one_by_one(mask, k);
+            let weight = matmul(slots.clone(), routing.weights.clone().unsqueeze_dim(2));
+            (slots, weight.reshape([tokens * k, 1]), k)
         }
+        None => {
+            let device = routing.weights.device();
+            let each: Tensor<3> = Tensor::<2>::eye(experts, &device).unsqueeze_dim(0);
+            let weight = routing.weights.clone().reshape([tokens * experts, 1]);
+            (each.expand([tokens, experts, experts]), weight, experts)
+        }
+    };
+    let chosen = slots.reshape([tokens * blocks, experts]);
+    // What is selected is asked of no kernel here, all experts being computed.
+    let routing = Routing::dense(chosen.clone(), chosen.clone(), chosen);
+    Part { routing, weight, blocks }
+}
+
+/// Each row so many times.
+fn spread(rows: Tensor<2>, times: usize) -> Tensor<2> {
+    let [count, width] = rows.dims();
+    match times {
+        1 => rows,
         _ => {
-            let each = (0..experts).map(|expert| {
-                let mut one = vec![0.0_f32; experts];
-                one[expert] = 1.0;
-                let one: Tensor<1> = Tensor::from_data(one.as_slice(), &device);
-                let chosen = one.reshape([1, experts]).expand([tokens, experts]);
-                Part {
-                    routing: alone(chosen),
-                    weight: routing.weights.clone().narrow(1, expert, 1),
-                }
-            });
-            each.collect()
+            rows.unsqueeze_dim::<3>(1).expand([count, times, width]).reshape([count * times, width])
         }
+    }
+}
+
+/// The sums of so many rows each.
+fn joined(rows: Tensor<2>, times: usize) -> Tensor<2> {
+    let [count, width] = rows.dims();
+    match times {
+        1 => rows,
+        _ => rows.reshape([count / times, times, width]).sum_dim(1).squeeze_dim(1),
     }
 }
 

@@ -1,6 +1,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor};
-use fused_ops::matmul;
+use fused_ops::down_experts;
 use rand::Rng;
 
 use crate::random;
@@ -53,7 +53,8 @@ pub(crate) fn affine(
     weight: &Param<Tensor<2>>,
     bias: Option<&Param<Tensor<1>>>,
 ) -> Tensor<2> {
-    let y = matmul(x, weight.val().cast(DType::F32).transpose());
+    // As one expert, whose gradient lies as the weight does.
+    let y = down_experts(x, weight.val().cast(DType::F32).unsqueeze(), None);
     match bias {
         Some(bias) => y + bias.val().cast(DType::F32).unsqueeze_dim(0),
         None => y,

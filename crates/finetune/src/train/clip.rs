@@ -1,7 +1,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use fused_ops::add_squares;
+use fused_ops::squared_sum;
 
 /// Scales the gradients of all parameters together so that their norm is at most `max_norm`, and
 /// returns the norm that they had. A `max_norm` of 0 only measures; gradients whose norm is not
@@ -11,39 +11,36 @@ use fused_ops::add_squares;
 pub fn clip_grad_norm<M: Module>(model: &M, grads: &mut GradientsParams, max_norm: f64) -> f64 {
     let square = squared_norm(model, grads).map(|square| square.into_scalar::<f32>());
     let norm = f64::from(square.unwrap_or(0.0)).sqrt();
-    limit_norm(model, grads, norm, max_norm);
+    let factor = gradient_scale(norm, max_norm);
+    if factor != 1.0 {
+        model.visit(&mut Scale { grads, factor });
+    }
     norm
 }
 
 /// The sum of the squares of all gradients, `[1]`, on the device; `None` without any.
 pub(super) fn squared_norm<M: Module>(model: &M, grads: &GradientsParams) -> Option<Tensor<1>> {
-    let mut squares = Squares { grads, sum: None };
-    model.visit(&mut squares);
-    squares.sum.map(Tensor::sum)
+    let mut found = Found { grads, flat: Vec::new() };
+    model.visit(&mut found);
+    squared_sum(&found.flat)
 }
 
-/// Scales gradients whose norm is known.
-pub(super) fn limit_norm<M: Module>(
-    model: &M,
-    grads: &mut GradientsParams,
-    norm: f64,
-    max_norm: f64,
-) {
-    if max_norm > 0.0 && norm > max_norm && norm.is_finite() {
-        model.visit(&mut Scale { grads, factor: max_norm / (norm + 1e-6) });
-    }
+/// What gradients of this norm are multiplied by.
+pub(super) fn gradient_scale(norm: f64, max_norm: f64) -> f64 {
+    let large = max_norm > 0.0 && norm > max_norm && norm.is_finite();
+    if large { max_norm / (norm + 1e-6) } else { 1.0 }
 }
 
-struct Squares<'a> {
+struct Found<'a> {
     grads: &'a GradientsParams,
-    sum: Option<Tensor<1>>,
+    flat: Vec<Tensor<1>>,
 }
 
-impl ModuleVisitor for Squares<'_> {
+impl ModuleVisitor for Found<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(grad) = self.grads.get::<D>(param.id) {
-            // Summed on the device, so that the norm costs one transfer.
-            self.sum = Some(add_squares(self.sum.take(), grad));
+            let elements = grad.shape().num_elements();
+            self.flat.push(grad.reshape([elements]));
         }
     }
 }

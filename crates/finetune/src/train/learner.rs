@@ -8,7 +8,7 @@ use ranks::Ranks;
 use router::RoutingTape;
 use tensor_files::TensorTable;
 
-use super::clip::{limit_norm, squared_norm};
+use super::clip::{gradient_scale, squared_norm};
 use super::numbers_found::NumbersFound;
 use super::optimizer::AdapterOptimizer;
 use super::rank_buckets::{Found, RankBuckets};
@@ -247,7 +247,7 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
         };
         let mut numbers = NumbersFound::default();
         let mut waited = Duration::ZERO;
-        let Found { gradients: mut grads, state } = std::thread::scope(|scope| {
+        let Found { gradients: grads, state } = std::thread::scope(|scope| {
             let mut sums = RankSums::begin(scope, ranks, &self.model, buckets, batches.len());
             for (at, batch) in batches.iter().enumerate() {
                 let seed = step_seed.rotate_left(32) ^ (first + at) as u64;
@@ -279,7 +279,6 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
         let (losses, square) = numbers.read(squared_norm(&self.model, &grads));
         let (loss, balance_loss) = summed(ranks, &losses)?;
         let (total, grad_norm) = (loss + balance_loss.unwrap_or(0.0), square.sqrt());
-        limit_norm(&self.model, &mut grads, grad_norm, self.config.max_grad_norm);
         if !(total.is_finite() && grad_norm.is_finite()) {
             let what = NonFinite::find(total, &self.model, &grads);
             self.model = before;
@@ -292,7 +291,8 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
         if let Some(state) = state {
             self.model = with_running_state(self.model.clone(), state / passes as f64);
         }
-        self.model = self.optimizer.step(learning_rate, self.model.clone(), grads);
+        let scale = gradient_scale(grad_norm, self.config.max_grad_norm);
+        self.model = self.optimizer.step(learning_rate, self.model.clone(), grads, scale);
         self.steps += 1;
         Ok(StepReport { loss, balance_loss, grad_norm, tokens })
     }

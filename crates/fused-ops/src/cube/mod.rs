@@ -1,12 +1,16 @@
 //! The kernels for GPUs, on every backend of CubeCL: CUDA, ROCm, Vulkan, Metal, WebGPU.
 
 mod activations;
+mod adamw;
+pub(crate) mod flat;
 mod kernel;
 mod launch;
+mod mixture;
 mod operations;
 mod product;
 mod reductions;
 
+pub(crate) use adamw::{adamw_steps, squared_sums};
 use burn::backend::TensorMetadata;
 use burn_cubecl::tensor::CubeTensor;
 

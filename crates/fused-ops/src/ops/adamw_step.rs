@@ -1,6 +1,8 @@
 /// The numbers of a step of AdamW.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWStep {
+    /// What gradients are multiplied by, as where their norm is limited.
+    pub gradient_scale: f64,
     /// The learning rate.
     pub learning_rate: f64,
     /// The decay of the first moment.

@@ -3,9 +3,8 @@ use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::Checkpoi
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, AutodiffBackend, Backend, TensorMetadata, backend_extension};
+use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
 
-use super::AdamWStep;
 use crate::Precision;
 
 /// The operations that have kernels on GPUs alone: on CPUs Burn's are as fast, where launching costs
@@ -36,18 +35,6 @@ pub(crate) trait DeviceOps: Backend {
 
     /// See [`scale_up`](crate::scale_up), with one factor for all.
     fn scale_up(b: FloatTensor<Self>, scaling: f64) -> FloatTensor<Self>;
-
-    /// See [`add_squares`](crate::add_squares). Not differentiable.
-    fn add_squares(sums: FloatTensor<Self>, values: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    /// See [`adamw_step`](crate::adamw_step): the parameter and its moments. Not differentiable.
-    fn adamw_step(
-        parameter: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-        first: FloatTensor<Self>,
-        second: FloatTensor<Self>,
-        step: AdamWStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
 /// Their backward passes, on the backend below autodiff.
@@ -187,23 +174,6 @@ impl<B: DeviceGradients, C: CheckpointStrategy> DeviceOps for Autodiff<B, C> {
 
     fn scale_up(b: FloatTensor<Self>, scaling: f64) -> FloatTensor<Self> {
         scaled::<B, C>(b, None, scaling, |b| B::scale_up(b, scaling))
-    }
-
-    fn add_squares(sums: FloatTensor<Self>, values: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::from_inner(B::add_squares(sums.into_primitive(), values.into_primitive()))
-    }
-
-    fn adamw_step(
-        parameter: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-        first: FloatTensor<Self>,
-        second: FloatTensor<Self>,
-        step: AdamWStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let [parameter, grad, first, second] =
-            [parameter, grad, first, second].map(|tensor| tensor.into_primitive());
-        let (parameter, first, second) = B::adamw_step(parameter, grad, first, second, step);
-        (Self::from_inner(parameter), Self::from_inner(first), Self::from_inner(second))
     }
 }
 

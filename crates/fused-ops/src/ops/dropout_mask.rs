@@ -25,3 +25,24 @@ impl DropoutMask {
         }
     }
 }
+
+/// The dropout of what experts read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ExpertDropout {
+    /// The probability that an input is dropped, `0 <= p < 1`.
+    pub p: f64,
+    /// Decides which.
+    pub seed: u64,
+    /// The number of experts where each drops others, expert `e` those of `seed + e`; `None` where all
+    /// drop the same.
+    pub experts: Option<usize>,
+}
+
+impl ExpertDropout {
+    /// The masks, one for all experts or one for each.
+    #[cfg(device_kernels)]
+    pub(crate) fn masks(&self) -> impl Iterator<Item = DropoutMask> + use<> {
+        let Self { p, seed, experts } = *self;
+        (0..experts.unwrap_or(1) as u64).map(move |e| DropoutMask::new(p, seed.wrapping_add(e)))
+    }
+}

@@ -6,6 +6,8 @@ mod autodiff;
 #[cfg(device_kernels)]
 mod device;
 mod dropout_mask;
+#[cfg(device_kernels)]
+mod mixture;
 mod place;
 mod reductions;
 
@@ -17,6 +19,9 @@ pub use adamw_step::AdamWStep;
 pub(crate) use device::{DeviceGradients, DeviceOps};
 #[cfg_attr(not(feature = "flex"), allow(unused_imports))]
 pub(crate) use dropout_mask::DropoutMask;
+pub use dropout_mask::ExpertDropout;
+#[cfg(device_kernels)]
+pub(crate) use mixture::{MixtureGradients, MixtureOps};
 #[allow(unused_imports)]
 pub(crate) use place::{Kernels, kernels, place};
 pub(crate) use reductions::{

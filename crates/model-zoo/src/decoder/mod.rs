@@ -11,6 +11,7 @@ mod options;
 mod pass;
 mod qkv;
 mod rope;
+mod rope_memory;
 mod sparse;
 mod storage;
 mod vocabulary;

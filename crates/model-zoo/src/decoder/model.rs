@@ -10,6 +10,7 @@ use super::embedding::TokenEmbedding;
 use super::layer::DecoderLayer;
 use super::norm::RmsNorm;
 use super::pass::LayerPass;
+use super::rope_memory::RopeMemory;
 use crate::parameters::ParameterSource;
 use crate::placement::Placement;
 use crate::{DecoderConfig, KvCache, TokenInput};
@@ -23,6 +24,8 @@ pub struct DecoderModel<P: Projection> {
     pub layers: Vec<DecoderLayer<P>>,
     /// After the last layer.
     pub norm: RmsNorm,
+    #[module(skip)]
+    rope_memory: RopeMemory,
 }
 
 impl<P: Projection> DecoderModel<P> {
@@ -37,7 +40,7 @@ impl<P: Projection> DecoderModel<P> {
             .map(|layer| DecoderLayer::build(config, layer, source))
             .collect::<Result<_, _>>()?;
         let norm = RmsNorm::build(config, "model.norm", hidden, source)?;
-        Ok(Self { embed_tokens, layers, norm })
+        Ok(Self { embed_tokens, layers, norm, rope_memory: RopeMemory::default() })
     }
 
     /// The element type of what flows from layer to layer: that of the norms.
@@ -61,9 +64,9 @@ impl<P: Projection> DecoderModel<P> {
         if config.embedding_multiplier != 1.0 {
             x = x * config.embedding_multiplier;
         }
-        let device = x.device();
+        let (device, memory) = (x.device(), &self.rope_memory);
         if let Some(rows) = cache.as_deref_mut().and_then(KvCache::paged_rows) {
-            let pass = LayerPass::paged(config, &rows, &device, x.dtype());
+            let pass = LayerPass::paged(config, memory, &rows, &device, x.dtype());
             return (x, pass);
         }
         let placement = match cache.as_deref_mut() {
@@ -72,11 +75,13 @@ impl<P: Projection> DecoderModel<P> {
             None => None,
         };
         let pass = match (placement, &input.documents) {
-            (Some(placement), _) => LayerPass::placed(config, &placement, &device, x.dtype()),
-            (None, Some(documents)) if cache.is_none() => {
-                LayerPass::packed(config, documents, &device, x.dtype())
+            (Some(placement), _) => {
+                LayerPass::placed(config, memory, &placement, &device, x.dtype())
             }
-            (None, _) => LayerPass::counted(config, input, cache, &device, x.dtype()),
+            (None, Some(documents)) if cache.is_none() => {
+                LayerPass::packed(config, memory, documents, &device, x.dtype())
+            }
+            (None, _) => LayerPass::counted(config, memory, input, cache, &device, x.dtype()),
         };
         (x, pass)
     }

@@ -1,19 +1,22 @@
+use std::sync::Arc;
+
 use burn::tensor::{DType, Device, Tensor};
 use fused_ops::{AttentionMask, Documents, PagedRow};
 
 use super::mask::Visible;
 use super::rope::{Positions, RopeTables};
+use super::rope_memory::RopeMemory;
 use crate::placement::Placement;
 use crate::{DecoderConfig, KvCache, TokenInput};
 
 /// What all layers of one forward pass share: the angles of positions, and which keys are seen.
 #[derive(Debug)]
 pub struct LayerPass {
-    rope: RopeTables,
+    rope: Arc<RopeTables>,
     /// The angles of layers with a sliding window, where they are others.
-    local_rope: Option<RopeTables>,
+    local_rope: Option<Arc<RopeTables>>,
     /// Those of layers without rotary embeddings, where there are any.
-    unrotated: Option<RopeTables>,
+    unrotated: Option<Arc<RopeTables>>,
     /// What layers without a sliding window see.
     full: Visible,
     /// What layers with one see.
@@ -34,6 +37,7 @@ impl LayerPass {
     /// differences matter to rotary embeddings and windows.
     pub(super) fn counted(
         config: &DecoderConfig,
+        memory: &RopeMemory,
         input: &TokenInput,
         cache: Option<&mut KvCache>,
         device: &Device,
@@ -52,12 +56,13 @@ impl LayerPass {
             _ => full.clone(),
         };
         let positions = Positions { each: (past..past + len).collect(), seq_len: past + len };
-        Self::new(config, positions, [full, sliding], device, dtype)
+        Self::new(config, memory, positions, [full, sliding], device, dtype)
     }
 
     /// A pass whose positions the host knows one by one.
     pub(super) fn placed(
         config: &DecoderConfig,
+        memory: &RopeMemory,
         placement: &Placement,
         device: &Device,
         dtype: DType,
@@ -69,13 +74,14 @@ impl LayerPass {
             Some(window) if window < seq_len => Visible::placed(placement, Some(window), device),
             _ => full.clone(),
         };
-        Self::new(config, Positions { each, seq_len }, [full, sliding], device, dtype)
+        Self::new(config, memory, Positions { each, seq_len }, [full, sliding], device, dtype)
     }
 
     /// A pass over rows that hold several sequences, whose positions count from the start of each.
     /// Padding behind them counts as one more, which no other sees.
     pub(super) fn packed(
         config: &DecoderConfig,
+        memory: &RopeMemory,
         documents: &Documents,
         device: &Device,
         dtype: DType,
@@ -87,12 +93,13 @@ impl LayerPass {
             Some(window) if window < seq_len => Visible::packed(documents, Some(window)),
             _ => full.clone(),
         };
-        Self::new(config, Positions { each, seq_len }, [full, sliding], device, dtype)
+        Self::new(config, memory, Positions { each, seq_len }, [full, sliding], device, dtype)
     }
 
     /// A pass over rows in blocks, whose positions count along each.
     pub(super) fn paged(
         config: &DecoderConfig,
+        memory: &RopeMemory,
         rows: &[PagedRow],
         device: &Device,
         dtype: DType,
@@ -100,17 +107,18 @@ impl LayerPass {
         let each = rows.iter().flat_map(|row| row.past..row.past + row.new).collect();
         let seq_len = rows.iter().map(|row| row.past + row.new).max().unwrap_or(0);
         let seen = [Visible::paged(None), Visible::paged(config.sliding_window)];
-        Self::new(config, Positions { each, seq_len }, seen, device, dtype)
+        Self::new(config, memory, Positions { each, seq_len }, seen, device, dtype)
     }
 
     fn new(
         config: &DecoderConfig,
+        memory: &RopeMemory,
         positions: Positions,
         [full, sliding]: [Visible; 2],
         device: &Device,
         dtype: DType,
     ) -> Self {
-        let tables = |rope| RopeTables::new(config, rope, &positions, device, dtype);
+        let tables = |rope| memory.tables(config, rope, &positions, device, dtype);
         Self {
             rope: tables(Some(&config.rope)),
             local_rope: config.local_rope.as_ref().map(|rope| tables(Some(rope))),

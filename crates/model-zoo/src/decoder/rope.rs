@@ -20,6 +20,7 @@ pub(super) struct RopeTables {
 }
 
 /// The positions of a pass: those of a row, or of all rows one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Positions {
     pub(super) each: Vec<usize>,
     /// The length of the sequence that ends with this pass.
@@ -57,7 +58,7 @@ impl RopeTables {
                 (sin[row + i], sin[row + half + i]) = (s, s);
             }
         }
-        let scale = config.attention_scale() / config.attn_logit_softcapping.unwrap_or(1.0);
+        let scale = Self::query_scale(config);
         let table = |values: &[f32], scale: f32| {
             let values: Vec<f32> = values.iter().map(|value| value * scale).collect();
             let data = TensorData::new(values, [len, turned]);
@@ -65,6 +66,11 @@ impl RopeTables {
         };
         let tables = |scale| RotaryTables::new(table(&cos, scale), table(&sin, scale));
         Self { query: tables(scale as f32), key: tables(1.0), turned, scale }
+    }
+
+    /// What queries are multiplied by.
+    pub(super) fn query_scale(config: &DecoderConfig) -> f64 {
+        config.attention_scale() / config.attn_logit_softcapping.unwrap_or(1.0)
     }
 
     /// Turns and scales queries, `[B, S, heads, head_dim]` to `[B, heads, S, head_dim]`.

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use fused_ops::softmax_rows;
+use fused_ops::{kept_shares, softmax_rows};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -257,15 +257,15 @@ impl Strategy for SlidingCluster {
 
         let logits = logits + self.shift(distance.clone()) * self.signs(experts, &device);
         let probabilities = softmax_rows(logits.clone());
-        let selected = select::top_k(logits.clone(), self.k);
-        let weights = select::renormalise(select::keep(probabilities.clone(), selected.clone()));
+        let mask = select::top_k_mask(logits.clone(), self.k);
+        let weights = kept_shares(probabilities.clone(), mask.clone());
         let extras = RoutingExtras {
             distance: Some(distance.squeeze_dim(1)),
             cluster: Some(cluster),
             ..Default::default()
         };
         Routing::dense(logits, probabilities, weights)
-            .with_selection(selected, Some(self.k))
+            .with_selection(mask.greater_elem(0.5), Some(self.k))
             .with_extras(extras)
     }
 

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use fused_ops::softmax_rows;
+use fused_ops::{kept_shares, softmax_rows};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -75,17 +75,17 @@ pub type TopKRouter = GatedRouter<TopK>;
 impl Strategy for TopK {
     fn decide(&self, logits: Tensor<2>, _read: Read, _context: &BatchContext) -> Routing {
         let probabilities = softmax_rows(logits.clone());
-        let selected = select::top_k(logits.clone(), self.k);
-        let kept = select::keep(probabilities.clone(), selected.clone());
+        let mask = select::top_k_mask(logits.clone(), self.k);
         let weights = if self.straight_through {
-            let ones = selected.clone().float().without_autodiff();
-            kept.clone() - kept.without_autodiff() + ones
+            let kept = probabilities.clone() * mask.clone();
+            kept.clone() - kept.without_autodiff() + mask.clone()
         } else if self.renormalise {
-            select::renormalise(kept)
+            kept_shares(probabilities.clone(), mask.clone())
         } else {
-            kept
+            probabilities.clone() * mask.clone()
         };
-        Routing::dense(logits, probabilities, weights).with_selection(selected, Some(self.k))
+        let selection = mask.greater_elem(0.5);
+        Routing::dense(logits, probabilities, weights).with_selection(selection, Some(self.k))
     }
 
     fn decide_few(&self, logits: &Tensor<2>, _tokens: &Tensor<2>) -> Option<Routing> {

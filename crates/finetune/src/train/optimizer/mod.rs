@@ -1,3 +1,4 @@
+mod at_once;
 mod config;
 mod groups;
 mod moments;
@@ -20,6 +21,7 @@ pub use config::{OptimizerConfig, OptimizerKind};
 pub use groups::ParamGroup;
 
 use super::TrainError;
+use at_once::Stepped;
 use groups::{Groups, Place};
 use moments::Moments;
 use rule::Rule;
@@ -58,17 +60,21 @@ impl AdapterOptimizer {
         })
     }
 
-    /// The model after a step of the parameters that have gradients.
+    /// The model after a step of the parameters that have gradients, which are multiplied by
+    /// `gradient_scale`.
     pub(super) fn step<M: Module>(
         &mut self,
         learning_rate: f64,
         model: M,
         grads: GradientsParams,
+        gradient_scale: f64,
     ) -> M {
         struct Step<'a> {
             optimizer: &'a mut AdapterOptimizer,
             learning_rate: f64,
             grads: GradientsParams,
+            gradient_scale: f64,
+            stepped: HashMap<ParamId, Stepped>,
         }
         impl ModuleMapper for Step<'_> {
             fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -76,7 +82,8 @@ impl AdapterOptimizer {
                 let Some(grad) = self.grads.remove::<D>(id) else {
                     return param;
                 };
-                let Step { optimizer, learning_rate, .. } = self;
+                let stepped = self.stepped.remove(&id);
+                let Step { optimizer, learning_rate, gradient_scale, .. } = self;
                 let Place { group, rate } = optimizer.groups.place(id);
                 let moments = optimizer.states.remove(&id).map(DynState::downcast::<Moments<D>>);
                 param.map(|tensor| {
@@ -86,21 +93,24 @@ impl AdapterOptimizer {
                     let mut moments = moments;
                     let average = moments.as_mut().and_then(|moments| moments.average.take());
                     let before = tensor.inner();
-                    let (tensor, moments) = match optimizer.ema_decay {
-                        0.0 => rule.step(rate, before, grad, moments),
-                        decay => {
-                            let (tensor, mut moments) =
-                                rule.step(rate, before.clone(), grad, moments);
-                            moments.average(average, before, tensor.clone(), decay);
-                            (tensor, moments)
+                    let kept = (optimizer.ema_decay > 0.0).then(|| before.clone());
+                    let (tensor, mut moments) = match stepped {
+                        Some(stepped) => stepped.into_parts(before.dims()),
+                        None => {
+                            let grad = scaled(grad, *gradient_scale);
+                            rule.step(rate, before, grad, moments)
                         }
                     };
+                    if let Some(before) = kept {
+                        moments.average(average, before, tensor.clone(), optimizer.ema_decay);
+                    }
                     optimizer.states.insert(id, DynState::create(moments, D));
                     Tensor::from_inner(tensor).set_require_grad(trained)
                 })
             }
         }
-        model.map(&mut Step { optimizer: self, learning_rate, grads })
+        let stepped = at_once::steps(self, &model, &grads, learning_rate, gradient_scale);
+        model.map(&mut Step { optimizer: self, learning_rate, grads, gradient_scale, stepped })
     }
 
     /// A model with the averages of what is trained, where they are taken.
@@ -273,6 +283,10 @@ impl ModuleMapper for Write<'_> {
             }
         }
     }
+}
+
+fn scaled<const D: usize>(grad: Tensor<D>, scale: f64) -> Tensor<D> {
+    if scale == 1.0 { grad } else { grad * scale }
 }
 
 /// A value on the device of another, and trained where that is.

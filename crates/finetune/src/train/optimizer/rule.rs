@@ -3,7 +3,7 @@ use burn::optim::{
     AdaptiveMomentumState, Lion, LionConfig, LionState, Optimizer,
 };
 use burn::tensor::{DType, Tensor};
-use fused_ops::{AdamWStep, adamw_step};
+use fused_ops::AdamWStep;
 use quantization::DynamicBlocks;
 
 use super::moments::{Moments, SMALLEST_PACKED};
@@ -17,8 +17,8 @@ pub(super) type Part = (&'static str, Vec<usize>, DType);
 #[derive(Clone)]
 pub(super) struct AdamWRule {
     adamw: AdamW,
-    /// The numbers of `adamw`, for devices that have a kernel for a step.
-    numbers: AdamWStep,
+    /// The numbers of `adamw`, for devices that have kernels for its steps.
+    pub(super) numbers: AdamWStep,
 }
 
 /// What a step makes of a parameter and its gradient.
@@ -166,6 +166,7 @@ impl Rule {
 impl AdamWRule {
     fn new(config: &OptimizerConfig, weight_decay: f64) -> Self {
         let numbers = AdamWStep {
+            gradient_scale: 1.0,
             learning_rate: 0.0,
             beta1: config.beta1,
             beta2: config.beta2,
@@ -189,9 +190,6 @@ impl AdamWRule {
         grad: Tensor<D>,
         moments: Option<Moments<D>>,
     ) -> (Tensor<D>, Moments<D>) {
-        if let Some(fused) = self.fused(learning_rate, &tensor, &grad, moments.as_ref()) {
-            return fused;
-        }
         let time = moments.as_ref().map_or(0, |known| known.time) + 1;
         let state = moments.and_then(|Moments { time, first, second, .. }| {
             let (moment_1, moment_2) = (first?, second?);
@@ -204,23 +202,5 @@ impl AdamWRule {
             None => [None, None],
         };
         (tensor, Moments::new(time, first, second))
-    }
-
-    /// A step as one kernel; `None` where it is Burn's to make.
-    fn fused<const D: usize>(
-        &self,
-        learning_rate: f64,
-        tensor: &Tensor<D>,
-        grad: &Tensor<D>,
-        moments: Option<&Moments<D>>,
-    ) -> Option<(Tensor<D>, Moments<D>)> {
-        let time = moments.map_or(0, |known| known.time) + 1;
-        let known = match moments {
-            Some(known) => Some([known.first.as_ref()?, known.second.as_ref()?]),
-            None => None,
-        };
-        let step = AdamWStep { learning_rate, time, ..self.numbers };
-        let [tensor, first, second] = adamw_step(tensor, grad, known, step)?;
-        Some((tensor, Moments::new(time, first, second)))
     }
 }

@@ -6,7 +6,7 @@ fn stepped(optimizer: &mut AdapterOptimizer, model: Linear) -> Linear {
     let x: Tensor<2> = Tensor::from_inner(Tensor::ones([2, 3], &Device::flex()));
     let loss = model.forward(x).powi_scalar(2).sum();
     let grads = GradientsParams::from_grads(loss.backward(), &model);
-    optimizer.step(0.1, model, grads)
+    optimizer.step(0.1, model, grads, 1.0)
 }
 
 fn config(kind: OptimizerKind) -> OptimizerConfig {
@@ -110,7 +110,7 @@ fn trained(config: &OptimizerConfig) -> Vec<f32> {
         );
         let mut grads = GradientsParams::new();
         grads.register(model.weight.id, grad);
-        model = optimizer.step(0.1, model, grads);
+        model = optimizer.step(0.1, model, grads, 1.0);
     }
     model.weight.val().into_data().iter::<f32>().collect()
 }
@@ -247,7 +247,7 @@ impl Waves {
         let grad = TensorData::new((0..4096).map(wave).collect::<Vec<f32>>(), [64, 64]);
         let mut grads = GradientsParams::new();
         grads.register(self.model.weight.id, Tensor::<2>::from_data(grad, &Device::flex()));
-        self.model = self.optimizer.step(0.01, self.model.clone(), grads);
+        self.model = self.optimizer.step(0.01, self.model.clone(), grads, 1.0);
         self.step += 1;
         self.model.weight.val().into_data().iter::<f32>().collect()
     }

@@ -8,6 +8,13 @@ fn mix(x: u32) -> u32 {
     x ^ (x >> 16u32)
 }
 
+/// What an element counts, 0 where it is dropped: the mask of the keys at its index.
+#[cube]
+pub(super) fn kept(index: u32, first_key: u32, second_key: u32, threshold: u32, scale: f32) -> f32 {
+    let mixed = mix(mix(index ^ first_key) ^ second_key);
+    select(mixed >= threshold, scale, 0.0f32)
+}
+
 /// `out = x * mask`.
 #[cube(launch)]
 pub(in crate::cube) fn dropped(
@@ -22,10 +29,5 @@ pub(in crate::cube) fn dropped(
     if i >= out.len() {
         terminate!();
     }
-    let mixed = mix(mix((i as u32) ^ first_key) ^ second_key);
-    let mut value = 0.0f32;
-    if mixed >= threshold {
-        value = x[i] * scale;
-    }
-    out[i] = value;
+    out[i] = x[i] * kept(i as u32, first_key, second_key, threshold, scale);
 }

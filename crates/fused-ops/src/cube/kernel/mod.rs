@@ -4,18 +4,26 @@
 #![allow(clippy::all)]
 
 mod activation;
+mod downward;
 mod dropout;
 mod experts;
+mod gathering;
 mod norm;
 mod optimizer;
 mod reduce;
 mod rope;
 mod rows;
+mod select;
+mod up;
 
 pub(super) use activation::{silu_mul, silu_mul_backward};
+pub(super) use downward::{down, down_factors_grad, down_input_grad};
 pub(super) use dropout::dropped;
 pub(super) use experts::{gate, gate_backward, scaled_up};
+pub(super) use gathering::gather;
 pub(super) use norm::{rms_norm, rms_norm_backward, rms_norm_weight_terms};
 pub(super) use optimizer::{adamw, add_squares};
 pub(super) use rope::{rope_heads, rope_heads_backward};
 pub(super) use rows::{exp_less, log_sum_exp, softmax, softmax_backward};
+pub(super) use select::{kept_shares, kept_shares_backward, one_by_one, top_k};
+pub(super) use up::{ROWS, add_experts, add_experts_factors_grad, add_experts_gated_grad};

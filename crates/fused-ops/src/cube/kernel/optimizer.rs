@@ -2,7 +2,7 @@ use cubecl::prelude::*;
 
 use super::reduce::cube_sum;
 
-/// A step of AdamW on one parameter.
+/// A step of AdamW on every element.
 #[cube(launch)]
 pub(in crate::cube) fn adamw(
     parameter: &Tensor<f32>,
@@ -12,6 +12,7 @@ pub(in crate::cube) fn adamw(
     new_parameter: &mut Tensor<f32>,
     new_first: &mut Tensor<f32>,
     new_second: &mut Tensor<f32>,
+    scale: f32,
     beta1: f32,
     beta2: f32,
     kept: f32,
@@ -24,7 +25,7 @@ pub(in crate::cube) fn adamw(
     if i >= new_parameter.len() {
         terminate!();
     }
-    let g = grad[i];
+    let g = grad[i] * scale;
     let m = beta1 * first[i] + (1.0f32 - beta1) * g;
     let v = beta2 * second[i] + (1.0f32 - beta2) * g * g;
     new_first[i] = m;

@@ -1,0 +1,265 @@
+use burn::backend::TensorMetadata;
+use burn::tensor::Shape;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::SequenceArg;
+
+use super::launch::{beside, each, like};
+use super::{is_empty, kernel};
+use crate::ops::{DropoutMask, ExpertDropout, MixtureGradients, MixtureOps};
+
+fn dims<const D: usize>(tensor: &CubeTensor) -> [usize; D] {
+    let shape = tensor.shape();
+    std::array::from_fn(|axis| shape[axis])
+}
+
+/// The keys of masks, and what they have in common.
+fn masks(dropout: &Option<ExpertDropout>) -> (SequenceArg<u32>, u32, f32) {
+    let mut keys = SequenceArg::new();
+    let (mut threshold, mut scale) = (0, 1.0);
+    for mask in dropout.iter().flat_map(ExpertDropout::masks) {
+        let DropoutMask { keys: [first, second], .. } = mask;
+        keys.push(first);
+        keys.push(second);
+        (threshold, scale) = (mask.threshold, mask.scale);
+    }
+    (keys, threshold, scale)
+}
+
+fn add(
+    y: CubeTensor,
+    hidden: CubeTensor,
+    weights: Option<CubeTensor>,
+    b: CubeTensor,
+    scaling: f64,
+) -> CubeTensor {
+    let [y, hidden, b] = [y, hidden, b].map(into_contiguous);
+    let out = like(&y);
+    if is_empty(&out) {
+        return out;
+    }
+    let ([rows, outputs], [experts, _, rank]) = (dims(&y), dims(&b));
+    let gated = weights.is_some();
+    let weights = weights.map_or_else(|| hidden.clone(), into_contiguous);
+    let (count, dim) = each(&out, rows.div_ceil(kernel::ROWS) * outputs);
+    let client = out.client.clone();
+    let [y, hidden, weights, b] = [y, hidden, weights, b].map(CubeTensor::into_tensor_arg);
+    let result = out.clone().into_tensor_arg();
+    kernel::add_experts::launch(
+        &client,
+        count,
+        dim,
+        y,
+        hidden,
+        weights,
+        b,
+        result,
+        scaling as f32,
+        rows,
+        outputs,
+        experts,
+        rank,
+        gated,
+    );
+    out
+}
+
+impl MixtureOps for CubeBackend {
+    fn down_experts(
+        x: CubeTensor,
+        a: CubeTensor,
+        rank: usize,
+        dropout: Option<ExpertDropout>,
+    ) -> CubeTensor {
+        let [x, a] = [x, a].map(into_contiguous);
+        let ([rows, inputs], [width, _]) = (dims(&x), dims(&a));
+        let out = beside(&x, Shape::from([rows, width]));
+        if !is_empty(&out) {
+            let (count, dim) = each(&out, rows * width);
+            let (keys, threshold, scale) = masks(&dropout);
+            let client = out.client.clone();
+            let [x, a] = [x, a].map(CubeTensor::into_tensor_arg);
+            let result = out.clone().into_tensor_arg();
+            kernel::down::launch(
+                &client, count, dim, x, a, result, keys, threshold, scale, inputs, width, rank,
+            );
+        }
+        out
+    }
+
+    fn add_experts(y: CubeTensor, hidden: CubeTensor, b: CubeTensor, scaling: f64) -> CubeTensor {
+        add(y, hidden, None, b, scaling)
+    }
+
+    fn add_gated_experts(
+        y: CubeTensor,
+        hidden: CubeTensor,
+        weights: CubeTensor,
+        b: CubeTensor,
+        scaling: f64,
+    ) -> CubeTensor {
+        add(y, hidden, Some(weights), b, scaling)
+    }
+
+    fn top_k_mask(scores: CubeTensor, k: usize) -> CubeTensor {
+        let scores = into_contiguous(scores);
+        let out = like(&scores);
+        if !is_empty(&out) {
+            let [rows, experts] = dims(&scores);
+            let (count, dim) = each(&out, rows * experts);
+            let client = out.client.clone();
+            let (scores, result) = (scores.into_tensor_arg(), out.clone().into_tensor_arg());
+            kernel::top_k::launch(&client, count, dim, scores, result, k as u32, experts);
+        }
+        out
+    }
+
+    fn one_by_one(mask: CubeTensor, k: usize) -> CubeTensor {
+        let mask = into_contiguous(mask);
+        let [rows, experts] = dims(&mask);
+        let out = beside(&mask, Shape::from([rows, k, experts]));
+        if !is_empty(&out) {
+            let (count, dim) = each(&out, rows * k * experts);
+            let client = out.client.clone();
+            let (mask, result) = (mask.into_tensor_arg(), out.clone().into_tensor_arg());
+            kernel::one_by_one::launch(&client, count, dim, mask, result, k, experts);
+        }
+        out
+    }
+
+    fn kept_shares(p: CubeTensor, mask: CubeTensor) -> CubeTensor {
+        let [p, mask] = [p, mask].map(into_contiguous);
+        let out = like(&p);
+        if !is_empty(&out) {
+            let [rows, experts] = dims(&p);
+            let (count, dim) = each(&out, rows * experts);
+            let client = out.client.clone();
+            let [p, mask] = [p, mask].map(CubeTensor::into_tensor_arg);
+            let result = out.clone().into_tensor_arg();
+            kernel::kept_shares::launch(&client, count, dim, p, mask, result, experts);
+        }
+        out
+    }
+}
+
+impl MixtureGradients for CubeBackend {
+    fn down_experts_backward(
+        x: Option<CubeTensor>,
+        a: Option<CubeTensor>,
+        grad: CubeTensor,
+        [inputs, rank]: [usize; 2],
+        dropout: Option<ExpertDropout>,
+    ) -> [Option<CubeTensor>; 2] {
+        let grad = into_contiguous(grad);
+        let [rows, width] = dims(&grad);
+        let x_grad = a.map(|a| {
+            let out = beside(&grad, Shape::from([rows, inputs]));
+            if !is_empty(&out) {
+                let (count, dim) = each(&out, rows * inputs);
+                let (keys, threshold, scale) = masks(&dropout);
+                let client = out.client.clone();
+                let [a, grad] = [into_contiguous(a), grad.clone()].map(CubeTensor::into_tensor_arg);
+                let result = out.clone().into_tensor_arg();
+                kernel::down_input_grad::launch(
+                    &client, count, dim, a, grad, result, keys, threshold, scale, inputs, width,
+                    rank,
+                );
+            }
+            out
+        });
+        let a_grad = x.map(|x| {
+            let out = beside(&grad, Shape::from([width, inputs]));
+            if !is_empty(&out) {
+                let (count, dim) = each(&out, width * inputs);
+                let (keys, threshold, scale) = masks(&dropout);
+                let client = out.client.clone();
+                let [x, grad] = [into_contiguous(x), grad.clone()].map(CubeTensor::into_tensor_arg);
+                let result = out.clone().into_tensor_arg();
+                kernel::down_factors_grad::launch(
+                    &client, count, dim, x, grad, result, keys, threshold, scale, rows, inputs,
+                    width, rank,
+                );
+            }
+            out
+        });
+        [x_grad, a_grad]
+    }
+
+    fn gated_experts_grad(b: CubeTensor, grad: CubeTensor, scaling: f64) -> CubeTensor {
+        let [b, grad] = [b, grad].map(into_contiguous);
+        let ([rows, outputs], [experts, _, rank]) = (dims(&grad), dims(&b));
+        let out = beside(&grad, Shape::from([rows, experts * rank]));
+        if !is_empty(&out) {
+            let (count, dim) = each(&out, rows * experts * rank);
+            let client = out.client.clone();
+            let [b, grad] = [b, grad].map(CubeTensor::into_tensor_arg);
+            let result = out.clone().into_tensor_arg();
+            kernel::add_experts_gated_grad::launch(
+                &client,
+                count,
+                dim,
+                b,
+                grad,
+                result,
+                scaling as f32,
+                outputs,
+                experts,
+                rank,
+            );
+        }
+        out
+    }
+
+    fn expert_factors_grad(
+        hidden: CubeTensor,
+        weights: Option<CubeTensor>,
+        grad: CubeTensor,
+        scaling: f64,
+        [experts, outputs, rank]: [usize; 3],
+    ) -> CubeTensor {
+        let [hidden, grad] = [hidden, grad].map(into_contiguous);
+        let out = beside(&grad, Shape::from([experts, outputs, rank]));
+        if !is_empty(&out) {
+            let [rows, _] = dims(&grad);
+            let (count, dim) = each(&out, experts * outputs * rank);
+            let gated = weights.is_some();
+            let weights = weights.map_or_else(|| hidden.clone(), into_contiguous);
+            let client = out.client.clone();
+            let [hidden, weights, grad] = [hidden, weights, grad].map(CubeTensor::into_tensor_arg);
+            let result = out.clone().into_tensor_arg();
+            kernel::add_experts_factors_grad::launch(
+                &client,
+                count,
+                dim,
+                hidden,
+                weights,
+                grad,
+                result,
+                scaling as f32,
+                rows,
+                outputs,
+                experts,
+                rank,
+                gated,
+            );
+        }
+        out
+    }
+
+    fn kept_shares_backward(p: CubeTensor, mask: CubeTensor, grad: CubeTensor) -> CubeTensor {
+        let [p, mask, grad] = [p, mask, grad].map(into_contiguous);
+        let out = like(&p);
+        if !is_empty(&out) {
+            let [rows, experts] = dims(&p);
+            let (count, dim) = each(&out, rows * experts);
+            let client = out.client.clone();
+            let [p, mask, grad] = [p, mask, grad].map(CubeTensor::into_tensor_arg);
+            let result = out.clone().into_tensor_arg();
+            kernel::kept_shares_backward::launch(
+                &client, count, dim, p, mask, grad, result, experts,
+            );
+        }
+        out
+    }
+}

@@ -1,0 +1,73 @@
+//! How many kernels a training step gives to a GPU for each layer. Alone in its process, whose launches
+//! are all counted; on the device that `LORA_MOE_DEVICE` names.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use lora_moe::burn::module::Module;
+use lora_moe::burn::tensor::Device;
+use lora_moe::device::device_from_environment;
+use lora_moe::finetune::Recompute;
+use lora_moe::finetune::bench::{TrainBench, bench_train};
+use lora_moe::model_zoo::{Decoder, DecoderConfig};
+use lora_moe::moe_adapter::{AdapterConfig, Preset, TargetModules};
+
+fn launches(layers: usize, adapter: &AdapterConfig, device: &Device) -> Option<usize> {
+    let mut config = DecoderConfig::new(64, 32, 96, layers, 4);
+    config.num_key_value_heads = 2;
+    let model = Decoder::<_>::init_random(&config, 0, device).unwrap().no_grad();
+    let bench = TrainBench {
+        batch_size: 2,
+        seq_len: 16,
+        steps: 1,
+        warmup: 1,
+        seed: 0,
+        recompute: Recompute::None,
+    };
+    bench_train(model, adapter, &bench).unwrap().kernel_launches
+}
+
+/// What one more layer costs, its share of the optimiser included.
+fn of_a_layer(adapter: &AdapterConfig, device: &Device) -> Option<usize> {
+    // Not from one layer: the first one needs no gradient of its input.
+    Some(launches(3, adapter, device)? - launches(2, adapter, device)?)
+}
+
+fn preset(name: &str) -> AdapterConfig {
+    name.parse::<Preset>().unwrap().config()
+}
+
+#[test]
+fn a_layer_takes_no_more_launches_than_it_did() {
+    let device = device_from_environment().unwrap();
+    let everywhere =
+        AdapterConfig { target_modules: TargetModules::all_linear(), ..preset("loramoe-paper") };
+    for (name, adapter, most) in [
+        ("lora", preset("lora"), 1000),
+        ("loramoe-paper", preset("loramoe-paper"), 1000),
+        ("loramoe-paper on all linears", everywhere, 1000),
+        ("goat-paper", preset("goat-paper"), 1000),
+        ("slim", preset("slim"), 1000),
+        ("mixlora", preset("mixlora"), 1000),
+        ("mixlora-dynamic", preset("mixlora-dynamic"), 1000),
+    ] {
+        let Some(found) = of_a_layer(&adapter, &device) else {
+            println!("skipped: no launches are counted on {device:?}");
+            return;
+        };
+        println!("{name}: {found} launches a layer");
+        assert!(found <= most, "{name}: {found} launches a layer, more than {most}");
+    }
+}
+
+#[test]
+fn launches_do_not_depend_on_the_number_of_experts() {
+    let device = device_from_environment().unwrap();
+    for name in
+        ["loramoe-paper", "loramoe-released", "goat-paper", "slim", "mixlora", "mixlora-dynamic"]
+    {
+        let [few, many] = [4, 8].map(|num_experts| {
+            launches(2, &AdapterConfig { num_experts, ..preset(name) }, &device)
+        });
+        assert_eq!(few, many, "{name}");
+    }
+}
