@@ -1,9 +1,10 @@
+use burn::backend::{Dispatch, DispatchTensor};
 use burn::tensor::{DType, Tensor};
 
+use crate::ops::{AttentionKind, AttentionOps, Kernels, kernels};
 use crate::{AttentionMask, matmul_few_rows, softmax_masked};
 
 /// Up to so many queries a product with all keys is the fastest, and small.
-#[cfg(feature = "flex")]
 const FEW_QUERIES: usize = 16;
 
 /// Attention, `softmax(cap(Q K^T) + mask) V`, with `cap(x) = soft_cap * tanh(x)` or `x`.
@@ -29,33 +30,56 @@ pub fn attention(
     mask: &AttentionMask,
     soft_cap: Option<f64>,
 ) -> Tensor<4> {
-    #[cfg(feature = "flex")]
+    if let Some((causal, padding, documents)) = mask.parts()
+        && q.dims()[2] > FEW_QUERIES
+        && fits(&q, &k, &v, padding)
+        && documents.is_none_or(|documents| {
+            let [b, _, s, _] = q.dims();
+            documents.dims() == [b, s] && k.dims()[2] == s
+        })
     {
-        use crate::flex::{AttentionKind, HostOps, applies};
-        use burn::backend::Dispatch;
-        if let Some((causal, padding, documents)) = mask.parts()
-            && q.dims()[2] > FEW_QUERIES
-            && fits(&q, &k, &v, padding)
-            && documents.is_none_or(|documents| {
-                let [b, _, s, _] = q.dims();
-                documents.dims() == [b, s] && k.dims()[2] == s
-            })
-        {
-            let kind = AttentionKind { causal, documents: documents.cloned(), soft_cap };
-            let padding = padding.cloned().map(Tensor::into_dispatch);
-            let [q, k, v] = [q, k, v].map(Tensor::into_dispatch);
-            if applies(&[&q, &k, &v]) && padding.as_ref().is_none_or(|padding| applies(&[padding]))
-            {
+        let depth = q.dims()[3];
+        let padding = padding.cloned().map(Tensor::into_dispatch);
+        let [q, k, v] = [q, k, v].map(Tensor::into_dispatch);
+        let all: Vec<_> = [&q, &k, &v].into_iter().chain(&padding).collect();
+        let place = kernels(&all).filter(|place| holds(*place, depth));
+        let [q, k, v] = match place {
+            None => [q, k, v],
+            Some(place) => {
+                let documents = documents.cloned();
+                let starts = starts(place, mask, &q);
+                let kind = AttentionKind { causal, documents, starts, soft_cap };
                 return Tensor::from_dispatch(match padding {
                     Some(padding) => Dispatch::attention_padded(q, k, v, padding, kind),
                     None => Dispatch::attention(q, k, v, kind),
                 });
             }
-            let [q, k, v] = [q, k, v].map(Tensor::from_dispatch);
-            return attention_composed(q, k, v, mask, soft_cap);
-        }
+        };
+        let [q, k, v] = [q, k, v].map(Tensor::from_dispatch);
+        return attention_composed(q, k, v, mask, soft_cap);
     }
     attention_composed(q, k, v, mask, soft_cap)
+}
+
+/// Whether kernels are for heads of this size.
+fn holds(place: Kernels, depth: usize) -> bool {
+    match place {
+        Kernels::Host => true,
+        #[cfg(device_kernels)]
+        Kernels::Device => depth <= crate::cube::DEEPEST,
+        #[cfg(not(device_kernels))]
+        Kernels::Device => depth == 0,
+    }
+}
+
+/// Where sequences start, for a device that is to read it.
+fn starts(place: Kernels, mask: &AttentionMask, q: &DispatchTensor) -> Option<Tensor<2>> {
+    #[cfg(device_kernels)]
+    if place == Kernels::Device {
+        return mask.starts(&Tensor::<4>::from_dispatch(q.clone()).device());
+    }
+    let _ = (place, mask, q);
+    None
 }
 
 /// [`attention`] composed of other operations, with the scores of all pairs and the softmax in f32.
@@ -87,7 +111,6 @@ pub fn attention_composed(
 }
 
 /// Whether the shapes are those of an attention.
-#[cfg(feature = "flex")]
 fn fits(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, padding: Option<&Tensor<2>>) -> bool {
     let [b, heads, s, d] = q.dims();
     let [_, groups, keys, _] = k.dims();

@@ -35,6 +35,8 @@ pub struct AttentionMask {
     padding: Option<Tensor<2>>,
     documents: Option<Documents>,
     bias: OnceCell<Option<Tensor<4>>>,
+    #[cfg(device_kernels)]
+    starts: OnceCell<Tensor<2>>,
     given: bool,
 }
 
@@ -69,9 +71,16 @@ impl AttentionMask {
 
     /// The order of keys, what hides padding, and sequences of the rows; `None` for a mask that is
     /// given as a bias.
-    #[cfg(feature = "flex")]
     pub(crate) fn parts(&self) -> Option<(Option<Causal>, Option<&Tensor<2>>, Option<&Documents>)> {
         (!self.given).then_some((self.causal, self.padding.as_ref(), self.documents.as_ref()))
+    }
+
+    /// Where the sequences of the rows start, `[B, S]` on a device, made at the first call; `None` where rows
+    /// hold one.
+    #[cfg(device_kernels)]
+    pub(crate) fn starts(&self, device: &Device) -> Option<Tensor<2>> {
+        let documents = self.documents.as_ref()?;
+        Some(self.starts.get_or_init(|| documents.starts_on(&device.clone().inner())).clone())
     }
 
     /// What is added to scores `[B, H, queries, keys]`, in f32, made at the first call; `None` where

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+#[cfg(device_kernels)]
+use burn::tensor::DType;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 /// Where rows hold several sequences one after the other (packing), the first position of the
@@ -41,6 +43,13 @@ impl Documents {
     pub fn places(&self) -> Vec<usize> {
         let at = (0..self.seq_len).cycle();
         self.starts.iter().zip(at).map(|(start, at)| at - *start as usize).collect()
+    }
+
+    /// The first position of the sequence of each position, `[B, S]`, on a device.
+    #[cfg(device_kernels)]
+    pub(crate) fn starts_on(&self, device: &Device) -> Tensor<2> {
+        let starts: Vec<f32> = self.starts.iter().map(|start| *start as f32).collect();
+        Tensor::from_data(TensorData::new(starts, self.dims()), (device, DType::F32))
     }
 
     /// Which keys are before the sequence of a query, `[B, 1, S, S]`.

@@ -5,8 +5,14 @@
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use fused_ops::{AttentionMask, Causal, Documents, HIDDEN, attention, attention_composed};
 
+/// That which `LORA_MOE_DEVICE` names, by default `flex`.
 fn device() -> Device {
-    Device::flex().autodiff()
+    lora_moe::device::device_from_environment().unwrap().autodiff()
+}
+
+/// GPUs sum in another order, and their exponentials are less exact.
+fn looser() -> f32 {
+    if device() == Device::flex().autodiff() { 1.0 } else { 10.0 }
 }
 
 fn random(shape: [usize; 4]) -> Tensor<4> {
@@ -45,7 +51,7 @@ fn compare(
         ["value", "q", "k", "v"].iter().zip(found.iter().zip(&expected))
     {
         // A cap multiplies the rounding of its tangent.
-        let tolerance = 4e-6 * soft_cap.unwrap_or(1.0).max(1.0) as f32;
+        let tolerance = looser() * 4e-6 * soft_cap.unwrap_or(1.0).max(1.0) as f32;
         let largest = expected.iter().fold(1.0f32, |a, b| a.max(b.abs()));
         for (i, (a, b)) in found.iter().zip(expected).enumerate() {
             assert!((a - b).abs() <= tolerance * largest, "{name}[{i}]: {a}, expected {b}");
@@ -168,7 +174,7 @@ fn a_packed_row_attends_as_its_sequences_alone() {
         let alone = floats(attention(q, k, v, &causal(0, None), None));
         let part = floats(packed.clone().narrow(1, start, length));
         for (a, b) in alone.iter().zip(&part) {
-            assert!((a - b).abs() < 1e-6, "{a} {b}");
+            assert!((a - b).abs() < looser() * 1e-6, "{a} {b}");
         }
         start += length;
     }

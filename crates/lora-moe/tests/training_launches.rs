@@ -6,12 +6,21 @@
 use lora_moe::burn::module::Module;
 use lora_moe::burn::tensor::Device;
 use lora_moe::device::device_from_environment;
-use lora_moe::finetune::Recompute;
 use lora_moe::finetune::bench::{TrainBench, bench_train};
+use lora_moe::finetune::train::Recompute;
 use lora_moe::model_zoo::{Decoder, DecoderConfig};
 use lora_moe::moe_adapter::{AdapterConfig, Preset, TargetModules};
 
+/// Kernels are made on the thread that asks for them, which takes more than a test's without optimisation.
+const STACK: usize = 64 << 20;
+
 fn launches(layers: usize, adapter: &AdapterConfig, device: &Device) -> Option<usize> {
+    let (adapter, device) = (adapter.clone(), device.clone());
+    let run = move || launches_here(layers, &adapter, &device);
+    std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap().join().unwrap()
+}
+
+fn launches_here(layers: usize, adapter: &AdapterConfig, device: &Device) -> Option<usize> {
     let mut config = DecoderConfig::new(64, 32, 96, layers, 4);
     config.num_key_value_heads = 2;
     let model = Decoder::<_>::init_random(&config, 0, device).unwrap().no_grad();

@@ -4,7 +4,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::{CubeCount, CubeDim, calculate_cube_count_elemwise};
 
 /// Cubes along one axis of a grid: what every device allows, and a whole number of them a row.
-const ALONG: u32 = 1 << 15;
+pub(super) const ALONG: u32 = 1 << 15;
 
 /// The most units that share a row.
 const UNITS: usize = 256;

@@ -2,6 +2,7 @@
 
 mod activations;
 mod adamw;
+mod attention;
 pub(crate) mod flat;
 mod kernel;
 mod launch;
@@ -11,6 +12,7 @@ mod product;
 mod reductions;
 
 pub(crate) use adamw::{adamw_steps, squared_sums};
+pub(crate) use attention::DEEPEST;
 use burn::backend::TensorMetadata;
 use burn_cubecl::tensor::CubeTensor;
 

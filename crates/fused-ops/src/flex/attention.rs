@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::buffer::{Floats, contiguous};
 use super::matrix::{Matrix, multiply};
 use crate::kernel;
-use crate::{Causal, Documents};
+use crate::ops::{Attended, AttentionKind};
 
 /// Queries of a block.
 const QUERIES: usize = 64;
@@ -19,14 +19,6 @@ const KEYS: usize = 256;
 
 /// A key is hidden by a bias below this.
 const HIDDEN: f32 = -1e29;
-
-/// What an attention is beside its tensors.
-#[derive(Debug, Clone)]
-pub(crate) struct AttentionKind {
-    pub(crate) causal: Option<Causal>,
-    pub(crate) documents: Option<Documents>,
-    pub(crate) soft_cap: Option<f64>,
-}
 
 impl AttentionKind {
     /// What a query of a sequence of the batch sees.
@@ -225,17 +217,6 @@ fn block_of_queries(
         *scale = if *sum == 0.0 { 0.0 } else { 1.0 / sum };
     }
     kernel::scale_rows(out, depth, scales);
-}
-
-/// What the forward pass saw and gave.
-pub(crate) struct Attended<T> {
-    pub(crate) q: T,
-    pub(crate) k: T,
-    pub(crate) v: T,
-    pub(crate) padding: Option<T>,
-    pub(crate) out: T,
-    pub(crate) log_sums: T,
-    pub(crate) kind: AttentionKind,
 }
 
 /// The gradients of queries, keys and values.

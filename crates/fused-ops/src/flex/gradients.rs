@@ -7,7 +7,7 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 
 use super::product::rows;
-use super::{Attended, AttentionKind, Constant, HostGradients, HostOps};
+use super::{Constant, HostGradients, HostOps};
 
 /// A sum of products and a bias. Its parents are the factors in pairs, then the bias where there is
 /// one; a factor is kept where the other one of its pair is tracked.
@@ -153,42 +153,6 @@ impl<B: HostGradients> Backward<B, 5> for LinearRouted {
     }
 }
 
-/// Its parents are queries, keys and values.
-#[derive(Debug)]
-struct Attention;
-
-/// What an attention keeps: its result and the logarithms of its sums, not its weights.
-#[derive(Debug, Clone)]
-struct AttentionState<T> {
-    nodes: [NodeId; 3],
-    padding: Option<T>,
-    out: T,
-    log_sums: T,
-    kind: AttentionKind,
-}
-
-impl<B: HostGradients> Backward<B, 3> for Attention {
-    type State = AttentionState<FloatTensor<B>>;
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 3>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let grad = grads.consume::<B>(&ops.node);
-        let AttentionState { nodes, padding, out, log_sums, kind } = ops.state;
-        let [q, k, v] = nodes.map(|node| checkpointer.retrieve_node_output(node));
-        let attended = Attended { q, k, v, padding, out, log_sums, kind };
-        let results = B::attention_backward(attended, grad);
-        for (parent, grad) in ops.parents.into_iter().zip(results) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, grad);
-            }
-        }
-    }
-}
-
 impl<B: HostGradients, C: CheckpointStrategy> HostOps for Autodiff<B, C> {
     fn few_rows_product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::float_matmul(a, b)
@@ -295,43 +259,6 @@ impl<B: HostGradients, C: CheckpointStrategy> HostOps for Autodiff<B, C> {
             }
             OpsKind::UnTracked(prep) => prep.finish(result),
         }
-    }
-
-    fn attention(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        kind: AttentionKind,
-    ) -> FloatTensor<Self> {
-        attention::<B, C>([q, k, v], None, kind)
-    }
-
-    fn attention_padded(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        padding: FloatTensor<Self>,
-        kind: AttentionKind,
-    ) -> FloatTensor<Self> {
-        attention::<B, C>([q, k, v], Some(padding.into_primitive()), kind)
-    }
-}
-
-fn attention<B: HostGradients, C: CheckpointStrategy>(
-    inputs: [FloatTensor<Autodiff<B, C>>; 3],
-    padding: Option<FloatTensor<B>>,
-    kind: AttentionKind,
-) -> FloatTensor<Autodiff<B, C>> {
-    let nodes = inputs.each_ref().map(|input| input.node());
-    let primitives = inputs.each_ref().map(|input| input.primitive().clone());
-    let (out, log_sums) = B::attention_forward(primitives, padding.clone(), kind.clone());
-    match Attention.prepare::<C>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(mut prep) => {
-            let nodes = inputs.each_ref().map(|input| prep.checkpoint(input));
-            let state = AttentionState { nodes, padding, out: out.clone(), log_sums, kind };
-            prep.finish(state, out)
-        }
-        OpsKind::UnTracked(prep) => prep.finish(out),
     }
 }
 

@@ -26,7 +26,6 @@ use burn::tensor::DType;
 
 use crate::ops::{ActivationGradients, ActivationOps, Kernels, kernels, place};
 
-pub(crate) use attention::{Attended, AttentionKind};
 pub(crate) use constant::Constant;
 pub(crate) use low_rank::LowRankOps;
 pub(crate) use paged::{PagedOps, pages};
@@ -87,23 +86,6 @@ pub(crate) trait HostOps: ActivationOps {
         weights: FloatTensor<Self>,
         selected: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
-
-    /// See [`attention`](crate::attention).
-    fn attention(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        kind: AttentionKind,
-    ) -> FloatTensor<Self>;
-
-    /// [`attention`](Self::attention) with what hides keys.
-    fn attention_padded(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        padding: FloatTensor<Self>,
-        kind: AttentionKind,
-    ) -> FloatTensor<Self>;
 }
 
 /// Their backward passes, on the backend below autodiff.
@@ -115,19 +97,6 @@ pub(crate) trait HostGradients: HostOps + ActivationGradients {
         grad: FloatTensor<Self>,
         x_too: bool,
     ) -> ([FloatTensor<Self>; 3], Option<FloatTensor<Self>>);
-
-    /// The result of an attention and the logarithms of its sums of exponentials, `[B, S, H]`.
-    fn attention_forward(
-        inputs: [FloatTensor<Self>; 3],
-        padding: Option<FloatTensor<Self>>,
-        kind: AttentionKind,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
-
-    /// The gradients of queries, keys and values.
-    fn attention_backward(
-        attended: Attended<FloatTensor<Self>>,
-        grad: FloatTensor<Self>,
-    ) -> [FloatTensor<Self>; 3];
 }
 
 /// Whether all tensors are f32 on Flex, tracked or not.

@@ -3,9 +3,10 @@ use burn::backend::ops::FloatTensorOps;
 
 use super::buffer::Floats;
 use super::product::{constant_product, product_onto, sum_of_products};
-use super::{Attended, AttentionKind, Constant, attention, batched, routed};
+use super::{Constant, attention, batched, routed};
 use super::{HostGradients, HostOps};
 use crate::ops::ActivationOps;
+use crate::ops::{Attended, AttentionGradients, AttentionKind, AttentionOps};
 
 impl HostOps for Flex {
     fn few_rows_product(a: Floats, b: Floats) -> Floats {
@@ -46,7 +47,19 @@ impl HostOps for Flex {
     ) -> Floats {
         routed::forward(y, [x, a, up, weights, selected])
     }
+}
 
+impl HostGradients for Flex {
+    fn linear_routed_backward(
+        inputs: [Floats; 5],
+        grad: Floats,
+        x_too: bool,
+    ) -> ([Floats; 3], Option<Floats>) {
+        routed::backward(inputs, grad, x_too)
+    }
+}
+
+impl AttentionOps for Flex {
     fn attention(q: Floats, k: Floats, v: Floats, kind: AttentionKind) -> Floats {
         attention::forward([q, k, v], None, kind).0
     }
@@ -62,15 +75,7 @@ impl HostOps for Flex {
     }
 }
 
-impl HostGradients for Flex {
-    fn linear_routed_backward(
-        inputs: [Floats; 5],
-        grad: Floats,
-        x_too: bool,
-    ) -> ([Floats; 3], Option<Floats>) {
-        routed::backward(inputs, grad, x_too)
-    }
-
+impl AttentionGradients for Flex {
     fn attention_forward(
         inputs: [Floats; 3],
         padding: Option<Floats>,

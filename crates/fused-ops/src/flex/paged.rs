@@ -6,9 +6,10 @@ use burn::backend::{DispatchTensor, DispatchTensorKind, Flex, TensorMetadata, ba
 use burn::tensor::{DType, Shape, TensorData};
 use rayon::prelude::*;
 
-use super::attention::{self, AttentionKind};
+use super::attention;
 use super::buffer::{Floats, contiguous};
 use crate::kernel::{self, BLOCK};
+use crate::ops::AttentionKind;
 use crate::{Causal, PagedPass, PagedRow};
 
 /// Up to so many new tokens of a row go through its blocks one by one; for more, the blocks are put
@@ -207,6 +208,6 @@ fn many_queries(
     };
     let [k, v] = ordered.map(|ordered| floats(ordered, groups, count));
     let causal = Some(Causal { offset: row.past - first, window: pass.window });
-    let kind = AttentionKind { causal, documents: None, soft_cap: pass.soft_cap };
+    let kind = AttentionKind { causal, documents: None, starts: None, soft_cap: pass.soft_cap };
     attention::forward([floats(by_head, heads, row.new), k, v], None, kind).0
 }

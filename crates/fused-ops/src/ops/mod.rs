@@ -2,6 +2,7 @@
 //! autodiff.
 
 mod adamw_step;
+mod attention;
 mod autodiff;
 #[cfg(device_kernels)]
 mod device;
@@ -15,6 +16,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
 
 pub use adamw_step::AdamWStep;
+pub(crate) use attention::{Attended, AttentionGradients, AttentionKind, AttentionOps};
 #[cfg(device_kernels)]
 pub(crate) use device::{DeviceGradients, DeviceOps};
 #[cfg_attr(not(feature = "flex"), allow(unused_imports))]

@@ -4,6 +4,7 @@
 #![allow(clippy::all)]
 
 mod activation;
+mod attention;
 mod downward;
 mod dropout;
 mod experts;
@@ -17,6 +18,9 @@ mod select;
 mod up;
 
 pub(super) use activation::{silu_mul, silu_mul_backward};
+pub(super) use attention::{
+    SizesLaunch, UNITS as ATTENTION_UNITS, attend, attend_key_grad, attend_query_grad,
+};
 pub(super) use downward::{down, down_factors_grad, down_input_grad};
 pub(super) use dropout::dropped;
 pub(super) use experts::{gate, gate_backward, scaled_up};
