@@ -119,12 +119,14 @@ impl BalanceLoss for Entropy {
         match config.objective {
             EntropyObjective::MinimisePerToken => config.aggregation.over(
                 tape.records(),
-                |record| Ok(mean.of(self.per_token(&record.routing))),
+                |record| Ok([self.per_token(&record.routing)]),
+                |values| mean.of(values),
                 |pooled| of_each(pooled.mean()) * config.coefficient,
             ),
             EntropyObjective::MaximiseOverTokens => config.aggregation.over(
                 tape.records(),
-                |record| Ok(mean.of(record.routing.probabilities.clone())),
+                |record| Ok([record.routing.probabilities.clone()]),
+                |values| mean.of(values),
                 |pooled| {
                     let q = config.entropic_index.unwrap_or(1.0);
                     let shares = pooled.mean();

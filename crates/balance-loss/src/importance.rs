@@ -67,7 +67,8 @@ impl BalanceLoss for Importance {
         let mean = config.padding.token_mean(tape.context());
         config.aggregation.over(
             tape.records(),
-            |record| Ok(mean.of(config.over.of(&record.routing))),
+            |record| Ok([config.over.of(&record.routing)]),
+            |values| mean.of(values),
             |pooled| squared_variation(pooled.mean()) * config.coefficient,
         )
     }

@@ -73,7 +73,8 @@ impl BalanceLoss for L1 {
         }
         config.aggregation.over(
             tape.records(),
-            |record| Ok(Self::statistic(record)),
+            |record| Ok([Self::statistic(record)]),
+            |statistics| statistics,
             |pooled| of_each(pooled.sums) * config.coefficient,
         )
     }

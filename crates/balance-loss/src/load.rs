@@ -70,8 +70,9 @@ impl BalanceLoss for Load {
             |record| {
                 let noise = record.routing.extras.noise.as_ref();
                 let noise = noise.ok_or_else(|| missing("load", "noisy_top_k", record))?;
-                Ok(mean.of(selection_probabilities(&record.routing, noise)))
+                Ok([selection_probabilities(&record.routing, noise)])
             },
+            |values| mean.of(values),
             |pooled| squared_variation(pooled.mean()) * config.coefficient,
         )
     }

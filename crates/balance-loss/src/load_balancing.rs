@@ -3,7 +3,7 @@ use router::{RoutingRecord, RoutingTape};
 use serde::{Deserialize, Serialize};
 
 use crate::error::check_coefficient;
-use crate::reduction::{TokenMean, of_each};
+use crate::reduction::of_each;
 use crate::{Aggregation, BalanceLoss, BalanceLossError, PaddingPolicy, Scores};
 
 /// What the experts' shares `f` of the selections add up to.
@@ -80,14 +80,14 @@ pub struct LoadBalancing {
 }
 
 impl LoadBalancing {
-    /// The share of tokens that selected each expert, and its mean score: `[2, E]`.
-    fn statistic(&self, record: &RoutingRecord, mean: &TokenMean) -> Tensor<2> {
+    /// Whether each token selected each expert, and its scores, `[T, E]` each.
+    fn values(&self, record: &RoutingRecord) -> [Tensor<2>; 2] {
         let routing = &record.routing;
         let selected = match &routing.selection {
-            Some(selection) => mean.of(selection.clone().float().cast(DType::F32)),
-            None => Tensor::ones([1, routing.num_experts()], &routing.weights.device()),
+            Some(selection) => selection.clone().float().cast(DType::F32),
+            None => routing.weights.ones_like().without_autodiff(),
         };
-        Tensor::cat(vec![selected, mean.of(self.config.over.of(routing))], 0)
+        [selected, self.config.over.of(routing)]
     }
 }
 
@@ -100,17 +100,19 @@ impl BalanceLoss for LoadBalancing {
         let mean = config.padding.token_mean(tape.context());
         config.aggregation.over(
             tape.records(),
-            |record| Ok(self.statistic(record, &mean)),
+            |record| Ok(self.values(record)),
+            |values| mean.of(values),
             |pooled| {
                 let statistic = pooled.mean();
-                let [.., experts] = statistic.dims();
-                let mut f = statistic.clone().narrow(1, 0, 1);
+                let experts = statistic.dims()[2] / 2;
+                // The share of tokens that selected each expert, and its mean score.
+                let mut f = statistic.clone().narrow(2, 0, experts);
                 if config.f_sums_to == FSumsTo::One {
                     // Nothing may be selected, as where thresholds are high.
                     let sum = f.clone().sum_dim(2).clamp_min(f64::from(f32::MIN_POSITIVE));
                     f = f / sum;
                 }
-                let p = statistic.narrow(1, 1, 1);
+                let p = statistic.narrow(2, experts, experts);
                 of_each((f * p).sum_dim(2)) * (config.coefficient * experts as f64)
             },
         )

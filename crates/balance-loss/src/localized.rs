@@ -196,7 +196,8 @@ impl BalanceLoss for LocalizedBalancing {
 
         self.config.aggregation.over(
             tape.records(),
-            |record| Ok(used.of(record.routing.weights.clone())),
+            |record| Ok([record.routing.weights.clone()]),
+            |weights| used.of(weights),
             |pooled| {
                 let [.., experts] = pooled.sums.dims();
                 let weighted = match importances.get(&experts) {

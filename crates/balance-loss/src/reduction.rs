@@ -2,7 +2,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Tensor};
-use fused_ops::matmul;
+use fused_ops::{matmul, runs_device_kernels, stack};
 use router::{BatchContext, RoutingRecord};
 use serde::{Deserialize, Serialize};
 
@@ -27,32 +27,35 @@ pub enum Aggregation {
 }
 
 impl Aggregation {
-    /// Reduces each record to a statistic that adds up over layers, and gives the loss of the
-    /// statistics: of each, or of all together. Those of one shape are computed at once, because a
-    /// device takes as long to be asked as to compute so little.
+    /// Takes values of each record, `[T, N]` some times, pools them over tokens to a statistic that adds up
+    /// over layers, from `[G, T, N]` of some records to `[G, .., N]` beside each other, and gives the loss of the statistics: of each, or of all
+    /// together. Those of one shape are computed at once, because a device takes as long to be asked as
+    /// to compute so little.
     ///
     /// `None` without records.
-    pub(crate) fn over(
+    pub(crate) fn over<const V: usize>(
         self,
         records: &[RoutingRecord],
-        statistic: impl Fn(&RoutingRecord) -> Result<Tensor<2>, BalanceLossError>,
+        values: impl Fn(&RoutingRecord) -> Result<[Tensor<2>; V], BalanceLossError>,
+        pool: impl Fn(Tensor<3>) -> Tensor<3>,
         loss: impl Fn(Pooled) -> Tensor<1>,
     ) -> Result<Option<Tensor<1>>, BalanceLossError> {
-        let statistics = records.iter().map(statistic).collect::<Result<Vec<_>, _>>()?;
         if self == Self::Concatenate {
             check_experts(records)?;
-            let sum = statistics.into_iter().reduce(|sum, next| sum + next);
-            let layers = records.len();
-            return Ok(sum.map(|sum| loss(Pooled { sums: sum.unsqueeze_dim(0), layers })));
         }
-        let mut alike = BTreeMap::<[usize; 2], Vec<Tensor<2>>>::new();
-        for statistic in statistics {
-            alike.entry(statistic.dims()).or_default().push(statistic);
+        let mut alike = BTreeMap::<[[usize; 2]; V], [Vec<Tensor<2>>; V]>::new();
+        for values in records.iter().map(values) {
+            let values = values?;
+            let shapes = values.each_ref().map(Tensor::dims);
+            let lists = alike.entry(shapes).or_insert_with(|| std::array::from_fn(|_| Vec::new()));
+            lists.iter_mut().zip(values).for_each(|(list, values)| list.push(values));
         }
-        let losses = alike.into_values().map(|statistics| {
-            let sums = Tensor::stack(statistics, 0);
-            loss(Pooled { sums, layers: 1 }).sum()
-        });
+        let pooled = alike.into_values().map(|lists| beside(lists.map(|list| pooled(list, &pool))));
+        if self == Self::Concatenate {
+            let sum = pooled.map(|sums| sums.sum_dim(0)).reduce(|sum, next| sum + next);
+            return Ok(sum.map(|sums| loss(Pooled { sums, layers: records.len() })));
+        }
+        let losses = pooled.map(|sums| loss(Pooled { sums, layers: 1 }).sum());
         let sum = losses.reduce(|sum, next| sum + next);
         Ok(sum.map(|sum| match self {
             Self::Mean => sum / records.len() as f64,
@@ -66,6 +69,22 @@ impl Aggregation {
             Self::Concatenate => Err(BalanceLossError::NoTokens { loss }),
             Self::Sum | Self::Mean => Ok(()),
         }
+    }
+}
+
+/// The statistics of values of one shape, `[G, ..]`: of all at once where small operations are slow.
+fn pooled(values: Vec<Tensor<2>>, pool: &impl Fn(Tensor<3>) -> Tensor<3>) -> Tensor<3> {
+    if values.first().is_some_and(runs_device_kernels) {
+        return pool(stack(values));
+    }
+    Tensor::cat(values.into_iter().map(|values| pool(values.unsqueeze_dim(0))).collect(), 0)
+}
+
+fn beside<const V: usize>(statistics: [Tensor<3>; V]) -> Tensor<3> {
+    let mut statistics = Vec::from(statistics);
+    match statistics.len() {
+        1 => statistics.remove(0),
+        _ => Tensor::cat(statistics, 2),
     }
 }
 
@@ -163,14 +182,14 @@ pub(crate) struct TokenMean {
 }
 
 impl TokenMean {
-    /// The mean of `[T, N]` over tokens, `[1, N]`.
-    pub(crate) fn of(&self, values: Tensor<2>) -> Tensor<2> {
-        let [tokens, _] = values.dims();
+    /// The means of `[G, T, N]` over tokens, `[G, 1, N]`.
+    pub(crate) fn of(&self, values: Tensor<3>) -> Tensor<3> {
+        let [groups, tokens, _] = values.dims();
         let share = 1.0 / tokens.max(1) as f64;
         let even = || Tensor::full([1, tokens], share, (&values.device(), DType::F32));
         let shares = self.shares.get_or_init(even).clone();
         // A product, which is one operation each way.
-        matmul(shares, values)
+        matmul(shares.unsqueeze_dim::<3>(0).expand([groups, 1, tokens]), values)
     }
 }
 
@@ -182,11 +201,13 @@ pub(crate) struct SampleSum {
 }
 
 impl SampleSum {
-    /// The sums of `[B S, N]` over the tokens of each sample, `[B, N]`.
-    pub(crate) fn of(&self, values: Tensor<2>) -> Tensor<2> {
-        let ([batch, _, seq], [_, width]) = (self.dims, values.dims());
+    /// The sums of `[G, B S, N]` over the tokens of each sample, `[G, B, N]`.
+    pub(crate) fn of(&self, values: Tensor<3>) -> Tensor<3> {
+        let ([batch, _, seq], [groups, _, width]) = (self.dims, values.dims());
         let all = || Tensor::ones(self.dims, (&values.device(), DType::F32));
-        let counts = self.counts.get_or_init(all).clone();
-        matmul(counts, values.reshape([batch, seq, width])).reshape([batch, width])
+        let counts = self.counts.get_or_init(all).clone().unsqueeze_dim::<4>(0);
+        let counts = counts.expand([groups, batch, 1, seq]).reshape([groups * batch, 1, seq]);
+        let sums = matmul(counts, values.reshape([groups * batch, seq, width]));
+        sums.reshape([groups, batch, width])
     }
 }

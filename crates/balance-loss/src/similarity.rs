@@ -83,7 +83,8 @@ impl BalanceLoss for ExpertSimilarity {
         }
         config.aggregation.over(
             tape.records(),
-            |record| Ok(Self::statistic(record)),
+            |record| Ok([Self::statistic(record)]),
+            |statistics| statistics,
             |pooled| of_each(pooled.sums) * config.coefficient,
         )
     }

@@ -75,8 +75,9 @@ impl BalanceLoss for Sparsity {
                 let lambda = record.routing.extras.lambda.clone();
                 let lambda = lambda.ok_or_else(|| missing("sparsity", "sparsegen", record))?;
                 let lower = lower_bound(&record.routing, config.k);
-                Ok(mean.of((lower - lambda.unsqueeze_dim(1)).clamp_min(0.0)))
+                Ok([(lower - lambda.unsqueeze_dim(1)).clamp_min(0.0)])
             },
+            |values| mean.of(values),
             |pooled| of_each(pooled.mean()) * config.coefficient,
         )
     }

@@ -63,7 +63,8 @@ impl BalanceLoss for ZLoss {
         let mean = config.padding.token_mean(tape.context());
         config.aggregation.over(
             tape.records(),
-            |record| Ok(mean.of(square_of_logsumexp(record.routing.logits.clone()))),
+            |record| Ok([square_of_logsumexp(record.routing.logits.clone())]),
+            |values| mean.of(values),
             |pooled| of_each(pooled.mean()) * config.coefficient,
         )
     }

@@ -40,6 +40,7 @@ mod routed;
 mod select;
 mod silu;
 mod softmax;
+mod stack;
 mod weight;
 
 #[cfg(device_kernels)]
@@ -78,6 +79,7 @@ pub use routed::{linear_routed, linear_routed_composed};
 pub use select::{kept_shares, kept_shares_composed, one_by_one, one_by_one_composed, top_k_mask};
 pub use silu::{silu_mul, silu_mul_composed};
 pub use softmax::{softmax_masked, softmax_masked_composed, softmax_rows};
+pub use stack::stack;
 pub use weight::Weight;
 
 /// Whether the operations run as the kernels for CPUs, for tensors of this backend and element type.

@@ -21,7 +21,7 @@ fn launches(layers: usize, adapter: &AdapterConfig, device: &Device) -> Option<u
 }
 
 fn launches_here(layers: usize, adapter: &AdapterConfig, device: &Device) -> Option<usize> {
-    let mut config = DecoderConfig::new(64, 32, 96, layers, 4);
+    let mut config = DecoderConfig::new(64, 64, 96, layers, 4);
     config.num_key_value_heads = 2;
     let model = Decoder::<_>::init_random(&config, 0, device).unwrap().no_grad();
     let bench = TrainBench {

@@ -1,6 +1,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor};
-use fused_ops::down_experts;
+use fused_ops::{down_experts, matmul, runs_device_kernels};
 use rand::Rng;
 
 use crate::random;
@@ -53,8 +53,12 @@ pub(crate) fn affine(
     weight: &Param<Tensor<2>>,
     bias: Option<&Param<Tensor<1>>>,
 ) -> Tensor<2> {
-    // As one expert, whose gradient lies as the weight does.
-    let y = down_experts(x, weight.val().cast(DType::F32).unsqueeze(), None);
+    let weight = weight.val().cast(DType::F32);
+    let y = match runs_device_kernels(&x) {
+        // As one expert, whose gradient lies as the weight does.
+        true => down_experts(x, weight.unsqueeze(), None),
+        false => matmul(x, weight.transpose()),
+    };
     match bias {
         Some(bias) => y + bias.val().cast(DType::F32).unsqueeze_dim(0),
         None => y,

@@ -11,7 +11,7 @@ use super::kernel;
 use super::launch::{beside, each};
 
 /// The tensors that one kernel gathers: with the buffer that it writes no more than any device binds.
-const GATHERED: usize = 14;
+pub(super) const GATHERED: usize = 14;
 
 /// The elements that are copied together: what is copied is there twice for as long as it is used.
 const LARGEST: usize = 1 << 24;
@@ -59,15 +59,25 @@ impl Layout {
         let Some(first) = tensors.first() else {
             return Self { shapes: Vec::new(), starts: Vec::new(), len: 0 };
         };
-        // Where a buffer may begin, as each tensor is one of its own to a kernel.
-        let alignment = first.client.properties().memory.alignment as usize;
-        let step = alignment.div_ceil(size_of::<f32>()).max(1);
+        let step = step(first);
         let (mut starts, mut len) = (Vec::with_capacity(tensors.len()), 0);
         for tensor in tensors {
             starts.push(len);
             len += tensor.shape().num_elements().next_multiple_of(step);
         }
         Self { shapes: tensors.iter().map(CubeTensor::shape).collect(), starts, len }
+    }
+
+    /// Places for `count` tensors of a shape.
+    pub(super) fn even(like: &CubeTensor, shape: Shape, count: usize) -> Self {
+        let place = shape.num_elements().next_multiple_of(step(like));
+        let starts = (0..count).map(|at| at * place).collect();
+        Self { shapes: vec![shape; count], starts, len: count * place }
+    }
+
+    /// The elements of the buffer.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     /// The end of a tensor's place.
@@ -128,6 +138,12 @@ impl Layout {
         let all = self.shapes.iter().zip(&self.starts);
         all.map(|(shape, start)| part(flat, *start, shape.num_elements(), shape.clone())).collect()
     }
+}
+
+/// The elements between which a buffer may begin: each tensor is one of its own to a kernel.
+fn step(tensor: &CubeTensor) -> usize {
+    let alignment = tensor.client.properties().memory.alignment as usize;
+    alignment.div_ceil(size_of::<f32>()).max(1)
 }
 
 /// Some elements of a buffer.

@@ -10,11 +10,13 @@ mod mixture;
 mod operations;
 mod product;
 mod reductions;
+mod stack;
 
 pub(crate) use adamw::{adamw_steps, squared_sums};
 pub(crate) use attention::DEEPEST;
 use burn::backend::TensorMetadata;
 use burn_cubecl::tensor::CubeTensor;
+pub(crate) use stack::stack;
 
 /// Rows of the last axis, and its size.
 fn rows(tensor: &CubeTensor) -> (usize, usize) {

@@ -28,6 +28,8 @@ struct Key {
     scale: f64,
     positions: Positions,
     device: Device,
+    /// Devices are equal with and without autodiff, but tensors of one make those of the other tracked.
+    autodiff: bool,
     dtype: DType,
 }
 
@@ -48,6 +50,7 @@ impl RopeMemory {
             scale: RopeTables::query_scale(config),
             positions: positions.clone(),
             device: device.clone(),
+            autodiff: device.is_autodiff(),
             dtype,
         };
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,6 +72,8 @@ impl RopeMemory {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Tensor;
+
     use super::*;
 
     #[test]
@@ -93,5 +98,19 @@ mod tests {
         let positions = Positions { each: (0..5).collect(), seq_len: 5 };
         let other = memory.tables(&other, Some(&other.rope), &positions, &device, DType::F32);
         assert!(!Arc::ptr_eq(&tables(0, 5), &other));
+    }
+
+    #[test]
+    fn tables_of_training_are_not_those_of_evaluation() {
+        let config = DecoderConfig::new(32, 8, 16, 1, 2);
+        let (memory, device) = (RopeMemory::default(), Device::flex());
+        let positions = Positions { each: vec![0, 1], seq_len: 2 };
+        let tables = |device: &Device| {
+            memory.tables(&config, Some(&config.rope), &positions, device, DType::F32)
+        };
+        let training = tables(&device.clone().autodiff());
+        assert!(!Arc::ptr_eq(&training, &tables(&device)));
+        let q = Tensor::<4>::ones([1, 2, 2, 4], &device);
+        assert!(!tables(&device).queries(q).is_autodiff());
     }
 }

@@ -115,7 +115,7 @@ impl Clusters {
         let norms: Tensor<2> = centres.clone().powi_scalar(2).sum_dim(1).transpose();
         // The square of a point's norm is the same for all centres.
         let closeness = matmul(points.without_autodiff(), centres.transpose()) * 2.0 - norms;
-        select::top_k(closeness, 1).float()
+        select::top_k_mask(closeness, 1)
     }
 
     /// `|x - c| / sigma` of each channel at the nearest centre, `[R, I]`.

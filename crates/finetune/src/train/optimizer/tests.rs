@@ -169,7 +169,7 @@ fn groups_have_their_own_rates_and_weight_decay() {
     };
     let [bias, weight] = values(&model);
     // Half of the peak, as after a while of a schedule.
-    let [bias_after, weight_after] = values(&optimizer.step(0.05, model, grads));
+    let [bias_after, weight_after] = values(&optimizer.step(0.05, model, grads, 1.0));
     let expected: Vec<f32> = bias.iter().map(|x| x - 0.15).collect();
     close(&bias_after, &expected, "bias");
     let expected: Vec<f32> = weight.iter().map(|x| x - 0.05 * (1.0 + 0.5 * x)).collect();

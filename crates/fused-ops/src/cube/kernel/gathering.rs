@@ -22,3 +22,23 @@ pub(in crate::cube) fn gather(
     }
     out[at] = value;
 }
+
+/// Parts of `len` elements to places of `place`, with 0 behind them.
+#[cube(launch)]
+pub(in crate::cube) fn space_out(
+    from: &Tensor<f32>,
+    out: &mut Tensor<f32>,
+    len: usize,
+    place: usize,
+) {
+    let at = ABSOLUTE_POS;
+    if at >= out.len() {
+        terminate!();
+    }
+    let (part, i) = (at / place, at % place);
+    let mut value = 0.0f32;
+    if i < len {
+        value = from[part * len + i];
+    }
+    out[at] = value;
+}

@@ -24,7 +24,7 @@ pub(super) use attention::{
 pub(super) use downward::{down, down_factors_grad, down_input_grad};
 pub(super) use dropout::dropped;
 pub(super) use experts::{gate, gate_backward, scaled_up};
-pub(super) use gathering::gather;
+pub(super) use gathering::{gather, space_out};
 pub(super) use norm::{rms_norm, rms_norm_backward, rms_norm_weight_terms};
 pub(super) use optimizer::{adamw, add_squares};
 pub(super) use rope::{rope_heads, rope_heads_backward};
