@@ -26,7 +26,7 @@ fn launches_here(layers: usize, adapter: &AdapterConfig, device: &Device) -> Opt
     let model = Decoder::<_>::init_random(&config, 0, device).unwrap().no_grad();
     let bench = TrainBench {
         batch_size: 2,
-        seq_len: 16,
+        seq_len: 32,
         steps: 1,
         warmup: 1,
         seed: 0,
@@ -51,13 +51,13 @@ fn a_layer_takes_no_more_launches_than_it_did() {
     let everywhere =
         AdapterConfig { target_modules: TargetModules::all_linear(), ..preset("loramoe-paper") };
     for (name, adapter, most) in [
-        ("lora", preset("lora"), 1000),
-        ("loramoe-paper", preset("loramoe-paper"), 1000),
-        ("loramoe-paper on all linears", everywhere, 1000),
-        ("goat-paper", preset("goat-paper"), 1000),
-        ("slim", preset("slim"), 1000),
-        ("mixlora", preset("mixlora"), 1000),
-        ("mixlora-dynamic", preset("mixlora-dynamic"), 1000),
+        ("lora", preset("lora"), 60),
+        ("loramoe-paper", preset("loramoe-paper"), 80),
+        ("loramoe-paper on all linears", everywhere, 150),
+        ("goat-paper", preset("goat-paper"), 190),
+        ("slim", preset("slim"), 340),
+        ("mixlora", preset("mixlora"), 130),
+        ("mixlora-dynamic", preset("mixlora-dynamic"), 140),
     ] {
         let Some(found) = of_a_layer(&adapter, &device) else {
             println!("skipped: no launches are counted on {device:?}");
@@ -77,6 +77,9 @@ fn launches_do_not_depend_on_the_number_of_experts() {
         let [few, many] = [4, 8].map(|num_experts| {
             launches(2, &AdapterConfig { num_experts, ..preset(name) }, &device)
         });
-        assert_eq!(few, many, "{name}");
+        let [Some(few), Some(many)] = [few, many] else { return };
+        println!("{name}: {few} launches with 4 experts, {many} with 8");
+        // Parts of a buffer are copied where they do not begin at a multiple of some bytes.
+        assert!(few.abs_diff(many) * 50 <= few, "{name}: {few}, {many}");
     }
 }
