@@ -27,10 +27,10 @@ pub enum Aggregation {
 }
 
 impl Aggregation {
-    /// Takes values of each record, `[T, N]` some times, pools them over tokens to a statistic that adds up
-    /// over layers, from `[G, T, N]` of some records to `[G, .., N]` beside each other, and gives the loss of the statistics: of each, or of all
-    /// together. Those of one shape are computed at once, because a device takes as long to be asked as
-    /// to compute so little.
+    /// Takes values of each record, `[T, N]` some times, pools them over tokens to a statistic that adds
+    /// up over layers, from `[G, T, N]` of some records to `[G, .., N]` beside each other, and gives the
+    /// loss of the statistics: of each, or of all together. Those of one shape are computed at once,
+    /// because a device takes as long to be asked as to compute so little.
     ///
     /// `None` without records.
     pub(crate) fn over<const V: usize>(
