@@ -12,6 +12,8 @@ use crate::{Causal, Documents};
 #[derive(Debug, Clone)]
 pub(crate) struct AttentionKind {
     pub(crate) causal: Option<Causal>,
+    /// The sequences of the rows, for the host.
+    #[cfg_attr(not(feature = "flex"), allow(dead_code))]
     pub(crate) documents: Option<Documents>,
     /// The first position of the sequence of each, `[B, S]`, where a device is to read it.
     #[cfg_attr(not(device_kernels), allow(dead_code))]
