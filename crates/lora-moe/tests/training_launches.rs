@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+use std::sync::{Mutex, PoisonError};
+
 use lora_moe::burn::module::Module;
 use lora_moe::burn::tensor::Device;
 use lora_moe::device::device_from_environment;
@@ -14,7 +16,11 @@ use lora_moe::moe_adapter::{AdapterConfig, Preset, TargetModules};
 /// Kernels are made on the thread that asks for them, which takes more than a test's without optimisation.
 const STACK: usize = 64 << 20;
 
+/// The launches of a process are counted, whichever test they are of.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 fn launches(layers: usize, adapter: &AdapterConfig, device: &Device) -> Option<usize> {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (adapter, device) = (adapter.clone(), device.clone());
     let run = move || launches_here(layers, &adapter, &device);
     std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap().join().unwrap()

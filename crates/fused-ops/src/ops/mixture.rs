@@ -115,18 +115,23 @@ type Added = ([NodeId; 2], Option<NodeId>, f64);
 #[derive(Debug)]
 struct AddExperts;
 
-impl AddExperts {
-    fn differentiate<B: MixtureGradients>(
-        ([hidden, b], weights, scaling): Added,
-        [hidden_parent, b_parent, weights_parent]: [Option<NodeId>; 3],
-        grad: FloatTensor<B>,
+impl<B: MixtureGradients, const N: usize> Backward<B, N> for AddExperts {
+    type State = Added;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, N>,
         grads: &mut Gradients,
         checkpointer: &mut Checkpointer,
     ) {
+        let grad = grads.consume::<B>(&ops.node);
+        let ([hidden, b], weights, scaling) = ops.state;
         let hidden: FloatTensor<B> = checkpointer.retrieve_node_output(hidden);
         let b: FloatTensor<B> = checkpointer.retrieve_node_output(b);
         let weights: Option<FloatTensor<B>> =
             weights.map(|weights| checkpointer.retrieve_node_output(weights));
+        let parent = |at: usize| ops.parents.get(at)?.as_ref().map(|parent| parent.id);
+        let [y_parent, hidden_parent, b_parent, weights_parent] = [0, 1, 2, 3].map(parent);
         let shape = b.shape();
         let dims = [shape[0], shape[1], shape[2]];
         if let Some(parent) = b_parent {
@@ -134,60 +139,25 @@ impl AddExperts {
             let grad = B::expert_factors_grad(hidden, weights, grad.clone(), scaling, dims);
             grads.register::<B>(parent, grad);
         }
-        if hidden_parent.is_none() && weights_parent.is_none() {
-            return;
-        }
-        let gated = B::gated_experts_grad(b, grad, scaling);
-        let (of_hidden, of_weights) = match weights {
-            None => (gated, None),
-            Some(weights) => {
-                let [hidden, weights] = B::gate_experts_backward(hidden, weights, gated, dims[2]);
-                (hidden, Some(weights))
+        if hidden_parent.is_some() || weights_parent.is_some() {
+            let gated = B::gated_experts_grad(b, grad.clone(), scaling);
+            let (of_hidden, of_weights) = match weights {
+                None => (gated, None),
+                Some(weights) => {
+                    let [hidden, weights] =
+                        B::gate_experts_backward(hidden, weights, gated, dims[2]);
+                    (hidden, Some(weights))
+                }
+            };
+            if let Some(parent) = hidden_parent {
+                grads.register::<B>(parent, of_hidden);
             }
-        };
-        if let Some(parent) = hidden_parent {
-            grads.register::<B>(parent, of_hidden);
+            if let Some((parent, grad)) = weights_parent.zip(of_weights) {
+                grads.register::<B>(parent, grad);
+            }
         }
-        if let Some((parent, grad)) = weights_parent.zip(of_weights) {
+        if let Some(parent) = y_parent {
             grads.register::<B>(parent, grad);
-        }
-    }
-}
-
-impl<B: MixtureGradients> Backward<B, 3> for AddExperts {
-    type State = Added;
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 3>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let grad = grads.consume::<B>(&ops.node);
-        let [y, hidden, b] = ops.parents.map(|parent| parent.map(|parent| parent.id));
-        let parents = [hidden, b, None];
-        Self::differentiate::<B>(ops.state, parents, grad.clone(), grads, checkpointer);
-        if let Some(y) = y {
-            grads.register::<B>(y, grad);
-        }
-    }
-}
-
-impl<B: MixtureGradients> Backward<B, 4> for AddExperts {
-    type State = Added;
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 4>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let grad = grads.consume::<B>(&ops.node);
-        let [y, hidden, b, weights] = ops.parents.map(|parent| parent.map(|parent| parent.id));
-        let parents = [hidden, b, weights];
-        Self::differentiate::<B>(ops.state, parents, grad.clone(), grads, checkpointer);
-        if let Some(y) = y {
-            grads.register::<B>(y, grad);
         }
     }
 }

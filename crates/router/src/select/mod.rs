@@ -8,7 +8,7 @@
 mod host;
 
 use burn::tensor::{Bool, Int, Tensor};
-use fused_ops::{runs_kernels, softmax_rows};
+use fused_ops::{kept_shares, runs_kernels, softmax_rows};
 
 /// Whether an expert is ahead of another one: `[T, E, E]`, true at `[t, e, j]` where `j` has a
 /// larger score than `e`, or an equal one and a smaller index.
@@ -148,11 +148,9 @@ pub fn keep(values: Tensor<2>, mask: Tensor<2, Bool>) -> Tensor<2> {
     values * mask.float().without_autodiff()
 }
 
-/// Divides each row by its sum; rows of zeros stay as they are.
-pub fn renormalise(weights: Tensor<2>) -> Tensor<2> {
-    let sums = weights.clone().sum_dim(1);
-    let empty = sums.clone().without_autodiff().equal_scalar(0.0);
-    weights / sums.mask_fill(empty, 1.0)
+/// The values where `mask`, over their sum in each row; a row in which that is 0 stays as it is.
+pub fn renormalise(values: Tensor<2>, mask: Tensor<2, Bool>) -> Tensor<2> {
+    kept_shares(values, mask.float().without_autodiff())
 }
 
 /// The softmax over the experts where `mask`, 0 elsewhere.

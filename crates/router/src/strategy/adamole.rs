@@ -72,7 +72,7 @@ impl Strategy for Adamole {
         let threshold = sigmoid(self.threshold.forward(read.rows.clone())) * self.max_threshold;
         let above = probabilities.clone() - read.spread(threshold);
         let selected = above.clone().without_autodiff().greater_equal_elem(0.0);
-        let weights = select::renormalise(select::keep(above.clone(), selected.clone()));
+        let weights = select::renormalise(above.clone(), selected.clone());
         let extras = RoutingExtras { balance_scores: Some(above), ..Default::default() };
         Routing::dense(logits, probabilities, weights)
             .with_selection(selected, None)

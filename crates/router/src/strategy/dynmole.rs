@@ -169,7 +169,10 @@ impl Strategy for Dynmole {
             balance_scores: Some(kept.clone()),
             ..Default::default()
         };
-        let weights = if self.renormalise { select::renormalise(kept) } else { kept };
+        let weights = match self.renormalise {
+            true => select::renormalise(probabilities.clone(), selected.clone()),
+            false => kept,
+        };
         Routing::dense(logits, probabilities, weights)
             .with_selection(selected, None)
             .with_extras(extras)

@@ -1,7 +1,7 @@
 use burn::module::Module;
 use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Tensor};
-use fused_ops::softmax_rows;
+use fused_ops::{kept_shares, softmax_rows};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -78,10 +78,10 @@ impl Strategy for NoisyTopK {
             logits = noisy;
         }
         let probabilities = softmax_rows(logits.clone());
-        let selected = select::top_k(logits.clone(), self.k);
-        let weights = select::renormalise(select::keep(probabilities.clone(), selected.clone()));
+        let mask = select::top_k_mask(logits.clone(), self.k);
+        let weights = kept_shares(probabilities.clone(), mask.clone());
         Routing::dense(logits, probabilities, weights)
-            .with_selection(selected, Some(self.k))
+            .with_selection(mask.greater_elem(0.5), Some(self.k))
             .with_extras(extras)
     }
 }

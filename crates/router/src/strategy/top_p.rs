@@ -86,10 +86,8 @@ impl Strategy for TopP {
         let crossing =
             if self.inclusive { select::Crossing::Kept } else { select::Crossing::Dropped };
         let selected = select::top_p(probabilities.clone(), self.p, crossing, self.min_experts);
-        let mut weights = select::keep(probabilities.clone(), selected.clone());
-        if self.renormalise {
-            weights = select::renormalise(weights);
-        }
+        let weigh = if self.renormalise { select::renormalise } else { select::keep };
+        let weights = weigh(probabilities.clone(), selected.clone());
         Routing::dense(logits, probabilities, weights).with_selection(selected, None)
     }
 }
