@@ -29,7 +29,7 @@ pub fn cross_entropy<M: CausalLm>(
             let logits = model.logits(hidden);
             let (losses, gradient) = fused_ops::cross_entropy(logits.clone().inner(), targets);
             let gradient = Tensor::from_inner(gradient * scale);
-            (losses, (logits * gradient).sum())
+            (losses, fused_ops::with_gradient(logits, gradient))
         }
         false => {
             let [rows, _] = hidden.dims();
@@ -44,13 +44,14 @@ pub fn cross_entropy<M: CausalLm>(
                 let targets = targets.clone().narrow(0, start, len);
                 let (losses, gradient) = fused_ops::cross_entropy(logits.clone().inner(), targets);
                 values.push(losses);
-                let grads = (logits * Tensor::from_inner(gradient)).sum().backward();
+                let grads =
+                    fused_ops::with_gradient(logits, Tensor::from_inner(gradient)).backward();
                 if let Some(gradient) = part.grad(&grads) {
                     gradients.push(gradient);
                 }
             }
             let gradient = Tensor::from_inner(Tensor::cat(gradients, 0) * scale);
-            (Tensor::cat(values, 0), (hidden * gradient).sum())
+            (Tensor::cat(values, 0), fused_ops::with_gradient(hidden, gradient))
         }
     }
 }

@@ -42,6 +42,7 @@ mod silu;
 mod softmax;
 mod stack;
 mod weight;
+mod with_gradient;
 
 #[cfg(device_kernels)]
 mod cube;
@@ -81,6 +82,7 @@ pub use silu::{silu_mul, silu_mul_composed};
 pub use softmax::{softmax_masked, softmax_masked_composed, softmax_rows};
 pub use stack::stack;
 pub use weight::Weight;
+pub use with_gradient::{with_gradient, with_gradient_composed};
 
 /// Whether the operations run as the kernels for CPUs, for tensors of this backend and element type.
 pub fn runs_kernels<const D: usize>(tensor: &burn::tensor::Tensor<D>) -> bool {

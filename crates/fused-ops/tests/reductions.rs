@@ -6,7 +6,8 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Distribution, Tensor};
 use fused_ops::{
     abs_sum, abs_sum_composed, entropy, entropy_composed, gram, gram_composed, log_sum_exp,
-    log_sum_exp_composed, mean_squared_cosine, mean_squared_cosine_composed,
+    log_sum_exp_composed, mean_squared_cosine, mean_squared_cosine_composed, with_gradient,
+    with_gradient_composed,
 };
 
 /// That which `LORA_MOE_DEVICE` names, by default `flex`.
@@ -146,4 +147,19 @@ fn the_number_of_threads_changes_no_bit() {
     };
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     assert_eq!(pool(1).install(all), pool(4).install(all));
+}
+
+#[test]
+fn a_known_gradient_is_that_of_the_sum_of_products() {
+    let x = random([5, 7]);
+    let slopes = random([5, 7]).inner();
+    for factor in [1.0, -2.5] {
+        let gradient = |begin: fn(Tensor<2>, Tensor<2>) -> Tensor<1>| {
+            let x = x.clone().detach().require_grad();
+            let objective = begin(x.clone(), Tensor::from_inner(slopes.clone())) * factor;
+            floats(x.grad(&objective.backward()).unwrap())
+        };
+        assert_eq!(gradient(with_gradient), gradient(with_gradient_composed), "{factor}");
+    }
+    assert_eq!(floats(with_gradient(x.clone().inner(), slopes.clone())), [0.0]);
 }

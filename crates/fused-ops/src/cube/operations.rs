@@ -8,7 +8,7 @@ use super::launch::{beside, each, like};
 use super::product::product;
 use super::{is_empty, kernel};
 use crate::Precision;
-use crate::ops::{DeviceGradients, DeviceOps};
+use crate::ops::{DeviceGradients, DeviceOps, KnownGradientOps, KnownGradientScaling};
 
 /// Moves and scales; `outputs` of the factors, and whether back to them.
 fn scaled(
@@ -51,6 +51,10 @@ fn dims(b: &CubeTensor) -> [usize; 3] {
     let shape = b.shape();
     [shape[0], shape[1], shape[2]]
 }
+
+impl KnownGradientOps for CubeBackend {}
+
+impl KnownGradientScaling for CubeBackend {}
 
 impl DeviceOps for CubeBackend {
     fn device_product(a: CubeTensor, b: CubeTensor, precision: Precision) -> CubeTensor {

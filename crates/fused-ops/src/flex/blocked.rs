@@ -12,21 +12,24 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::narrow::{Elements, Narrow};
-use crate::kernel::{Columns, Tiles, interleave, rounded};
+use crate::kernel::{Columns, Tiles, Words, rounded};
 
 /// The rows that are packed at a time.
 const ROWS: usize = 1024;
 
-/// The depth of a block: with [`GROUP`], half a megabyte of a core's second-level cache.
-const DEPTH: usize = 1024;
+/// The words of depth of a block: with [`group`], half a megabyte of a core's second-level cache, or a whole one.
+const WORDS: usize = 1024;
 
-/// The most panels that a core packs at a time.
-const GROUP: usize = 4;
+/// The most panels that a core packs at a time. AMX is so fast that more of them make up for the rows, which are
+/// read again for each group.
+fn group(tiles: Tiles) -> usize {
+    if tiles.is_amx() { 8 } else { 4 }
+}
 
 thread_local! {
     /// The packed rows, and a core's packed panels, so that their memory serves again.
-    static LEFT: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
-    static RIGHT: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
+    static LEFT: Cell<Words> = Cell::default();
+    static RIGHT: Cell<Words> = Cell::default();
 }
 
 /// Where the rows of the result are. Tasks write different tiles of it.
@@ -82,19 +85,18 @@ pub(super) unsafe fn multiply(
     let step = ROWS.next_multiple_of(tiles.rows());
     for (x, out) in x.chunks(step * k).zip(out.chunks_mut(step * n)) {
         let (rows, start) = (x.len() / k, out.as_mut_ptr().cast());
-        for first in (0..k).step_by(DEPTH) {
-            let depth = first..(first + DEPTH).min(k);
-            let tile = tiles.words(depth.len()) * tiles.rows();
+        let deep = tiles.depth(WORDS);
+        for first in (0..k).step_by(deep) {
+            let depth = first..(first + deep).min(k);
+            let tile = tiles.words_of_row(tiles.words(depth.len())) * tiles.rows();
             let len = rows.div_ceil(tiles.rows()) * tile;
-            if left.len() < len {
-                left.resize(len, 0);
-            }
-            let each = left[..len].par_chunks_mut(tile).zip(x.par_chunks(tiles.rows() * k));
+            let left = left.at_least(len);
+            let each = left.par_chunks_mut(tile).zip(x.par_chunks(tiles.rows() * k));
             each.with_min_len(4).for_each(|(out, x)| {
                 tiles.pack_rows(&x[first..], k, x.len() / k, depth.len(), round, out);
             });
             let out = Out { start, columns: n };
-            let (left, add) = (&left[..len], add || first > 0);
+            let (left, add) = (&*left, add || first > 0);
             let block = Block { tiles, round, left, rows, depth, out, add };
             // SAFETY: as the caller promises; the first block of the depth initialises.
             unsafe { block.multiply(b) };
@@ -110,7 +112,7 @@ impl Block<'_> {
     unsafe fn multiply(&self, b: &Narrow<'_>) {
         let columns = self.tiles.columns();
         let (panels, threads) = (b.n.div_ceil(columns), rayon::current_num_threads());
-        let group = panels_of_a_task(panels, threads);
+        let group = panels_of_a_task(panels, threads, group(self.tiles));
         let groups = panels.div_ceil(group);
         let row_tiles = self.rows.div_ceil(self.tiles.rows());
         // Where there are fewer groups than threads, rows are divided as well.
@@ -135,26 +137,26 @@ impl Block<'_> {
         let (rows, columns, words) = (tiles.rows(), tiles.columns(), tiles.words(self.depth.len()));
         let len = words * columns;
         let mut right = RIGHT.take();
-        if right.len() < panels.len() * len {
-            right.resize(panels.len() * len, 0);
-        }
-        self.pack(b, panels.clone(), &mut right[..panels.len() * len]);
+        let packed = right.at_least(panels.len() * len);
+        self.pack(b, panels.clone(), packed);
+        // SAFETY: the caller promises that it runs here.
+        let unit = unsafe { tiles.unit() };
         // As large as the largest tile.
-        let mut edge = [0.0f32; 12 * 32];
+        let mut edge = [0.0f32; 32 * 32];
         for tile in row_tiles {
-            let left = &self.left[tile * words * rows..];
+            let left = &self.left[tile * tiles.words_of_row(words) * rows..];
             let here = rows.min(self.rows - tile * rows);
-            for (panel, right) in panels.clone().zip(right.chunks_exact(len)) {
+            for (panel, right) in panels.clone().zip(packed.chunks_exact(len)) {
                 let wide = columns.min(out.columns - panel * columns);
                 // SAFETY: the tile is within the result, and where it is cut off, it is computed beside
                 // it and the part that exists is copied.
                 unsafe {
                     let at = out.start.add(tile * rows * out.columns + panel * columns);
                     if here == rows && wide == columns {
-                        tiles.multiply(left, right, words, at, out.columns, self.add);
+                        unit.multiply(left, right, words, at, out.columns, self.add);
                         continue;
                     }
-                    tiles.multiply(left, right, words, edge.as_mut_ptr(), columns, false);
+                    unit.multiply(left, right, words, edge.as_mut_ptr(), columns, false);
                     for (row, edge) in edge.chunks_exact(columns).take(here).enumerate() {
                         let at = at.add(row * out.columns);
                         for (i, value) in edge[..wide].iter().enumerate() {
@@ -189,7 +191,9 @@ impl Block<'_> {
             wide.resize(count * depth, 0.0);
             for (column, wide) in wide.chunks_exact_mut(depth).enumerate() {
                 b.elements.widen(start + column * b.k, wide);
-                self.round(wide);
+                if !self.tiles.has_pairs() {
+                    self.round(wide);
+                }
             }
             self.tiles.pack_columns(Columns::F32(&wide, depth), count, depth, out);
         }
@@ -197,55 +201,58 @@ impl Block<'_> {
 
     /// Packs columns of a matrix whose rows lie in order.
     fn pack_from_rows(&self, b: &Narrow<'_>, wanted: Range<usize>, len: usize, out: &mut [u32]) {
+        if self.tiles.has_pairs() {
+            return self.pack_pairs_of_rows(b, wanted, len, out);
+        }
         let columns = self.tiles.columns();
         let mut wide = vec![0.0f32; wanted.len()];
-        let mut halves = [vec![bf16::ZERO; wanted.len()], vec![bf16::ZERO; wanted.len()]];
         // Of a panel that is cut off, the rest stays zeros.
         if !wanted.len().is_multiple_of(columns) {
             out.fill(0);
         }
-        let at = |k: usize| k * b.n + wanted.start;
-        let depth = self.depth.clone();
-        match (self.tiles, b.elements) {
-            (Tiles::Dot, elements) => {
-                for (word, k) in depth.clone().step_by(2).enumerate() {
-                    let rows = match elements {
-                        Elements::BF16(w) => {
-                            let row = |k: usize| &w[at(k)..][..wanted.len()];
-                            [row(k), if k + 1 < depth.end { row(k + 1) } else { &[] }]
-                        }
-                        _ => {
-                            for (k, halves) in (k..depth.end).zip(&mut halves) {
-                                b.elements.widen(at(k), &mut wide);
-                                for (half, wide) in halves.iter_mut().zip(&wide) {
-                                    *half = bf16::from_f32(*wide);
-                                }
-                            }
-                            let second = if k + 1 < depth.end { wanted.len() } else { 0 };
-                            [&halves[0][..], &halves[1][..second]]
-                        }
-                    };
-                    let part = |row: &'_ [bf16], i: usize| {
-                        (i * columns).min(row.len())..((i + 1) * columns).min(row.len())
-                    };
-                    for (i, out) in out.chunks_exact_mut(len).enumerate() {
-                        let [first, second] = rows.map(|row| &row[part(row, i)]);
-                        let second = (!rows[1].is_empty()).then_some(second);
-                        interleave(first, second, &mut out[word * columns..][..columns]);
-                    }
+        for (word, k) in self.depth.clone().enumerate() {
+            b.elements.widen(k * b.n + wanted.start, &mut wide);
+            self.round(&mut wide);
+            for (wide, out) in wide.chunks(columns).zip(out.chunks_exact_mut(len)) {
+                for (out, wide) in out[word * columns..].iter_mut().zip(wide) {
+                    *out = wide.to_bits();
                 }
             }
-            _ => {
-                for (word, k) in depth.enumerate() {
-                    b.elements.widen(at(k), &mut wide);
-                    self.round(&mut wide);
-                    for (wide, out) in wide.chunks(columns).zip(out.chunks_exact_mut(len)) {
-                        for (out, wide) in out[word * columns..].iter_mut().zip(wide) {
-                            *out = wide.to_bits();
-                        }
-                    }
+        }
+    }
+
+    /// [`pack_from_rows`](Self::pack_from_rows) where two neighbours in depth are a word.
+    fn pack_pairs_of_rows(
+        &self,
+        b: &Narrow<'_>,
+        wanted: Range<usize>,
+        len: usize,
+        out: &mut [u32],
+    ) {
+        let (columns, width) = (self.tiles.columns(), wanted.len());
+        let used = self.depth.len().div_ceil(2) * columns;
+        out.chunks_exact_mut(len).for_each(|out| out[used..].fill(0));
+        let mut wide = vec![0.0f32; width];
+        let mut halves = vec![bf16::ZERO; 2 * width];
+        for (word, k) in self.depth.clone().step_by(2).enumerate() {
+            let rows = k..(k + 2).min(self.depth.end);
+            let out = &mut out[word * columns..];
+            let at = |k: usize| k * b.n + wanted.start;
+            let (first, second, stride) = match b.elements {
+                Elements::BF16(w) => {
+                    let second = if rows.len() > 1 { &w[at(k + 1)..][..width] } else { &[] };
+                    (&w[at(k)..][..width], second, b.n)
                 }
-            }
+                _ => {
+                    for (k, halves) in rows.clone().zip(halves.chunks_exact_mut(width)) {
+                        b.elements.widen(at(k), &mut wide);
+                        self.tiles.narrow(&wide, halves);
+                    }
+                    let (first, second) = halves[..rows.len() * width].split_at(width);
+                    (first, second, 0)
+                }
+            };
+            self.tiles.pack_pair_of_rows(first, second, stride, len, out);
         }
     }
 
@@ -258,11 +265,10 @@ impl Block<'_> {
     }
 }
 
-/// The panels of a task: many, for rows to be read seldom, but so that threads are idle for at most an
-/// eighth of the time.
-fn panels_of_a_task(panels: usize, threads: usize) -> usize {
-    let time = |group: usize| panels.div_ceil(group).next_multiple_of(threads) * group;
-    [GROUP, GROUP / 2].into_iter().find(|group| time(*group) * 8 <= panels * 9).unwrap_or(1)
+/// The panels of a task, at most so many: many, for rows to be read seldom, but so that all threads have as
+/// many tasks.
+fn panels_of_a_task(panels: usize, threads: usize, most: usize) -> usize {
+    panels.div_ceil(panels.div_ceil(most).next_multiple_of(threads))
 }
 
 #[cfg(test)]
@@ -302,7 +308,7 @@ mod tests {
 
     #[test]
     fn every_kernel_is_the_formula() {
-        for tiles in [Tiles::Avx2, Tiles::Avx512, Tiles::Dot] {
+        for tiles in [Tiles::Avx2, Tiles::Avx512, Tiles::Dot, Tiles::Amx, Tiles::AmxExact] {
             if !tiles.runs() {
                 println!("skipped: this processor does not run {tiles:?}");
                 continue;
@@ -315,8 +321,13 @@ mod tests {
                     (Elements::BF16(&bf16), bf16.iter().map(|w| w.to_f32()).collect::<Vec<_>>()),
                     (Elements::F16(&f16), f16.iter().map(|w| w.to_f32()).collect()),
                 ] {
+                    let exact = tiles == Tiles::AmxExact;
+                    if exact && !matches!(elements, Elements::BF16(_)) {
+                        continue;
+                    }
+                    let rounds = [tiles.has_pairs() && !exact, !exact];
                     for in_rows in [false, true] {
-                        for round in [tiles == Tiles::Dot, true] {
+                        for round in rounds {
                             let right = Narrow { elements, in_rows, k, n };
                             let expected = expected(&x, &wide, [m, k, n], in_rows, round);
                             for add in [false, true] {
@@ -345,7 +356,7 @@ mod tests {
 
     #[test]
     fn nothing_that_is_not_finite_is_lost() {
-        for tiles in [Tiles::Avx2, Tiles::Avx512, Tiles::Dot] {
+        for tiles in [Tiles::Avx2, Tiles::Avx512, Tiles::Dot, Tiles::Amx, Tiles::AmxExact] {
             if !tiles.runs() {
                 continue;
             }
@@ -372,9 +383,11 @@ mod tests {
 
     #[test]
     fn tasks_have_as_many_panels_as_leave_nobody_idle() {
-        assert_eq!(panels_of_a_task(1536, 2), 4);
-        assert_eq!(panels_of_a_task(18, 2), 2);
-        assert_eq!(panels_of_a_task(6, 2), 1);
-        assert_eq!(panels_of_a_task(1, 64), 1);
+        assert_eq!(panels_of_a_task(1536, 2, 4), 4);
+        assert_eq!(panels_of_a_task(1536, 2, 8), 8);
+        assert_eq!(panels_of_a_task(18, 2, 4), 3);
+        assert_eq!(panels_of_a_task(18, 2, 8), 5);
+        assert_eq!(panels_of_a_task(6, 2, 4), 3);
+        assert_eq!(panels_of_a_task(1, 64, 8), 1);
     }
 }

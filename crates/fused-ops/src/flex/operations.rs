@@ -1,12 +1,13 @@
 use burn::backend::Flex;
 use burn::backend::ops::FloatTensorOps;
 
-use super::buffer::Floats;
+use super::buffer::{Floats, contiguous};
 use super::product::{constant_product, product_onto, sum_of_products};
 use super::{Constant, attention, batched, routed};
 use super::{HostGradients, HostOps};
 use crate::ops::ActivationOps;
 use crate::ops::{Attended, AttentionGradients, AttentionKind, AttentionOps};
+use crate::ops::{KnownGradientOps, KnownGradientScaling};
 
 impl HostOps for Flex {
     fn few_rows_product(a: Floats, b: Floats) -> Floats {
@@ -56,6 +57,18 @@ impl HostGradients for Flex {
         x_too: bool,
     ) -> ([Floats; 3], Option<Floats>) {
         routed::backward(inputs, grad, x_too)
+    }
+}
+
+impl KnownGradientOps for Flex {}
+
+impl KnownGradientScaling for Flex {
+    fn known_gradient(mut gradient: Floats, of_one: Floats) -> Floats {
+        let factor = contiguous(of_one).storage::<f32>()[0];
+        if factor != 1.0 {
+            gradient = Self::float_mul_scalar(gradient, factor.into());
+        }
+        gradient
     }
 }
 

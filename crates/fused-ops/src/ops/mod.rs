@@ -7,6 +7,7 @@ mod autodiff;
 #[cfg(device_kernels)]
 mod device;
 mod dropout_mask;
+mod known_gradient;
 #[cfg(device_kernels)]
 mod mixture;
 mod place;
@@ -22,6 +23,7 @@ pub(crate) use device::{DeviceGradients, DeviceOps};
 #[cfg_attr(not(feature = "flex"), allow(unused_imports))]
 pub(crate) use dropout_mask::DropoutMask;
 pub use dropout_mask::ExpertDropout;
+pub(crate) use known_gradient::{KnownGradientOps, KnownGradientScaling};
 #[cfg(device_kernels)]
 pub(crate) use mixture::{MixtureGradients, MixtureOps};
 #[allow(unused_imports)]

@@ -3,6 +3,7 @@ use std::ops::Range;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use data::DeviceBatch;
+use fused_ops::with_gradient;
 use model_zoo::{CausalLm, TokenInput};
 use router::{BatchContext, Decided, DecidedGradients, RoutingTape};
 
@@ -98,7 +99,7 @@ impl CausalTask {
                 None => with_graph(layers, x, &tape),
             };
             let mut objective = match output_gradient.take() {
-                Some(gradient) => (y * Tensor::from_inner(gradient)).sum(),
+                Some(gradient) => with_gradient(y, Tensor::from_inner(gradient)),
                 None => {
                     let (losses, objective) =
                         self.losses(model, model.finish(y), batch, pass.scale);
@@ -139,7 +140,7 @@ impl CausalTask {
         // Embeddings may be trained; where they are not, there is no graph below them.
         if let Some(gradient) = output_gradient {
             let tracked = Tensor::<1>::zeros([1], &embedded.device()).require_grad();
-            let objective = (embedded * Tensor::from_inner(gradient)).sum() + tracked;
+            let objective = with_gradient(embedded, Tensor::from_inner(gradient)) + tracked;
             let found = GradientsParams::from_grads(objective.backward(), model);
             gradients.add(model, found);
         }

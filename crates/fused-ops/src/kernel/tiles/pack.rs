@@ -77,22 +77,6 @@ pub(super) fn columns<const C: usize, T: Widened>(
     }
 }
 
-/// Pairs of two rows of a right factor; a missing second row counts as zeros.
-pub(crate) fn interleave(first: &[bf16], second: Option<&[bf16]>, out: &mut [u32]) {
-    match second {
-        Some(second) => {
-            for ((out, low), high) in out.iter_mut().zip(first).zip(second) {
-                *out = u32::from(low.to_bits()) | u32::from(high.to_bits()) << 16;
-            }
-        }
-        None => {
-            for (out, low) in out.iter_mut().zip(first) {
-                *out = u32::from(low.to_bits());
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
