@@ -4,8 +4,9 @@ and `lora-moe generate` are compared with.
     python benches/pytorch/model_step.py --model path/to/smollm2 --seq-len 1024 --batch-size 2 [--dtype bfloat16]
     python benches/pytorch/model_step.py --model path/to/smollm2 --generate 64 [--dtype bfloat16]
 
-LoRA of rank 32 on the feed-forward linears, attention by PyTorch's scaled_dot_product_attention, AdamW. Prints one
-JSON object: the median time of a step, tokens per second, and the peak of resident memory in MiB.
+LoRA of rank 32 on the feed-forward linears, or with `--method loramoe` 8 experts of rank 4 there in two products, as
+`train_step.py` has them; attention by PyTorch's scaled_dot_product_attention, AdamW. Prints one JSON object: the median
+time of a step, tokens per second, and the peak of resident memory in MiB.
 """
 
 import argparse
@@ -16,12 +17,31 @@ import time
 
 import torch
 from peft import LoraConfig, get_peft_model
+from train_step import Adapted, balance
 from transformers import AutoModelForCausalLM
+
+TARGETS = ["gate_proj", "up_proj", "down_proj"]
+
+
+def with_loramoe(model):
+    model.requires_grad_(False)
+    torch.set_default_dtype(model.dtype)
+    for layer in model.model.layers:
+        for name in TARGETS:
+            base = getattr(layer.mlp, name)
+            adapted = Adapted(base.in_features, base.out_features, "loramoe", 8, 4, 32)
+            adapted.base = base
+            setattr(layer.mlp, name, adapted)
+    return model
 
 
 def train(model, args):
-    targets = ["gate_proj", "up_proj", "down_proj"]
-    model = get_peft_model(model, LoraConfig(r=32, lora_alpha=32, target_modules=targets))
+    loramoe = args.method == "loramoe"
+    if loramoe:
+        model = with_loramoe(model)
+    else:
+        model = get_peft_model(model, LoraConfig(r=32, lora_alpha=32, target_modules=TARGETS))
+    types = torch.arange(args.batch_size) % 2
     if args.gradient_checkpointing:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable()
@@ -32,7 +52,10 @@ def train(model, args):
     for step in range(args.warmup + args.steps):
         ids = torch.randint(0, model.config.vocab_size, (args.batch_size, args.seq_len))
         start = time.perf_counter()
-        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+        loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+        if loramoe:
+            loss = loss + balance(model, types)
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(trainable, 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -64,6 +87,7 @@ def generate(model, args):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
+    parser.add_argument("--method", default="lora", choices=["lora", "loramoe"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--seq-len", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=4)

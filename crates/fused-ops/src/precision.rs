@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 /// softmax, norms and the optimiser.
 ///
 /// GPUs take it for all frozen weights. CPUs have no TF32, and `Bf16` concerns the weights that are held
-/// in fewer bits than f32: where the processor multiplies bfloat16 faster than f32 (AMD's with AVX512-BF16), the
-/// kernels do; on other x86 processors the same numbers are rounded and multiplied in f32, so that
-/// results differ by the order of sums only; elsewhere nothing is rounded.
+/// in fewer bits than f32: where the processor multiplies bfloat16 faster than f32 (Intel's with AMX, AMD's
+/// with AVX512-BF16), the kernels do; on other x86 processors the same numbers are rounded and multiplied
+/// in f32, so that results differ by the order of sums only; elsewhere nothing is rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
