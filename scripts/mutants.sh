@@ -2,7 +2,8 @@
 # Mutation testing of a fixed sample: each mutant is one small change of the code, and a test of
 # its own crate must fail for it.
 #
-#   scripts/mutants.sh [COUNT] [CRATE…]     about COUNT mutants of each crate (default 15)
+#   scripts/mutants.sh [COUNT] [CRATE…]     about COUNT mutants of each crate (default 15), half as many
+#                                           more of `cli`, the command
 #
 # Left out is what no test of the crate can see: drawings, and what is for GPUs and for MPI alone.
 #
@@ -17,7 +18,7 @@ if [[ ${1:-} =~ ^[0-9]+$ ]]; then
 fi
 crates=("$@")
 if ((!${#crates[@]})); then
-    crates=(adapter-arithmetic adapter-formats balance-loss data eval-tasks evaluation finetune fused-ops
+    crates=(adapter-arithmetic adapter-formats balance-loss cli data eval-tasks evaluation finetune fused-ops
         lora-expert model-zoo moe-adapter quantization ranks record-files report router serve study
         svd-init tensor-files)
 fi
@@ -25,7 +26,7 @@ home=$PWD/target/mutants
 tree=$home/tree
 mkdir -p "$tree"
 # As it is now, with what is not committed; what is the same keeps its time, and what was built of it.
-git ls-files -z --cached --others --exclude-standard -- Cargo.toml Cargo.lock clippy.toml crates examples benches README.md docs |
+git ls-files -z --cached --others --exclude-standard |
     while IFS= read -r -d '' file; do
         cmp -s "$file" "$tree/$file" || install -D --mode 644 "$file" "$tree/$file"
     done
@@ -47,18 +48,19 @@ for crate in "${crates[@]}"; do
     rm -rf "$folder"
     mkdir -p "$folder"
     # Every n-th of the crate's mutants, in their order in the files: the same on every machine.
-    all=$(cargo mutants --list --no-config --package "$crate" "${left_out[@]}" 2>/dev/null | wc -l)
-    every=$((all / count > 0 ? all / count : 1))
-    tests=()
+    package=$crate wanted=$count tests=(--lib)
+    [[ $crate == cli ]] && package=lora-moe-cli wanted=$(((3 * count + 1) / 2)) tests=(--bins)
+    all=$(cargo mutants --list --no-config --package "$package" "${left_out[@]}" 2>/dev/null | wc -l)
+    every=$((all / wanted > 0 ? all / wanted : 1))
     for test in crates/"$crate"/tests/*.rs; do
         [[ -e $test ]] && tests+=(--test "$(basename "$test" .rs)")
     done
     features=()
     [[ $crate == record-files ]] && features=(--features arrow,gzip,parquet)
-    cargo mutants --in-place --no-config --package "$crate" "${left_out[@]}" "${features[@]}" \
+    cargo mutants --in-place --no-config --package "$package" "${left_out[@]}" "${features[@]}" \
         --output "$folder" --no-shuffle \
         --shard "$((every / 2))/$every" --sharding round-robin --minimum-test-timeout 60 \
-        --caught --unviable -- --lib "${tests[@]}" || (($? == 2 || $? == 3)) || exit
+        --caught --unviable -- "${tests[@]}" || (($? == 2 || $? == 3)) || exit
 done
 printf '\n%-16s %7s %7s %7s %7s\n' crate caught missed timeout unviable
 for crate in "${crates[@]}"; do

@@ -5,6 +5,7 @@
 mod support;
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use lora_moe::data::Sample;
 use lora_moe::finetune::run::{RunConfig, load_samples};
@@ -101,4 +102,20 @@ fn a_table_that_calls_itself_json_is_quoted_briefly() {
     assert_eq!(output.status.code(), Some(1));
     assert!(error.contains("`instruction,output\\u{1b}[31m\\nx,y"), "{error}");
     assert!(error.len() < 400 && !error.contains('\u{1b}'), "{error}");
+}
+
+/// As `lora-moe data | head` has it.
+#[test]
+fn a_reader_that_has_enough_ends_it_without_an_error() {
+    let run = Run::new("template = \"plain\"");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lora-moe"))
+        .args(["data", "--config", &run.config])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !error.contains("error"), "{error}");
 }

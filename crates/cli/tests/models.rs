@@ -110,6 +110,8 @@ fn stories260k_gives_the_reference_logits_and_text() {
     assert_eq!(generate(&[]).trim_end(), expected.trim_end());
     let continuation = generate(&["--skip-prompt"]);
     assert_eq!(format!("Once upon a time{}", continuation.trim_end()), expected.trim_end());
+    let sentence = continuation.split_once('.').unwrap().0;
+    assert_eq!(generate(&["--skip-prompt", "--stop", "."]).trim_end(), sentence);
 }
 
 #[test]

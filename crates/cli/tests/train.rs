@@ -472,6 +472,8 @@ fn a_dry_run_says_what_a_run_would_be_and_begins_nothing() {
     for part in ["trainable parameters", "experts", "routers", "samples", "steps     12"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    // Which configuration it is needs saying where there are several.
+    assert!(!text.contains(&run.config), "{text}");
     // Of the model only the configuration is needed.
     let shapes = run.output("shapes");
     std::fs::create_dir(&shapes).unwrap();

@@ -35,14 +35,13 @@ static SHAPES: Shapes = Shapes {
     rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
-/// Whether the processor has tiles of bfloat16, and the system lets this process use them. It asks once,
-/// for all threads.
+/// Whether a processor with AVX512-BF16 has tiles of bfloat16, and the system lets this process use them. It
+/// asks once, for all threads.
 pub(super) fn runs() -> bool {
     static RUNS: OnceLock<bool> = OnceLock::new();
     *RUNS.get_or_init(|| {
-        is_x86_feature_detected!("avx512bf16")
-            && __cpuid_count(7, 0).edx >> 22 & 0b101 == 0b101
-            && allowed()
+        // Bits 22 and 24: the products, and the tiles.
+        __cpuid_count(7, 0).edx >> 22 & 0b101 == 0b101 && allowed()
     })
 }
 

@@ -72,8 +72,12 @@ impl Tiles {
             match self {
                 Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
                 Self::Avx512 => avx512,
-                Self::Dot => avx512 && is_x86_feature_detected!("avx512bf16"),
-                Self::Amx | Self::AmxExact => avx512 && amx::runs(),
+                Self::Dot => {
+                    avx512
+                        && is_x86_feature_detected!("avx512vl")
+                        && is_x86_feature_detected!("avx512bf16")
+                }
+                Self::Amx | Self::AmxExact => Self::Dot.runs() && amx::runs(),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
