@@ -220,10 +220,10 @@ fn a_text_classifier_is_trained_predicts_and_is_merged() {
     let test = place.write("test.tsv", "sentence\tlabel\nba ki\t-1\nki\t-1\n");
     let found = place.predictions(&["--data", arg(&test)]);
     assert_eq!((&found[0]["label"], found[0].get("gold")), (&json!("good"), None));
-    let csv = place.text("out/predictions.csv");
+    let csv = place.text("new/predictions.csv");
     let config = place.text("run.toml");
     succeeds(&["predict", "--config", &config, "--data", arg(&test), "--output", &csv]);
-    let csv = place.read("out/predictions.csv");
+    let csv = place.read("new/predictions.csv");
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(lines[0], "file,row,label,score_bad,score_good");
     assert!(lines[2].contains("test.tsv,1,bad,"), "{csv}");
