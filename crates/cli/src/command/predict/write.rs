@@ -30,10 +30,6 @@ impl Form {
             Self::Jsonl => jsonl(predictions),
             Self::Csv => csv(predictions),
         };
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("cannot create {}", folder.display()))?;
-        }
         write_atomically(path, text.as_bytes())
             .with_context(|| format!("cannot write {}", path.display()))
     }
