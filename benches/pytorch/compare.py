@@ -41,6 +41,7 @@ def cases(model, small):
     model_step = ["model_step.py", "--model", model]
     step = [*model_step, "--batch-size", "4", "--steps", "4"]
     yield "train, LoRA, f32", [*train, model, *LORA], step
+    yield "train, LoRA, f32 with weights held in bf16", [*train, model, *LORA, *HALF[:2]], step
     yield "train, LoRA, bf16", [*train, model, *LORA, *HALF], [*step, "--dtype", "bfloat16"]
     loramoe = [*step, "--dtype", "bfloat16", "--method", "loramoe"]
     yield "train, LoRAMoE, bf16", [*train, model, *LORAMOE, *HALF], loramoe
