@@ -17,6 +17,7 @@ const ROWS: usize = 32;
 const LARGE: usize = 1 << 16;
 
 /// From so many columns on, each thread has several parts.
+#[cfg(target_arch = "x86_64")]
 const WIDE: usize = 4096;
 
 /// The columns of a part that is computed beside the result.
@@ -27,6 +28,7 @@ const BESIDE: usize = 256;
 pub(super) enum Right<'a> {
     F32(&'a [f32]),
     BF16(&'a [bf16]),
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     F16(&'a [f16]),
 }
 

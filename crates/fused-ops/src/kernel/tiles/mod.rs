@@ -188,6 +188,8 @@ impl Tiles {
         assert!(panels == 0 || (panels - 1) * len + self.columns() <= out.len());
         #[cfg(target_arch = "x86_64")]
         x86_pack::pack_pair_of_rows(first, second, stride, len, out);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = stride;
     }
 
     /// Rounds to bfloat16.
