@@ -8,7 +8,12 @@ use crate::ops::{KnownGradientOps, kernels};
 ///
 /// That of [`with_gradient_composed`], which multiplies, sums, and multiplies again. `gradient` is outside
 /// of the graph.
+///
+/// # Panics
+///
+/// When the shapes differ.
 pub fn with_gradient<const D: usize>(x: Tensor<D>, gradient: Tensor<D>) -> Tensor<1> {
+    assert_eq!(x.dims(), gradient.dims(), "with_gradient: one shape");
     let [x, gradient] = [x, gradient].map(Tensor::into_dispatch);
     if kernels(&[&x, &gradient]).is_some() {
         return Tensor::from_dispatch(Dispatch::with_gradient(x, gradient));

@@ -25,8 +25,8 @@ use crate::{Precision, precision};
 /// The elements that are widened at a time: 4 MiB of f32.
 const PART: usize = 1 << 20;
 
-/// From more rows on AMX takes less time for halves than kernels that multiply as they read, although it packs them
-/// first: two thirds for 8 rows, and a quarter for 32 (measured on the fourth generation of Xeon).
+/// From more rows on AMX takes less time for halves than kernels that multiply as they read, although it packs
+/// them first: two thirds of it for 8 rows, and a third for 32 (measured on a Xeon with AMX).
 const FEW_FOR_AMX: usize = 4;
 
 thread_local! {

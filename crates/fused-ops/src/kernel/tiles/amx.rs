@@ -94,6 +94,7 @@ pub(super) unsafe fn multiply<const PARTS: u32>(
     stride: usize,
     add: bool,
 ) {
+    assert!(words > 0 && words.is_multiple_of(WORDS), "products of whole blocks");
     let blocks = words / WORDS;
     // Tiles 0 to 3 are sums, 4 and 5 of the left factor, 6 and 7 of the right one.
     //
