@@ -197,6 +197,23 @@ fn ranks_with_different_configurations_are_refused_before_the_first_step() {
 }
 
 #[test]
+fn a_signal_to_one_rank_ends_all_with_a_checkpoint() {
+    let place = Place::new("lora", "");
+    let mut command = place.train(2, "run", &["--set", "training.max_steps=3000"]);
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    while !place.output("run").join("metrics.jsonl").exists() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Not the one that writes.
+    let second = ranks_of(&child)[1].to_string();
+    Command::new("kill").args(["-TERM", &second]).status().unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let error = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success(), "{error}");
+    assert!(error.contains("the checkpoint is in") && error.contains("--resume"), "{error}");
+}
+
+#[test]
 fn a_rank_that_hangs_ends_the_run() {
     let place = Place::new("lora", "");
     let more = ["--rank-timeout", "2", "--set", "training.max_steps=100000"];
