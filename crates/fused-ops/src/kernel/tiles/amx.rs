@@ -159,13 +159,14 @@ pub(super) unsafe fn multiply<const PARTS: u32>(
     }
 }
 
-/// Rows as blocks, each number in three parts of 8 bits of mantissa, whose sum it is.
+/// Rows as blocks: rounded, or each number in three parts of 8 bits of mantissa, whose sum it is.
 ///
 /// # Safety
 ///
-/// As [`pack_rows`], with `out` for three times as many blocks.
+/// `x` must be valid for `rows` rows of `depth`, `out` for the blocks of that depth, times `PARTS`, and
+/// [`runs`] must hold.
 #[target_feature(enable = "avx512f,avx512bf16")]
-pub(super) unsafe fn pack_parts(
+pub(super) unsafe fn pack_rows<const PARTS: usize>(
     x: *const f32,
     stride: usize,
     rows: usize,
@@ -176,7 +177,7 @@ pub(super) unsafe fn pack_parts(
         let (low, high) = (left_of(depth - k), left_of((depth - k).saturating_sub(LANES)));
         for row in 0..ROWS {
             let x = x.wrapping_add(row * stride + k);
-            let [first, second] = match row < rows {
+            let halves = match row < rows {
                 // SAFETY: masked to what is left of the row.
                 true => unsafe {
                     [
@@ -186,9 +187,12 @@ pub(super) unsafe fn pack_parts(
                 },
                 false => [_mm512_setzero_ps(); 2],
             };
-            let (first, second) = (parts(first), parts(second));
-            for part in 0..3 {
-                let at = ((block * 3 + part) * ROWS + row) * WORDS;
+            let [first, second] = match PARTS {
+                1 => halves.map(|half| [half; 3]),
+                _ => [parts(halves[0]), parts(halves[1])],
+            };
+            for part in 0..PARTS {
+                let at = ((block * PARTS + part) * ROWS + row) * WORDS;
                 // SAFETY: 16 words of the block. Vectors of pairs are those of words.
                 unsafe {
                     let words = _mm512_cvtne2ps_pbh(second[part], first[part]);
@@ -216,38 +220,4 @@ fn parts(x: __m512) -> [__m512; 3] {
     let rest = _mm512_maskz_sub_ps(finite, x, first);
     let second = cut(rest);
     [first, second, _mm512_sub_ps(rest, second)]
-}
-
-/// Rows, rounded, as blocks.
-///
-/// # Safety
-///
-/// `x` must be valid for `rows` rows of `depth`, `out` for the blocks of that depth, and [`runs`] must
-/// hold.
-#[target_feature(enable = "avx512f,avx512bf16")]
-pub(super) unsafe fn pack_rows(
-    x: *const f32,
-    stride: usize,
-    rows: usize,
-    depth: usize,
-    out: *mut u32,
-) {
-    for (block, k) in (0..depth).step_by(2 * LANES).enumerate() {
-        let (low, high) = (left_of(depth - k), left_of((depth - k).saturating_sub(LANES)));
-        for row in 0..ROWS {
-            let x = x.wrapping_add(row * stride + k);
-            // SAFETY: masked to what is left of the row, and 16 words of the block. Vectors of pairs are
-            // those of words.
-            unsafe {
-                let words = match row < rows {
-                    true => std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(
-                        _mm512_maskz_loadu_ps(high, x.wrapping_add(LANES)),
-                        _mm512_maskz_loadu_ps(low, x),
-                    )),
-                    false => _mm512_setzero_si512(),
-                };
-                _mm512_storeu_si512(out.add((block * ROWS + row) * WORDS).cast(), words);
-            }
-        }
-    }
 }

@@ -32,8 +32,8 @@ pub(super) fn pack_rows(
     // SAFETY: `Tiles::pack_rows` checked that the rows are within `x`, and `out` has their words.
     unsafe {
         match tiles {
-            Tiles::Amx => amx::pack_rows(x, stride, rows, depth, out.as_mut_ptr()),
-            Tiles::AmxExact => amx::pack_parts(x, stride, rows, depth, out.as_mut_ptr()),
+            Tiles::Amx => amx::pack_rows::<1>(x, stride, rows, depth, out.as_mut_ptr()),
+            Tiles::AmxExact => amx::pack_rows::<3>(x, stride, rows, depth, out.as_mut_ptr()),
             Tiles::Dot => rows_of_pairs(x, stride, rows, depth, out.as_mut_ptr()),
             _ => rows_of_words(x, stride, rows, depth, round, out.as_mut_ptr()),
         }
