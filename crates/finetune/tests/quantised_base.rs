@@ -60,7 +60,7 @@ fn steps(mut model: Decoder, config: &AdapterConfig) -> Vec<StepReport> {
 
 #[test]
 fn training_is_that_over_the_floats() {
-    for name in ["bnb_nf4_double", "bnb_int8", "awq"] {
+    for name in ["bnb_nf4_double", "bnb_int8", "gptq_desc_act", "awq"] {
         let folder = tempfile::tempdir().unwrap();
         load(&golden(name), None).save(folder.path()).unwrap();
         for preset in
@@ -105,23 +105,34 @@ fn starts_take_their_part_out_of_what_is_held() {
 
 #[test]
 fn merging_writes_floats_of_what_was_trained() {
-    let mut model = load(&golden("bnb_nf4"), None);
-    let config = Preset::Lora.config();
-    attach(&mut model, &config, 1).unwrap();
-    let mut state = adapter_state(&model);
-    for value in state.values_mut() {
-        let moved: Vec<f32> = value.iter::<f32>().map(|value| value + 0.01).collect();
-        *value = TensorData::new(moved, value.shape().clone());
+    for name in ["bnb_nf4", "gptq_desc_act"] {
+        let mut model = load(&golden(name), None);
+        let config = Preset::Lora.config();
+        attach(&mut model, &config, 1).unwrap();
+        let mut state = adapter_state(&model);
+        for value in state.values_mut() {
+            let moved: Vec<f32> = value.iter::<f32>().map(|value| value + 0.01).collect();
+            *value = TensorData::new(moved, value.shape().clone());
+        }
+        let mut model = load(&golden(name), None);
+        attach_saved(&mut model, &config, state, "test").unwrap();
+        let expected = logits(&model);
+        merge_adapters(&mut model, &FixedRouting::new()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        model.save(folder.path()).unwrap();
+        let found = logits(&load(folder.path(), None));
+        let largest = expected.iter().fold(0.0f32, |max, value| max.max(value.abs()));
+        assert!(largest_difference(&found, &expected) < 1e-5 * largest, "{name}");
     }
-    let mut model = load(&golden("bnb_nf4"), None);
-    attach_saved(&mut model, &config, state, "test").unwrap();
-    let expected = logits(&model);
-    merge_adapters(&mut model, &FixedRouting::new()).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    model.save(folder.path()).unwrap();
-    let found = logits(&load(folder.path(), None));
-    let largest = expected.iter().fold(0.0f32, |max, value| max.max(value.abs()));
-    assert!(largest_difference(&found, &expected) < 1e-5 * largest);
+}
+
+#[test]
+fn starts_of_groups_become_floats_of_the_same_model() {
+    let mut model = load(&golden("gptq_desc_act"), None);
+    let plain = logits(&model);
+    attach(&mut model, &Preset::Pissa.config(), 1).unwrap();
+    let largest = plain.iter().fold(0.0f32, |max, value| max.max(value.abs()));
+    assert!(largest_difference(&plain, &logits(&model)) < 1e-5 * largest);
 }
 
 #[test]

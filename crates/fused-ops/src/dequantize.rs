@@ -6,7 +6,7 @@ pub fn dequantize(matrix: &QuantizedMatrix) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if let Some(constant) = crate::flex::Constant::of(matrix) {
         let tensor = Tensor::from_data(constant.decoded(), &matrix.device());
-        return tensor.transpose();
+        return matrix.of_inputs(tensor.transpose());
     }
     matrix.dequantize_composed()
 }

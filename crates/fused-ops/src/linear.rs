@@ -99,6 +99,11 @@ fn linear_quantized<const D: usize>(
     matrix: &QuantizedMatrix,
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
+    // Reordering the activations costs less than reordering what the codes stand for.
+    let x = match matrix.order() {
+        None => x,
+        Some(order) => x.select(D - 1, order),
+    };
     #[cfg(feature = "flex")]
     if fits(&x, matrix.dims(), bias.as_ref())
         && runs_kernels(&x)
@@ -113,7 +118,7 @@ fn linear_quantized<const D: usize>(
             Some(bias) => y + bias.unsqueeze(),
         };
     }
-    linear_dense(x, matrix.dequantize_composed(), bias, precision())
+    linear_dense(x, matrix.dequantize_stored(), bias, precision())
 }
 
 /// [`linear`] as Burn has it, which widens the whole matrix.

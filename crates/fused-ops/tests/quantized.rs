@@ -105,10 +105,85 @@ fn blocks_may_have_offsets() {
         offsets: Some((0..6).map(|i| 1.0 - i as f32).collect()),
         block_size: 32,
         dims: [64, 3],
+        order: None,
         quantization: None,
     };
     let matrix = QuantizedMatrix::from_parts(parts, &device).unwrap();
     let x = random([40, 64], &device);
     let expected = linear_composed(x.clone(), matrix.dequantize_composed(), None);
     same("offsets", linear(x, &matrix, None), expected);
+}
+
+/// The groups of GPTQ with `desc_act`, and the matrix by its formula, `(code - zero) * scale`.
+fn reordered([inputs, outputs]: [usize; 2], device: &Device) -> (QuantizedMatrix, Tensor<2>) {
+    const GROUP: usize = 32;
+    let groups = inputs / GROUP;
+    // 7 divides no number of inputs here, so each comes once.
+    let order: Vec<u32> = (0..inputs).map(|place| (place * 7 + 5) as u32 % inputs as u32).collect();
+    let code = |place: usize, output: usize| (place * 5 + output * 3) as u8 % 16;
+    let scale = |group: usize, output: usize| 0.01 * (1 + group + 2 * output) as f32;
+    let zero = |group: usize, output: usize| ((3 * group + output) % 16) as f32;
+    let (mut bytes, mut scales, mut offsets) = (Vec::new(), Vec::new(), Vec::new());
+    let mut weight = vec![0.0; inputs * outputs];
+    for output in 0..outputs {
+        bytes.extend((0..inputs).step_by(2).map(|i| code(i, output) << 4 | code(i + 1, output)));
+        for group in 0..groups {
+            scales.push(scale(group, output));
+            offsets.push(-zero(group, output) * scale(group, output));
+        }
+        for (place, input) in order.iter().enumerate() {
+            let group = place / GROUP;
+            let code = f32::from(code(place, output));
+            weight[*input as usize * outputs + output] =
+                (code - zero(group, output)) * scale(group, output);
+        }
+    }
+    let parts = QuantizedParts {
+        bytes,
+        table: Some((0..16).map(|code| code as f32).collect()),
+        scales,
+        nested: None,
+        offsets: Some(offsets),
+        block_size: GROUP,
+        dims: [inputs, outputs],
+        order: Some(order),
+        quantization: None,
+    };
+    let weight = Tensor::<1>::from_floats(weight.as_slice(), device).reshape([inputs, outputs]);
+    (QuantizedMatrix::from_parts(parts, device).unwrap(), weight)
+}
+
+#[test]
+fn inputs_may_have_an_order_of_their_own() {
+    for device in [Device::flex(), Device::flex().autodiff()] {
+        for [m, k, n] in [[1, 64, 24], [5, 96, 17], [40, 256, 80]] {
+            let (matrix, weight) = reordered([k, n], &device);
+            let what = format!("{m} x {k} x {n}");
+            same(&what, dequantize(&matrix), weight.clone());
+            same(&what, matrix.dequantize_composed(), weight.clone());
+            let x = random([m, k], &device);
+            let bias = random([1, n], &device).reshape([n]);
+            let expected = linear_composed(x.clone(), weight.clone(), Some(bias.clone()));
+            let batch = linear(x.clone().reshape([1, m, k]), &matrix, Some(bias.clone()));
+            same(&what, batch.reshape([m, n]), expected);
+            let (h, b) = (random([m, 4], &device), random([4, n], &device));
+            let expected = linear_add_composed(x.clone(), weight, None, h.clone(), b.clone());
+            same(&what, linear_add(x, &matrix, None, h, b), expected);
+        }
+    }
+}
+
+#[test]
+fn gradients_of_reordered_inputs_are_those_of_the_inputs() {
+    let device = Device::flex().autodiff();
+    for [m, k, n] in [[1, 64, 24], [5, 96, 17], [40, 256, 80]] {
+        // A matrix may be loaded without a tape, as a frozen model is.
+        for of_matrix in [&device, &Device::flex()] {
+            let (matrix, weight) = reordered([k, n], of_matrix);
+            let (x, g) = (random([m, k], &device).require_grad(), random([m, n], &device));
+            let grads = (linear(x.clone(), &matrix, None) * g.clone()).sum().backward();
+            let expected = g.inner().matmul(weight.inner().transpose());
+            same(&format!("{m} x {k} x {n}"), x.grad(&grads).unwrap(), expected);
+        }
+    }
 }

@@ -11,6 +11,7 @@ use burn::tensor::Device;
 use common::{Base, Reference, golden, largest_difference, load, logits};
 use model_zoo::{Decoder, LoadOptions, Quantization, StoredQuantization, WeightDType};
 use moe_adapter::{Adaptable, BaseLinear, Projection};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 fn quantized(quantization: Quantization) -> LoadOptions {
     LoadOptions { quantization: Some(quantization), ..LoadOptions::default() }
@@ -32,7 +33,8 @@ fn error(model: &Base, reference: &Reference) -> f32 {
 
 #[test]
 fn folders_of_others_are_read_without_a_loss() {
-    for name in ["bnb_nf4", "bnb_nf4_double", "bnb_fp4", "bnb_int8", "gptq", "awq"] {
+    for name in ["bnb_nf4", "bnb_nf4_double", "bnb_fp4", "bnb_int8", "gptq", "gptq_desc_act", "awq"]
+    {
         let model = load(&golden(name));
         assert!(is_quantized(&model), "{name}");
         let error = error(&model, &Reference::read(&golden(name)));
@@ -70,7 +72,7 @@ fn experts_of_a_base_model_are_quantised() {
 
 #[test]
 fn what_is_read_is_written_as_floats() {
-    for name in ["bnb_nf4_double", "gptq"] {
+    for name in ["bnb_nf4_double", "gptq", "gptq_desc_act"] {
         let folder = tempfile::tempdir().unwrap();
         load(&golden(name)).save(folder.path()).unwrap();
         let dense = load(folder.path());
@@ -160,4 +162,53 @@ fn what_cannot_be_is_refused_by_name() {
         drop(config.as_object_mut().unwrap().remove("quantization_config"))
     });
     assert!(bare.contains("shape") || bare.contains("stored as"), "{bare}");
+}
+
+/// What is said of a folder whose linear `q_proj` of 64 inputs has these groups of 32.
+fn refused_groups(groups: &[i32]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let name = "model.layers.1.self_attn.q_proj.g_idx";
+    let file = fs::read(golden("gptq_desc_act").join("model.safetensors")).unwrap();
+    let bytes: Vec<u8> = groups.iter().flat_map(|group| group.to_le_bytes()).collect();
+    let changed = TensorView::new(Dtype::I32, vec![groups.len()], &bytes).unwrap();
+    let mut tensors = SafeTensors::deserialize(&file).unwrap().tensors();
+    tensors.iter_mut().filter(|(found, _)| found == name).for_each(|(_, view)| {
+        *view = changed.clone();
+    });
+    let written = safetensors::serialize(tensors, None).unwrap();
+    fs::write(folder.path().join("model.safetensors"), written).unwrap();
+    let config = golden("gptq_desc_act").join("config.json");
+    fs::copy(config, folder.path().join("config.json")).unwrap();
+    let found = Base::load(folder.path(), &LoadOptions::default(), &Device::flex());
+    let error = found.unwrap_err().to_string();
+    assert!(error.contains(name), "{error}");
+    error
+}
+
+fn alternating() -> Vec<i32> {
+    (0..64).map(|input| input % 2).collect()
+}
+
+#[test]
+fn a_group_below_the_first_is_refused() {
+    let error = refused_groups(&[&[-1], &alternating()[1..]].concat());
+    assert!(error.contains("input 0 in group -1; allowed: 0 to 1"), "{error}");
+}
+
+#[test]
+fn a_group_above_the_last_is_refused() {
+    let error = refused_groups(&[&alternating()[..63], &[2]].concat());
+    assert!(error.contains("input 63 in group 2; allowed: 0 to 1"), "{error}");
+}
+
+#[test]
+fn groups_of_fewer_inputs_than_there_are_are_refused() {
+    let error = refused_groups(&alternating()[..63]);
+    assert!(error.contains("252 bytes, expected 64 32-bit integers"), "{error}");
+}
+
+#[test]
+fn groups_of_other_sizes_are_refused() {
+    let error = refused_groups(&[&[1], &alternating()[1..]].concat());
+    assert!(error.contains("puts 31 inputs in group 0") && error.contains("32"), "{error}");
 }

@@ -39,6 +39,7 @@ pub(crate) fn encode(
         offsets: None,
         block_size,
         dims: [in_features, out_features],
+        order: None,
         quantization: Some(quantization),
     }
 }

@@ -7,7 +7,7 @@ use crate::{PartsError, Quantization, QuantizedParts};
 /// A frozen matrix `[in_features, out_features]` of 8 or 4 bits an element.
 ///
 /// It has no parameters: nothing in it is ever trained. Its codes are in the order of a checkpoint,
-/// rows of `in_features`.
+/// rows of `in_features`; the inputs within a row may have an [order](Self::order) of their own.
 #[derive(Module, Debug)]
 pub struct QuantizedMatrix {
     codes: Tensor<1, Int>,
@@ -15,6 +15,7 @@ pub struct QuantizedMatrix {
     scales: Tensor<1>,
     nested: Option<Nested>,
     offsets: Option<Tensor<1>>,
+    order: Option<Tensor<1, Int>>,
     block_size: usize,
     in_features: usize,
     out_features: usize,
@@ -77,6 +78,10 @@ impl QuantizedMatrix {
             let len = values.len();
             Tensor::from_data(TensorData::new(values, [len]), (device, DType::F32))
         };
+        let order = parts.order.map(|order| {
+            let inputs: Vec<i32> = order.into_iter().map(|input| input as i32).collect();
+            Tensor::from_data(inputs.as_slice(), (device, DType::I32))
+        });
         let [in_features, out_features] = parts.dims;
         Self {
             codes: bytes(parts.bytes),
@@ -88,6 +93,7 @@ impl QuantizedMatrix {
                 offset: nested.offset,
             }),
             offsets: parts.offsets.map(floats),
+            order,
             block_size: parts.block_size,
             in_features,
             out_features,
@@ -110,6 +116,14 @@ impl QuantizedMatrix {
         self.quantization
     }
 
+    /// The input that each place of a stored row is of, `[in_features]`; none where place `i` is of
+    /// input `i`.
+    ///
+    /// Products take the stored matrix as it is: `x W = x[.., order] W[order, ..]`.
+    pub fn order(&self) -> Option<Tensor<1, Int>> {
+        self.order.clone()
+    }
+
     /// The memory that it takes, in bytes, without the tables that all share.
     pub fn bytes(&self) -> usize {
         let bytes = |tensor: &Tensor<1, Int>| tensor.dims()[0];
@@ -117,10 +131,11 @@ impl QuantizedMatrix {
         bytes(&self.codes)
             + floats(&self.scales)
             + self.offsets.as_ref().map_or(0, floats)
+            + self.order.as_ref().map_or(0, |order| 4 * order.dims()[0])
             + self.nested.as_ref().map_or(0, |nested| bytes(&nested.codes))
     }
 
-    /// Its tensors.
+    /// Its tensors but the order of its inputs.
     pub fn tensors(&self) -> MatrixTensors {
         let nested = self.nested.as_ref();
         MatrixTensors {
@@ -135,6 +150,20 @@ impl QuantizedMatrix {
 
     /// The whole matrix in f32, `[in_features, out_features]`, by Burn's operations on any backend.
     pub fn dequantize_composed(&self) -> Tensor<2> {
+        self.of_inputs(self.dequantize_stored())
+    }
+
+    /// `W` of a matrix whose inputs are in the stored order.
+    pub fn of_inputs(&self, stored: Tensor<2>) -> Tensor<2> {
+        match &self.order {
+            None => stored,
+            // What sorts a permutation is its inverse.
+            Some(order) => stored.select(0, order.clone().argsort(0)),
+        }
+    }
+
+    /// As [`dequantize_composed`](Self::dequantize_composed), with the inputs in the stored order.
+    pub fn dequantize_stored(&self) -> Tensor<2> {
         let elements = self.in_features * self.out_features;
         let codes = self.codes.clone().cast(DType::I32);
         let values = match &self.table {

@@ -21,6 +21,9 @@ pub struct QuantizedParts {
     pub block_size: usize,
     /// `[in_features, out_features]`.
     pub dims: [usize; 2],
+    /// The input that each place of a row is of, where these are in an order of their own, as in
+    /// GPTQ with `desc_act`; else place `i` is of input `i`.
+    pub order: Option<Vec<u32>>,
     /// How others are quantised in the same way; none where that is not known here.
     pub quantization: Option<Quantization>,
 }
@@ -92,13 +95,14 @@ impl QuantizedParts {
             offsets: self.offsets.as_ref().map(|o| blocks.map(|block| o[old(block)]).collect()),
             block_size,
             dims: [in_features, count],
+            order: self.order.clone(),
             quantization: self
                 .quantization
                 .filter(|_| block_size == self.block_size && self.nested.is_none()),
         }
     }
 
-    /// Its codes, to be read.
+    /// Its codes, to be read; inputs in their [`order`](Self::order).
     ///
     /// # Panics
     ///
@@ -148,6 +152,17 @@ impl QuantizedParts {
         if let Some(offsets) = &self.offsets {
             same("offsets", offsets.len(), blocks)?;
         }
+        if let Some(order) = &self.order {
+            same("places of inputs", order.len(), self.dims[0])?;
+            let mut placed = vec![false; self.dims[0]];
+            for input in order {
+                if let Some(placed) = placed.get_mut(*input as usize) {
+                    *placed = true;
+                }
+            }
+            let found = placed.iter().filter(|placed| **placed).count();
+            same("inputs that have a place", found, self.dims[0])?;
+        }
         match &self.nested {
             None => same("scales", self.scales.len(), blocks),
             Some(nested) => {
@@ -171,6 +186,17 @@ mod tests {
         let mut values = vec![0.0; parts.dims[0] * parts.dims[1]];
         parts.codes().decode(0, &mut values);
         values
+    }
+
+    #[test]
+    fn outputs_of_a_matrix_keep_the_order_of_its_inputs() {
+        let values: Vec<f32> = (0..8 * 3).map(|i| i as f32).collect();
+        let order: Vec<u32> = (0..8).rev().collect();
+        let whole = QuantizedParts {
+            order: Some(order.clone()),
+            ..QuantizedParts::of_rows(&values, [3, 8], Quantization::Int8)
+        };
+        assert_eq!(whole.outputs(1, 2).order, Some(order));
     }
 
     #[test]

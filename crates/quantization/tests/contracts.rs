@@ -77,14 +77,21 @@ fn parts_that_do_not_fit_are_named() {
         offsets: None,
         block_size: 64,
         dims: [16, 8],
+        order: None,
         quantization: None,
     };
     assert!(good.check().is_ok());
-    let cases: [(&str, QuantizedParts); 5] = [
+    assert!(
+        QuantizedParts { order: Some((0..16).rev().collect()), ..good.clone() }.check().is_ok()
+    );
+    let cases: [(&str, QuantizedParts); 8] = [
         ("bytes", QuantizedParts { bytes: vec![0; 63], ..good.clone() }),
         ("values", QuantizedParts { table: Some(vec![0.0; 15]), ..good.clone() }),
         ("scales", QuantizedParts { scales: vec![1.0; 3], ..good.clone() }),
         ("offsets", QuantizedParts { offsets: Some(vec![]), ..good.clone() }),
+        ("places", QuantizedParts { order: Some((0..15).collect()), ..good.clone() }),
+        ("inputs", QuantizedParts { order: Some(vec![7; 16]), ..good.clone() }),
+        ("inputs", QuantizedParts { order: Some((1..17).collect()), ..good.clone() }),
         ("block", QuantizedParts { block_size: 0, ..good.clone() }),
     ];
     for (name, parts) in cases {
@@ -101,4 +108,29 @@ fn the_memory_of_a_matrix_follows_from_its_dimensions() {
             assert_eq!(matrix.bytes(), quantization.bytes(dims), "{quantization} {dims:?}");
         }
     }
+}
+
+#[test]
+fn inputs_in_an_order_of_their_own_come_back_in_that_of_the_matrix() {
+    let order = [2u32, 0, 3, 1];
+    let parts = QuantizedParts {
+        bytes: (0..8).collect(),
+        table: None,
+        scales: vec![1.0, 10.0, 100.0, 1000.0],
+        nested: None,
+        offsets: None,
+        block_size: 2,
+        dims: [4, 2],
+        order: Some(order.to_vec()),
+        quantization: None,
+    };
+    let matrix = QuantizedMatrix::from_parts(parts, &Device::flex()).unwrap();
+    let stored = [[0.0, 1.0, 20.0, 30.0], [400.0, 500.0, 6000.0, 7000.0]];
+    let weight = floats(matrix.dequantize_composed());
+    for (place, input) in order.into_iter().enumerate() {
+        let expected = stored.map(|row| row[place]);
+        assert_eq!(weight[2 * input as usize..][..2], expected, "input {input}");
+    }
+    // Eight codes, four scales, and four places.
+    assert_eq!(matrix.bytes(), 8 + 4 * 4 + 4 * 4);
 }

@@ -13,7 +13,7 @@ use super::buffer::rows_per_task;
 /// Floats and integers are the same tensors on Flex.
 type Host = FloatTensor<Flex>;
 
-/// A quantised matrix on Flex. Cheap to clone.
+/// A quantised matrix on Flex, its inputs in the stored order. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Constant {
     codes: Host,

@@ -83,6 +83,7 @@ fn four_bits(
         offsets: None,
         block_size,
         dims,
+        order: None,
         quantization,
     })
 }
@@ -107,6 +108,7 @@ fn eight_bits(
         offsets: None,
         block_size: inputs.max(1),
         dims: [inputs, outputs],
+        order: None,
         quantization: Some(Quantization::Int8),
     })
 }

@@ -27,6 +27,8 @@ pub(in super::super) struct Groups {
     pub(super) packing: Packing,
     /// How many inputs share a scale; none for all.
     pub(super) group_size: Option<usize>,
+    /// Whether inputs are in an order of their own.
+    pub(super) desc_act: bool,
 }
 
 /// The order of the codes, and what a stored zero means.
@@ -52,6 +54,7 @@ struct Fields {
     w_bit: Option<u32>,
     group_size: Option<i64>,
     q_group_size: Option<i64>,
+    desc_act: Option<bool>,
     checkpoint_format: Option<String>,
     version: Option<String>,
 }
@@ -89,10 +92,11 @@ impl StoredQuantization {
         let [inputs, outputs] = dims;
         match self.0 {
             StoredForm::Bitsandbytes(quantization) => quantization.bytes(dims),
-            StoredForm::Groups(Groups { group_size, .. }) => {
+            StoredForm::Groups(Groups { group_size, desc_act, .. }) => {
                 let groups = outputs * inputs.div_ceil(group_size.unwrap_or(inputs).max(1));
+                let order = if desc_act { 4 * inputs } else { 0 };
                 // Half a byte for an element, a scale and an offset for a group.
-                (inputs * outputs).div_ceil(2) + 2 * 4 * groups
+                (inputs * outputs).div_ceil(2) + 2 * 4 * groups + order
             }
         }
     }
@@ -139,7 +143,11 @@ impl StoredForm {
             },
         };
         let groups = |packing| match bits {
-            Some(4) => Ok(Some(Self::Groups(Groups { packing, group_size }))),
+            Some(4) => {
+                // One group of all is the same in any order.
+                let desc_act = fields.desc_act == Some(true) && group_size.is_some();
+                Ok(Some(Self::Groups(Groups { packing, group_size, desc_act })))
+            }
             bits => {
                 let bits = bits.map_or("absent".to_owned(), |bits| bits.to_string());
                 Err(refused(format!("`bits` is {bits}; supported: 4")))
@@ -188,26 +196,31 @@ mod tests {
         assert_eq!(of_method(r#""load_in_8bit": true"#), bits(Quantization::Int8));
         let gptq = |zeros_less_one, group_size| {
             let packing = Packing::Gptq { zeros_less_one };
-            Ok(Some(StoredForm::Groups(Groups { packing, group_size })))
+            let desc_act = false;
+            Ok(Some(StoredForm::Groups(Groups { packing, group_size, desc_act })))
         };
         let first = r#""quant_method": "gptq", "bits": 4, "group_size": 128"#;
         assert_eq!(of_method(first), gptq(true, Some(128)));
         let second = r#""quant_method": "gptq", "bits": 4, "group_size": -1, "checkpoint_format": "gptq_v2""#;
         assert_eq!(of_method(second), gptq(false, None));
+        let reordered = of_method(&format!(r#"{first}, "desc_act": true"#)).unwrap();
+        assert!(matches!(reordered, Some(StoredForm::Groups(Groups { desc_act: true, .. }))));
         let awq =
             of_method(r#""quant_method": "awq", "bits": 4, "group_size": 64, "version": "gemm""#);
-        let expected = Groups { packing: Packing::Awq, group_size: Some(64) };
+        let expected = Groups { packing: Packing::Awq, group_size: Some(64), desc_act: false };
         assert_eq!(awq, Ok(Some(StoredForm::Groups(expected))));
     }
 
     #[test]
     fn memory_is_that_of_codes_scales_and_offsets() {
-        let groups = |group_size| {
+        let groups = |group_size, desc_act| {
             let packing = Packing::Gptq { zeros_less_one: true };
-            StoredQuantization(StoredForm::Groups(Groups { packing, group_size }))
+            StoredQuantization(StoredForm::Groups(Groups { packing, group_size, desc_act }))
         };
-        assert_eq!(groups(Some(128)).bytes([256, 64]), 256 * 64 / 2 + 8 * 2 * 64);
-        assert_eq!(groups(None).bytes([256, 64]), 256 * 64 / 2 + 8 * 64);
+        assert_eq!(groups(Some(128), false).bytes([256, 64]), 256 * 64 / 2 + 8 * 2 * 64);
+        assert_eq!(groups(None, false).bytes([256, 64]), 256 * 64 / 2 + 8 * 64);
+        // And which input each place is of.
+        assert_eq!(groups(Some(128), true).bytes([256, 64]), 256 * 64 / 2 + 8 * 2 * 64 + 4 * 256);
         let int8 = StoredQuantization(StoredForm::Bitsandbytes(Quantization::Int8));
         assert_eq!(int8.bytes([256, 64]), 256 * 64 + 4 * 64);
     }

@@ -1,5 +1,7 @@
 //! The forms of GPTQ and AWQ: integers of 4 bits packed in words of 32, with a scale and a zero for
-//! a group of inputs and an output, `w = (code - zero) * scale`.
+//! a group of inputs and an output, `w = (code - zero) * scale`. Inputs are in groups one after the
+//! other, or with GPTQ's `desc_act` input `i` is in group `g_idx[i]`: those of the largest activations
+//! were quantised first, and fill the first groups (Frantar et al., *GPTQ*, 2210.17323, and its code).
 
 use quantization::QuantizedParts;
 use safetensors::Dtype;
@@ -31,17 +33,14 @@ pub(super) fn take(
         return Err(source.refused(path, &format!("{outputs} outputs are no whole words")));
     }
     let groups = inputs / group_size;
-    if source.has(&part("g_idx")) {
-        let index = source.take_bytes(&part("g_idx"))?;
-        let in_order = index.as_chunks::<4>().0.iter().enumerate().all(|(input, group)| {
-            usize::try_from(i32::from_le_bytes(*group)) == Ok(input / group_size)
-        });
-        if !in_order {
-            let message =
-                "was quantised in another order of its inputs (desc_act), which is not supported";
-            return Err(source.refused(path, message));
+    let order = match source.has(&part("g_idx")) {
+        true => {
+            let index = source.take_bytes(&part("g_idx"))?;
+            order_of_groups(&index, [inputs, group_size])
+                .map_err(|message| source.refused(&part("g_idx"), &message))?
         }
-    }
+        false => None,
+    };
     let weight_words = match form.packing {
         Packing::Gptq { .. } => [inputs / WORD, outputs],
         Packing::Awq => [inputs, outputs / WORD],
@@ -69,9 +68,11 @@ pub(super) fn take(
     let mut bytes = Vec::with_capacity(inputs * outputs / 2);
     let mut own_scales = Vec::with_capacity(groups * outputs);
     let mut offsets = Vec::with_capacity(groups * outputs);
+    let input = |place: usize| order.as_ref().map_or(place, |order| order[place] as usize);
     for output in 0..outputs {
+        let of_place = |place| of_weight(input(place), output);
         let pairs = (0..inputs).step_by(2);
-        bytes.extend(pairs.map(|i| of_weight(i, output) << 4 | of_weight(i + 1, output)));
+        bytes.extend(pairs.map(|place| of_place(place) << 4 | of_place(place + 1)));
         for group in 0..groups {
             let scale = scales[group * outputs + output];
             let zero = code(zeros[(group * outputs + output) / WORD], place_of(output));
@@ -87,8 +88,42 @@ pub(super) fn take(
         offsets: Some(offsets),
         block_size: group_size,
         dims: [inputs, outputs],
+        order,
         quantization: None,
     }))
+}
+
+/// The inputs group by group, within one as they come; none where they lie so already. `index` holds
+/// the group of each input, 32-bit integers.
+///
+/// Every group has as many inputs: GPTQ takes them in runs, whatever their order.
+fn order_of_groups(
+    index: &[u8],
+    [inputs, group_size]: [usize; 2],
+) -> Result<Option<Vec<u32>>, String> {
+    if index.len() != 4 * inputs {
+        return Err(format!("has {} bytes, expected {inputs} 32-bit integers", index.len()));
+    }
+    let mut groups = vec![Vec::new(); inputs / group_size];
+    let last = groups.len().saturating_sub(1);
+    for (input, group) in (0u32..).zip(index.as_chunks::<4>().0) {
+        let group = i32::from_le_bytes(*group);
+        match usize::try_from(group).ok().and_then(|group| groups.get_mut(group)) {
+            Some(members) => members.push(input),
+            None => {
+                return Err(format!("puts input {input} in group {group}; allowed: 0 to {last}"));
+            }
+        }
+    }
+    let other = groups.iter().enumerate().find(|(_, members)| members.len() != group_size);
+    if let Some((group, members)) = other {
+        let found = members.len();
+        return Err(format!(
+            "puts {found} inputs in group {group}; supported: `group_size` of them, {group_size}"
+        ));
+    }
+    let order = groups.concat();
+    Ok(Some(order).filter(|order| !order.is_sorted()))
 }
 
 /// The words of a tensor of 32-bit integers.
