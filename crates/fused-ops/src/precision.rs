@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-/// How activations are multiplied with frozen weights.
+/// How activations are multiplied with frozen weights, and on CPUs queries with keys and weights with
+/// values.
 ///
 /// All other products, those of adapters, routers and losses, are in f32, whatever is chosen; so are
 /// softmax, norms and the optimiser.
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 /// GPUs take it for all frozen weights. CPUs have no TF32, and `Bf16` concerns the weights that are held
 /// in fewer bits than f32: where the processor multiplies bfloat16 faster than f32 (Intel's with AMX, AMD's
 /// with AVX512-BF16), the kernels do; on other x86 processors the same numbers are rounded and multiplied
-/// in f32, so that results differ by the order of sums only; elsewhere nothing is rounded.
+/// in f32, so that results differ by the order of sums only; elsewhere nothing is rounded. Attention
+/// rounds where that is faster, and only there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {

@@ -192,6 +192,43 @@ impl Tiles {
         let _ = stride;
     }
 
+    /// Packs a right factor of f32, whose rows of so many columns lie in order, rounded: panels of `words` words
+    /// of each column, of which those beyond the rows are zeros.
+    ///
+    /// # Panics
+    ///
+    /// Where words are not [pairs](Self::has_pairs), and where the rows are more than the words have.
+    pub(crate) fn pack_wide_rows(self, x: &[f32], columns: usize, words: usize, out: &mut [u32]) {
+        let rows = x.len() / columns.max(1);
+        let panels = columns.div_ceil(self.columns());
+        assert!(self.has_pairs() && rows * columns == x.len() && rows.div_ceil(2) <= words);
+        let out = &mut out[..panels * words * self.columns()];
+        #[cfg(target_arch = "x86_64")]
+        x86_pack::pack_wide_rows(x, [rows, columns], words, out);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = out;
+    }
+
+    /// Turns rows that begin `stride` apart: `[rows, columns]` becomes `[columns, rows]`.
+    ///
+    /// # Panics
+    ///
+    /// As [`pack_pair_of_rows`](Self::pack_pair_of_rows), and where a slice is too short.
+    pub(crate) fn turn(
+        self,
+        x: &[f32],
+        stride: usize,
+        [rows, columns]: [usize; 2],
+        out: &mut [f32],
+    ) {
+        assert!(self.has_pairs() && (rows == 0 || (rows - 1) * stride + columns <= x.len()));
+        let out = &mut out[..columns * rows];
+        #[cfg(target_arch = "x86_64")]
+        x86_pack::turn(x, stride, [rows, columns], out);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (stride, out);
+    }
+
     /// Rounds to bfloat16.
     ///
     /// # Panics
@@ -226,6 +263,10 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
+    pub(crate) fn tiles(&self) -> Tiles {
+        self.tiles
+    }
+
     /// Multiplies a tile of rows with a panel of columns, of so many words, into rows that begin
     /// `stride` apart, or with `add` adds to what is there.
     ///

@@ -19,4 +19,10 @@ impl Words {
         // SAFETY: a line is 16 words without anything between them.
         unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
     }
+
+    /// The words that there are.
+    pub(crate) fn all(&self) -> &[u32] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), 16 * self.0.len()) }
+    }
 }

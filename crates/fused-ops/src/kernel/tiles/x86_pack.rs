@@ -95,6 +95,83 @@ pub(super) fn narrow(wide: &[f32], out: &mut [bf16]) {
     unsafe { narrowed(wide.as_ptr(), wide.len(), out.as_mut_ptr().cast()) };
 }
 
+/// [`Tiles::pack_wide_rows`], whose slices are long enough.
+pub(super) fn pack_wide_rows(
+    x: &[f32],
+    [rows, columns]: [usize; 2],
+    words: usize,
+    out: &mut [u32],
+) {
+    // SAFETY: tiles of pairs run here, so there is AVX512-BF16; the slices are long enough.
+    unsafe { wide_rows(x.as_ptr(), rows, columns, words, out.as_mut_ptr()) };
+}
+
+/// [`Tiles::turn`], whose slices are long enough.
+pub(super) fn turn(x: &[f32], stride: usize, [rows, columns]: [usize; 2], out: &mut [f32]) {
+    // SAFETY: tiles of pairs run here, so there is AVX-512; the slices are long enough.
+    unsafe { turned(x.as_ptr().cast(), stride, rows, columns, out.as_mut_ptr().cast()) };
+}
+
+/// # Safety
+///
+/// `x` must be valid for rows of `columns`, `out` for panels of `words` words of 32 columns, which are no fewer
+/// than the pairs of rows; there must be AVX512-BF16.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn wide_rows(x: *const f32, rows: usize, columns: usize, words: usize, out: *mut u32) {
+    // Of the halves 0 to 15 of one row and 16 to 31 of the other.
+    let pairs: [u32; LANES] = std::array::from_fn(|i| i as u32 * 0x1_0001 + (16 << 16));
+    // SAFETY: 16 words.
+    let order = unsafe { _mm512_loadu_si512(pairs.as_ptr().cast()) };
+    for (panel, at) in (0..columns).step_by(COLUMNS).enumerate() {
+        for word in 0..words {
+            for strip in (0..COLUMNS).step_by(LANES) {
+                let mask = left_of(columns.saturating_sub(at + strip));
+                let row = |row: usize| match row < rows {
+                    // SAFETY: masked to the columns that there are.
+                    true => unsafe {
+                        _mm512_maskz_loadu_ps(mask, x.wrapping_add(row * columns + at + strip))
+                    },
+                    false => _mm512_setzero_ps(),
+                };
+                // SAFETY: 16 words of the panel. Vectors of halves are those of words.
+                unsafe {
+                    let halves = _mm512_cvtne2ps_pbh(row(2 * word + 1), row(2 * word));
+                    let halves = std::mem::transmute::<__m512bh, __m512i>(halves);
+                    let out = out.add((panel * words + word) * COLUMNS + strip);
+                    _mm512_storeu_si512(out.cast(), _mm512_permutexvar_epi16(order, halves));
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// `x` must be valid for rows of `columns` words that begin `stride` apart, `out` for `columns` rows of `rows`;
+/// there must be AVX-512.
+#[target_feature(enable = "avx512f")]
+unsafe fn turned(x: *const u32, stride: usize, rows: usize, columns: usize, out: *mut u32) {
+    for top in (0..rows).step_by(LANES) {
+        for left in (0..columns).step_by(LANES) {
+            let block = transposed(|row| match top + row < rows {
+                false => _mm512_setzero_si512(),
+                // SAFETY: masked to what is left of the row.
+                true => unsafe {
+                    let x = x.add((top + row) * stride + left);
+                    _mm512_maskz_loadu_epi32(left_of(columns - left), x.cast())
+                },
+            });
+            for (column, words) in block.iter().enumerate().take(columns - left) {
+                // SAFETY: masked to the rows that there are.
+                unsafe {
+                    let out = out.add((left + column) * rows + top);
+                    _mm512_mask_storeu_epi32(out.cast(), left_of(rows - top), *words);
+                }
+            }
+        }
+    }
+}
+
 /// # Safety
 ///
 /// Both rows must be valid for `columns` halves, `out` for 32 words of each panel, which begin `len` apart;
