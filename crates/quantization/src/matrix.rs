@@ -7,7 +7,7 @@ use crate::{PartsError, Quantization, QuantizedParts};
 /// A frozen matrix `[in_features, out_features]` of 8 or 4 bits an element.
 ///
 /// It has no parameters: nothing in it is ever trained. Its codes are in the order of a checkpoint,
-/// rows of `in_features`; the inputs within a row may have an [order](Self::order) of their own.
+/// rows of `in_features`; the inputs within a row may have an [order](Self::order()) of their own.
 #[derive(Module, Debug)]
 pub struct QuantizedMatrix {
     codes: Tensor<1, Int>,
