@@ -59,7 +59,8 @@ pub(crate) fn decode(raw: &AdapterFiles) -> Result<StoredAdapter, FormatError> {
     let default = 1.0 / config.num_experts as f64;
     let init_cof = (cof != default).then_some(cof);
     let goat = GoatConfig { init_cof, ..GoatConfig::default() };
-    let principal = PrincipalConfig { rho: None, init_cof, svd: SvdMethod::Full };
+    let svd = SvdMethod::Full;
+    let principal = PrincipalConfig { init_cof, svd, ..PrincipalConfig::default() };
     config.init = match name.as_str() {
         "goat" => InitConfig::Goat(goat),
         "goat_mini" => InitConfig::GoatMini(goat),

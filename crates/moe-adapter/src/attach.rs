@@ -7,6 +7,7 @@ use ranks::{Alone, Ranks};
 use router::{RouterConfig, RouterError, RouterShape, Site, XLoraClassifier};
 use svd_init::{BankShape, ExpertStart, LayerStatistics, SvdCache};
 
+use crate::build::refined;
 use crate::ids::with_stable_ids;
 use crate::select::{Selection, select};
 use crate::shared_starts::{Layers, shared_starts};
@@ -391,6 +392,9 @@ impl Plan {
             statistics: &paths.iter().map(of_path).collect::<Vec<_>>(),
             // A quantised weight is made dense only here.
             weight: &|at| linears[at].weight(),
+            refined: &|at, start, weight| {
+                refined(&config.init, &linears[at], start, weight, &shapes[at])
+            },
             device: &device,
         };
         let starts = shared_starts(ranks, &config.init, &layers, cache, progress)?;

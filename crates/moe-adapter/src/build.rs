@@ -2,7 +2,9 @@ use burn::tensor::{Device, Tensor};
 use lora_expert::{AnyBank, BaseLinear, Factors};
 use rand::Rng;
 use router::{AnyRouter, RouterShape};
-use svd_init::{ExpertInit, ExpertStart, LayerStatistics, LoraInit};
+use svd_init::{
+    BankShape, ExpertInit, ExpertStart, InitConfig, InitError, LayerStatistics, LoraInit,
+};
 
 use crate::state::START;
 use crate::{AdapterConfig, AdapterError, AdapterState, LayerSizes, MoeAdapter, StartFactors};
@@ -28,7 +30,11 @@ impl AdapterConfig {
     ) -> Result<BuiltAdapter, AdapterError> {
         let shape = self.bank_shape(sizes, linear.dims());
         let start = match self.experts.factors(shape.num_experts) {
-            Some(_) => Some(self.init.start(&linear.weight(), &shape, statistics, rng)?),
+            Some(_) => {
+                let weight = linear.weight();
+                let start = self.init.start(&weight, &shape, statistics, rng)?;
+                Some(refined(&self.init, linear, start, &weight, &shape)?)
+            }
             None => None,
         };
         self.adapter_from(linear, sizes, path, start, rng)
@@ -142,6 +148,24 @@ impl AdapterConfig {
         let by_layer = sizes.top_k.and_then(|k| self.router.with_top_k(k));
         Ok(by_layer.as_ref().unwrap_or(&self.router).init(&shape, rng, device)?)
     }
+}
+
+/// A start that makes up for what its linear loses where it is held in few bits.
+pub(crate) fn refined(
+    init: &InitConfig,
+    linear: &BaseLinear,
+    start: ExpertStart,
+    weight: &Tensor<2>,
+    shape: &BankShape,
+) -> Result<ExpertStart, InitError> {
+    let held = |start: &ExpertStart| {
+        let factors = taken_out(start, start.residual_coefficient?, shape.scaling, weight);
+        match linear.with_weight(factors.residual(weight.clone())) {
+            BaseLinear::Dense(_) => None,
+            held @ BaseLinear::Quantized(_) => Some(held.weight()),
+        }
+    };
+    init.refined(start, weight, shape, &held)
 }
 
 /// The factors that a start takes out of a weight: `A` and `c s_e B_e`.

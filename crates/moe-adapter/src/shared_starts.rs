@@ -3,10 +3,15 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use ranks::{Ranks, RanksError};
 use svd_init::{
-    BankShape, ExpertInit, ExpertStart, InitConfig, LayerStatistics, SvdCache, decompose_all,
+    BankShape, ExpertInit, ExpertStart, InitConfig, InitError, LayerStatistics, SvdCache,
+    decompose_all,
 };
 
 use crate::AdapterError;
+
+/// A start of a layer, by the layer's number, with the weight of both.
+pub(crate) type Refined<'a> =
+    dyn Fn(usize, ExpertStart, &Tensor<2>) -> Result<ExpertStart, InitError> + 'a;
 
 /// What the starts of many layers follow from, by the number of a layer.
 pub(crate) struct Layers<'a> {
@@ -16,6 +21,8 @@ pub(crate) struct Layers<'a> {
     pub(crate) statistics: &'a [LayerStatistics],
     /// Reads its weight, which only the rank does that finds its start.
     pub(crate) weight: &'a dyn Fn(usize) -> Tensor<2>,
+    /// Fits a start of its weight to how that is held.
+    pub(crate) refined: &'a Refined<'a>,
     /// Where its experts are to be.
     pub(crate) device: &'a Device,
 }
@@ -62,7 +69,7 @@ fn starts(
     cache: Option<&SvdCache>,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Vec<ExpertStart>, AdapterError> {
-    let Layers { shapes, statistics, weight, .. } = layers;
+    let Layers { shapes, statistics, weight, refined, .. } = layers;
     let mut prepared = Vec::new();
     if let Some(first) = own.first()
         && init.triplets(&shapes[*first])?.is_some()
@@ -78,7 +85,9 @@ fn starts(
     for (done, at) in own.iter().enumerate() {
         let triplets = prepared.next().flatten();
         let statistics = LayerStatistics { triplets, ..statistics[*at].clone() };
-        found.push(init.start(&weight(*at), &shapes[*at], &statistics, &mut rng)?);
+        let weight = weight(*at);
+        let start = init.start(&weight, &shapes[*at], &statistics, &mut rng)?;
+        found.push(refined(*at, start, &weight)?);
         if !told {
             progress(done + 1, own.len());
         }
@@ -165,6 +174,7 @@ mod tests {
             shapes: &shapes,
             statistics: &statistics,
             weight: &weight,
+            refined: &|_, start, _| Ok(start),
             device: &Device::flex(),
         };
         let starts = shared_starts(ranks, init, &layers, None, &|_, _| {}).unwrap();

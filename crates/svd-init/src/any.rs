@@ -130,6 +130,16 @@ impl ExpertInit for InitConfig {
     ) -> Result<ExpertStart, InitError> {
         self.with(|init| init.start(weight, shape, statistics, rng))
     }
+
+    fn refined(
+        &self,
+        start: ExpertStart,
+        weight: &Tensor<2>,
+        shape: &BankShape,
+        held: &dyn Fn(&ExpertStart) -> Option<Tensor<2>>,
+    ) -> Result<ExpertStart, InitError> {
+        self.with(|init| init.refined(start, weight, shape, held))
+    }
 }
 
 #[cfg(test)]
@@ -144,9 +154,10 @@ mod tests {
     #[test]
     fn absent_keys_are_the_documented_defaults() {
         assert_eq!(parsed(r#"{"type": "lora"}"#), InitConfig::Lora);
-        let pissa = PrincipalConfig { rho: None, init_cof: None, svd: SvdMethod::Auto };
+        let pissa =
+            PrincipalConfig { rho: None, init_cof: None, svd: SvdMethod::Auto, loftq_iter: 1 };
         assert_eq!(parsed(r#"{"type": "pissa"}"#), InitConfig::Pissa(pissa));
-        let goat = GoatConfig { rho: 10.0, init_cof: None, expert_scaling: false };
+        let goat = GoatConfig { rho: 10.0, init_cof: None, expert_scaling: false, loftq_iter: 1 };
         assert_eq!(parsed(r#"{"type": "goat_mini"}"#), InitConfig::GoatMini(goat));
         let lora_ga = LoraGaConfig {
             stable_gamma: 16.0,
@@ -171,6 +182,8 @@ mod tests {
             r#"{"type":"pissa_milora","rho":2.5,"svd":"randomised"}"#,
             r#"{"type":"lora_ga","stable_gamma":64.0,"direction":"ar_b2r","svd":"auto"}"#,
             r#"{"type":"corda","method":"kpm","damp":0.5,"init_cof":1.0,"svd":"full"}"#,
+            r#"{"type":"pissa","svd":"full","loftq_iter":5}"#,
+            r#"{"type":"goat","rho":10.0,"expert_scaling":false,"loftq_iter":2}"#,
             r#"{"type":"olora"}"#,
             r#"{"type":"eva","svd":"full"}"#,
         ] {
@@ -205,6 +218,8 @@ mod tests {
         for name in ["pissa", "milora", "pissa_milora", "goat", "goat_mini"] {
             let error = refused(&format!(r#"{{"type": "{name}", "rho": 0.0}}"#));
             assert_eq!(error, InitError::NotPositive { key: "rho", value: 0.0 });
+            let error = refused(&format!(r#"{{"type": "{name}", "loftq_iter": 0}}"#));
+            assert_eq!(error, InitError::Zero { field: "loftq_iter" });
         }
         let error = refused(r#"{"type": "goat", "rho": -1.0}"#);
         assert_eq!(error, InitError::NotPositive { key: "rho", value: -1.0 });

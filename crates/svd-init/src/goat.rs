@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::principal::is_one;
 use crate::{SpectrumInit, SpectrumSlice, SvdMethod};
 
 /// The keys of `goat` and `goat_mini`. Source: GOAT, arXiv 2502.16894.
@@ -15,11 +16,15 @@ pub struct GoatConfig {
     pub init_cof: Option<f64>,
     /// Whether each expert has a scaling of its own (GOAT-s). Default: no.
     pub expert_scaling: bool,
+    /// How often the factors are found where what is left of the weight is quantised; see
+    /// [`SpectrumInit::loftq_iter`]. Default: 1.
+    #[serde(skip_serializing_if = "is_one")]
+    pub loftq_iter: usize,
 }
 
 impl Default for GoatConfig {
     fn default() -> Self {
-        Self { rho: 10.0, init_cof: None, expert_scaling: false }
+        Self { rho: 10.0, init_cof: None, expert_scaling: false, loftq_iter: 1 }
     }
 }
 
@@ -32,6 +37,7 @@ impl GoatConfig {
             init_cof: self.init_cof,
             expert_scaling: self.expert_scaling,
             svd: SvdMethod::Full,
+            loftq_iter: self.loftq_iter,
         }
     }
 }

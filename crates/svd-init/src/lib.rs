@@ -110,4 +110,22 @@ pub trait ExpertInit {
         statistics: &LayerStatistics,
         rng: &mut dyn Rng,
     ) -> Result<ExpertStart, InitError>;
+
+    /// A start whose residual loses something where the weight is held in few bits, fitted to what is
+    /// lost. `held` is the weight `[in_features, out_features]` as it is held once the product of a
+    /// start is taken out of it; `None` where it is held as it is. Default: `start` itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    fn refined(
+        &self,
+        start: ExpertStart,
+        weight: &Tensor<2>,
+        shape: &BankShape,
+        held: &dyn Fn(&ExpertStart) -> Option<Tensor<2>>,
+    ) -> Result<ExpertStart, InitError> {
+        let _ = (weight, shape, held);
+        Ok(start)
+    }
 }

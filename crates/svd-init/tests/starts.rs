@@ -16,7 +16,8 @@ use svd_init::{
     theoretical_scaling,
 };
 
-const FULL: PrincipalConfig = PrincipalConfig { rho: None, init_cof: None, svd: SvdMethod::Full };
+const FULL: PrincipalConfig =
+    PrincipalConfig { rho: None, init_cof: None, svd: SvdMethod::Full, loftq_iter: 1 };
 
 fn nothing() -> LayerStatistics {
     LayerStatistics::default()

@@ -20,7 +20,8 @@ pub fn compute(case: &Case) -> Result<Results, String> {
 
     let rho = case.number("rho")?;
     let init_cof = Some(case.number("residual_coef")?);
-    let principal = PrincipalConfig { rho: Some(rho), init_cof, svd: SvdMethod::Full };
+    let svd = SvdMethod::Full;
+    let principal = PrincipalConfig { rho: Some(rho), init_cof, svd, ..PrincipalConfig::default() };
     let goat = GoatConfig { rho, init_cof, ..GoatConfig::default() };
     let init = match case.text("kind")? {
         "pissa" => InitConfig::Pissa(principal),
