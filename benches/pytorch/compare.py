@@ -43,6 +43,9 @@ def cases(model, small):
     yield "train, LoRA, f32", [*train, model, *LORA], step
     yield "train, LoRA, f32 with weights held in bf16", [*train, model, *LORA, *HALF[:2]], step
     yield "train, LoRA, bf16", [*train, model, *LORA, *HALF], [*step, "--dtype", "bfloat16"]
+    long = ["train", "--batch-size", "1", "--seq-len", "4096", "--steps", "2", "--config", model, *LORA, *HALF]
+    theirs = [*model_step, "--batch-size", "1", "--seq-len", "4096", "--steps", "2", "--dtype", "bfloat16"]
+    yield "train, LoRA, bf16, 1 x 4,096", long, theirs
     loramoe = [*step, "--dtype", "bfloat16", "--method", "loramoe"]
     yield "train, LoRAMoE, bf16", [*train, model, *LORAMOE, *HALF], loramoe
     for name, ours, dtype in [("f32", [], "float32"), ("bf16", HALF, "bfloat16")]:

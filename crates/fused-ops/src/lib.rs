@@ -64,7 +64,7 @@ pub use experts::{
     scale_up_composed,
 };
 pub use launches::{COUNTS_LAUNCHES, count_launches};
-pub use linear::{linear, linear_add, linear_add_composed, linear_composed};
+pub use linear::{linear, linear_add, linear_add_composed, linear_composed, reads_columns};
 pub use low_rank::{add_low_rank, add_low_rank_composed, few_rows};
 pub use matmul::{matmul, matmul_few_rows};
 pub use norm::{rms_norm, rms_norm_composed};

@@ -1,10 +1,21 @@
-use burn::tensor::Tensor;
-use burn::tensor::module;
+use burn::tensor::{DType, Device, Tensor, module};
 use quantization::QuantizedMatrix;
 
 #[cfg(feature = "flex")]
 use crate::runs_kernels;
 use crate::{Precision, Weight, matmul, precision};
+
+/// Whether matrices `[in, out]` of a type are multiplied fastest on a device where their columns lie one after the
+/// other, as checkpoints have them: with AMX those of bfloat16 are then left factors of few rows as they are.
+pub fn reads_columns(dtype: DType, device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    return dtype == DType::BF16 && *device == Device::flex() && crate::kernel::Tiles::Amx.runs();
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = (dtype, device);
+        false
+    }
+}
 
 /// A linear map of the last axis, `y = x W + bias`: `[.., I]`, `[I, O]`, `[O] -> [.., O]`.
 ///
@@ -73,7 +84,6 @@ fn product_on_device<const D: usize>(
     precision: Precision,
 ) -> Option<Tensor<D>> {
     use crate::ops::{DeviceOps, Kernels, kernels, place};
-    use burn::tensor::DType;
     let on_device = kernels(&[&x.clone().into_dispatch()]) == Some(Kernels::Device)
         && place(&weight.clone().into_dispatch().kind) == Some(Kernels::Device);
     if !on_device {

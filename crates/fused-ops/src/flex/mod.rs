@@ -8,6 +8,7 @@ mod buffer;
 mod constant;
 mod few_rows;
 mod gradients;
+mod held;
 mod low_rank;
 mod mask;
 mod matrix;

@@ -18,6 +18,7 @@ use super::blocked;
 use super::buffer::{Floats, contiguous, rows_per_task};
 use super::constant::Constant;
 use super::few_rows::{self, Right, are_few};
+use super::held;
 use super::product::gemm_into;
 use crate::kernel::{self, Tiles};
 use crate::{Precision, precision};
@@ -25,7 +26,7 @@ use crate::{Precision, precision};
 /// The elements that are widened at a time: 4 MiB of f32.
 const PART: usize = 1 << 20;
 
-/// From more rows on AMX takes less time for halves than kernels that multiply as they read, although it packs
+/// From more rows on AMX takes less time for halves than kernels that multiply as they read, even where it packs
 /// them first: two thirds of it for 8 rows, and a third for 32 (measured on a Xeon with AMX).
 const FEW_FOR_AMX: usize = 4;
 
@@ -189,10 +190,20 @@ fn multiply_few(
     if add || !rows_in_order || !are_few([m, k, n]) {
         return false;
     }
-    if m > FEW_FOR_AMX && matches!(elements, Elements::BF16(_)) && Tiles::Amx.runs() {
-        return false;
-    }
     let x = &a.storage::<f32>()[a.layout().start_offset()..][..m * k];
+    if let Elements::BF16(w) = elements
+        && Tiles::Amx.runs()
+    {
+        // Three products of parts take longer than a few rows do otherwise.
+        let few_parts = round || m > FEW_FOR_AMX;
+        if !in_rows && few_parts && held::fits([m, k, n]) {
+            held::multiply(x, k, w, n, round, out);
+            return true;
+        }
+        if m > FEW_FOR_AMX {
+            return false;
+        }
+    }
     let x: Cow<'_, [f32]> = match round {
         true => Cow::Owned(x.iter().map(|x| kernel::rounded(*x)).collect()),
         false => Cow::Borrowed(x),

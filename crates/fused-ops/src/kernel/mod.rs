@@ -34,4 +34,4 @@ pub(crate) use reductions::{
 pub(crate) use rope::{turn, turn_back};
 pub(crate) use sigmoid::{silu_mul, silu_mul_backward};
 pub(crate) use softmax::{softmax_backward, softmax_row};
-pub(crate) use tiles::{Columns, Tiles, Unit, Words, rounded};
+pub(crate) use tiles::{Columns, Sums, Tiles, Unit, Words, cut, rounded};

@@ -9,6 +9,7 @@ use super::index::ShardIndex;
 use super::quantized::StoredForm;
 use super::stored_tensor::StoredTensor;
 use super::{WeightDType, WeightError};
+use fused_ops::reads_columns;
 use quantization::Quantization;
 use safetensors::Dtype;
 use tensor_files::nearest;
@@ -118,9 +119,10 @@ impl WeightSource {
         self.read(name, shape, shape, Order::AsStored, device)
     }
 
-    /// Takes a matrix stored as `[rows, cols]` as a contiguous `[cols, rows]`.
+    /// Takes a matrix stored as `[rows, cols]` as `[cols, rows]`, in the order that products read fastest.
     ///
-    /// Linears are stored `[out, in]`, and Burn multiplies fastest by `[in, out]`.
+    /// Linears are stored `[out, in]`, and most multiply fastest by a contiguous `[in, out]`; see
+    /// [`reads_columns`].
     ///
     /// # Errors
     ///
@@ -131,6 +133,17 @@ impl WeightSource {
         [rows, cols]: [usize; 2],
         device: &Device,
     ) -> Result<Tensor<2>, WeightError> {
+        let dtype = match self.dtype {
+            WeightDType::F32 => DType::F32,
+            WeightDType::F16 => DType::F16,
+            WeightDType::BF16 => DType::BF16,
+            WeightDType::AsStored if self.stored(name)?.dtype == Dtype::BF16 => DType::BF16,
+            WeightDType::AsStored => DType::F32,
+        };
+        if reads_columns(dtype, device) {
+            let shape = [rows, cols];
+            return Ok(self.read(name, shape, shape, Order::AsStored, device)?.transpose());
+        }
         self.read(name, [rows, cols], [cols, rows], Order::Transposed { rows, cols }, device)
     }
 

@@ -159,6 +159,88 @@ pub(super) unsafe fn multiply<const PARTS: u32>(
     }
 }
 
+/// See [`Unit::multiply_held`](super::Unit::multiply_held); `WIDE` where more than 16 columns count.
+///
+/// # Safety
+///
+/// Between [`begin`] and [`end`]. `left` must be valid for 32 rows of as many blocks of 32 elements, `right` for
+/// `[16 words, 32 columns]` for each block, `out` for `[32, 32]`, initialised with `add`.
+pub(super) unsafe fn multiply_held<const WIDE: bool>(
+    left: *const u16,
+    right: *const u32,
+    blocks: usize,
+    out: *mut f32,
+    add: bool,
+) {
+    let row = 2 * WORDS * blocks;
+    // Tiles as in `multiply`. What is read next lies behind the rows.
+    //
+    // SAFETY: as there; asking memory ahead reads nothing.
+    unsafe {
+        asm!(
+            "test {add:e}, {add:e}",
+            "jz 2f",
+            "tileloadd tmm0, [{out} + {stride}]",
+            "tileloadd tmm1, [{out} + {stride} + 64]",
+            "tileloadd tmm2, [{out} + {stride} + 2048]",
+            "tileloadd tmm3, [{out} + {stride} + 2112]",
+            "jmp 3f",
+            "2:",
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            "3:",
+            "mov {line:e}, {lines}",
+            "4:",
+            "prefetcht1 [{ahead}]",
+            "add {ahead}, 64",
+            "dec {line:e}",
+            "jnz 4b",
+            "tileloadd tmm6, [{right} + {stride}]",
+            "tileloadd tmm4, [{left} + {left_stride}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm5, [{below} + {left_stride}]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            ".if {wide}",
+            "tileloadd tmm7, [{right} + {stride} + 64]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            ".endif",
+            "add {left}, 64",
+            "add {below}, 64",
+            "add {right}, 2048",
+            "dec {blocks}",
+            "jnz 3b",
+            "tilestored [{out} + {stride}], tmm0",
+            "tilestored [{out} + {stride} + 64], tmm1",
+            "tilestored [{out} + {stride} + 2048], tmm2",
+            "tilestored [{out} + {stride} + 2112], tmm3",
+            wide = const WIDE as u32,
+            lines = const ROWS,
+            add = in(reg) u32::from(add),
+            out = in(reg) out,
+            stride = in(reg) 128usize,
+            left = inout(reg) left => _,
+            below = inout(reg) left.wrapping_add(16 * row) => _,
+            left_stride = in(reg) 2 * row,
+            ahead = inout(reg) left.wrapping_add(ROWS * row) => _,
+            right = inout(reg) right => _,
+            blocks = inout(reg) blocks => _,
+            line = out(reg) _,
+            out("tmm0") _,
+            out("tmm1") _,
+            out("tmm2") _,
+            out("tmm3") _,
+            out("tmm4") _,
+            out("tmm5") _,
+            out("tmm6") _,
+            out("tmm7") _,
+            options(nostack),
+        );
+    }
+}
+
 /// Rows as blocks: rounded, or each number in three parts of 8 bits of mantissa, whose sum it is.
 ///
 /// # Safety

@@ -18,7 +18,7 @@ use std::marker::PhantomData;
 
 use half::bf16;
 
-pub(crate) use pack::rounded;
+pub(crate) use pack::{cut, rounded};
 pub(crate) use words::Words;
 
 /// How blocks are multiplied.
@@ -294,6 +294,44 @@ impl Unit {
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = (out, stride, add);
+    }
+}
+
+/// The sums of 32 columns of a matrix and as many rows.
+pub(crate) type Sums = [[f32; 32]; 32];
+
+impl Unit {
+    /// Multiplies 32 columns as a matrix holds them, one after the other, with a packed panel of rows:
+    /// `out[column][row]`, or with `add` adds to what is there. The columns that follow are asked for ahead.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no AMX, where the depth is no whole number of its blocks, and where `right` is shorter
+    /// than a panel.
+    #[allow(unsafe_code)]
+    pub(crate) fn multiply_held(
+        &self,
+        columns: &[bf16],
+        right: &[u32],
+        rows: usize,
+        out: &mut Sums,
+        add: bool,
+    ) {
+        let depth = columns.len() / 32;
+        assert!(self.tiles.is_amx() && depth > 0 && columns.len() == 32 * depth);
+        assert!(depth.is_multiple_of(32) && rows <= 32 && right.len() >= 16 * depth);
+        #[cfg(target_arch = "x86_64")]
+        {
+            let multiply = match rows > 16 {
+                true => amx::multiply_held::<true>,
+                false => amx::multiply_held::<false>,
+            };
+            let (left, out) = (columns.as_ptr().cast(), out.as_flattened_mut().as_mut_ptr());
+            // SAFETY: a unit of AMX exists only between `begin` and `end`; the slices are long enough.
+            unsafe { multiply(left, right.as_ptr(), depth / 32, out, add) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (out, add);
     }
 }
 

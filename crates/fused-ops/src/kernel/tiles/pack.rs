@@ -35,6 +35,12 @@ pub(crate) fn rounded(x: f32) -> f32 {
     f32::from_bits(rounded_bits(x))
 }
 
+/// The first 8 bits of the mantissa of an f32, as f32.
+pub(crate) fn cut(x: f32) -> f32 {
+    // Cut off, a NaN could become an infinity.
+    if x.is_nan() { x } else { f32::from_bits(x.to_bits() & 0xffff_0000) }
+}
+
 /// `[rows, depth]` as `[depth, R]`.
 pub(super) fn rows<const R: usize>(
     x: &[f32],
