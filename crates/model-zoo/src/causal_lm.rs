@@ -123,6 +123,30 @@ pub trait CausalLm: Adaptable {
         tape: &mut RoutingTape,
     ) -> Tensor<3>;
 
+    /// The first half of a layer of a pass without a cache: its input with the output of attention added.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`, result: `[B, S, H]`
+    fn attention_half(
+        &self,
+        layer: usize,
+        x: Tensor<3>,
+        pass: &LayerPass,
+        tape: &mut RoutingTape,
+    ) -> Tensor<3>;
+
+    /// The second half of a layer: what leaves it, of what its [first](Self::attention_half) gave.
+    ///
+    /// # Shapes
+    ///
+    /// - `h`, result: `[B, S, H]`, or any of the tokens where each stands for itself
+    fn feed_forward_half(&self, layer: usize, h: Tensor<3>, tape: &mut RoutingTape) -> Tensor<3>;
+
+    /// Whether each token of the second half of a layer stands for itself, as long as the adapters of its
+    /// linears have neither routers nor dropout.
+    fn feed_forward_by_tokens(&self, layer: usize) -> bool;
+
     /// The final norm of what leaves the last layer, `[B, S, H]`.
     fn finish(&self, x: Tensor<3>) -> Tensor<3>;
 

@@ -100,7 +100,7 @@ pub struct BenchTrainArgs {
     /// The tokens of a sample.
     #[arg(long, default_value_t = 256)]
     pub seq_len: usize,
-    /// What is computed again in the backward pass: none, block or "every N".
+    /// What is computed again in the backward pass: none, block, "every N" or "nested N".
     #[arg(long, default_value_t = Recompute::None)]
     pub recompute: Recompute,
 }

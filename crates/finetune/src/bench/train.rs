@@ -46,7 +46,7 @@ pub struct TrainBenchResult {
     pub peak_rss_mb: f64,
     /// The most memory of the timed steps beyond what is held between steps (the model with its adapter,
     /// the state of the optimiser), in bytes, where the allocator counts it.
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub counted_bytes: Option<f64>,
     /// The trainable parameters.
     pub trainable: usize,

@@ -48,8 +48,8 @@ pub struct TrainingConfig {
     /// begins, while the layers before are differentiated. Default 4.
     pub ddp_bucket_cap_mb: f64,
     /// Which activations are computed again in the backward pass instead of being kept: `none`,
-    /// `block` (a layer at a time) or `every N` (`N` layers at a time). Losses and gradients are
-    /// the same. Default `none`.
+    /// `block` (a layer at a time), `every N` (`N` layers at a time) or `nested N` (of `N` layers what
+    /// enters each, then a layer at a time). Losses and gradients are the same. Default `none`.
     pub recompute: Recompute,
     /// How activations are multiplied with frozen weights: `f32`, `tf32` or `bf16`, with sums in f32.
     /// On a CPU `bf16` is for weights held in bfloat16, 8 or 4 bits. It holds for the whole process.

@@ -31,16 +31,25 @@ pub struct LearnerConfig {
     pub seed: u64,
     /// What is computed again in the backward pass.
     pub recompute: Recompute,
+    /// How many tokens go through the second half of a layer at once where `"nested N"` computes it again;
+    /// `None` for all of them, as it has to be with routers, which see all tokens, and with dropout, which
+    /// each slice would draw anew.
+    pub recompute_slice: Option<usize>,
     /// From how many MiB of gradients of the last layers on ranks sum them, while those of the layers before
     /// are computed.
     pub ddp_bucket_cap_mb: f64,
 }
+
+/// Long enough for products to be fast, short beside the sequences for which memory is short.
+const RECOMPUTE_SLICE: usize = 1024;
 
 impl LearnerConfig {
     /// How a run trains the adapter of a configuration.
     pub fn new(training: &TrainingConfig, adapter: &AdapterConfig) -> Self {
         let mut config = Self::from(training);
         config.optimizer.loraplus_lr_ratio = adapter.loraplus_lr_ratio;
+        let alone = adapter.lora_dropout == 0.0 && !adapter.is_mixture();
+        config.recompute_slice = alone.then_some(RECOMPUTE_SLICE);
         config
     }
 }
@@ -52,6 +61,7 @@ impl From<&TrainingConfig> for LearnerConfig {
             max_grad_norm: config.max_grad_norm,
             seed: config.seed,
             recompute: config.recompute,
+            recompute_slice: None,
             ddp_bucket_cap_mb: config.ddp_bucket_cap_mb,
         }
     }
@@ -241,6 +251,7 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
             balance: self.balance.as_deref().map(|balance| (balance, 1.0 / passes.max(1) as f64)),
             scale: 1.0 / targets.max(1) as f64,
             recompute: self.config.recompute,
+            recompute_slice: self.config.recompute_slice,
             cuts: &[],
             record: watch.is_some(),
             seed: step_seed,

@@ -107,23 +107,52 @@ impl<P: Projection> DecoderLayer<P> {
         cache: Option<&mut LayerCache>,
         tape: &mut RoutingTape,
     ) -> Tensor<3> {
+        let h = self.attention_half(x, layer, pass, cache, tape);
+        self.feed_forward_half(h, layer, tape)
+    }
+
+    /// `h` of `x`.
+    pub(super) fn attention_half(
+        &self,
+        x: Tensor<3>,
+        layer: usize,
+        pass: &LayerPass,
+        cache: Option<&mut LayerCache>,
+        tape: &mut RoutingTape,
+    ) -> Tensor<3> {
         let (rope, visible) = (pass.rope(self.kind), pass.visible(self.kind));
         let h = normed(&self.input_layernorm, x.clone());
         let h = self.self_attn.forward(h, layer, rope, visible, cache, tape);
-        let after = &self.post_attention_layernorm;
-        let (x, h) = match &self.post_feedforward_layernorm {
+        x + self.residual(match &self.post_feedforward_layernorm {
+            None => h,
+            Some(_) => self.post_attention_layernorm.forward(h),
+        })
+    }
+
+    /// What leaves the layer, of `h`.
+    pub(super) fn feed_forward_half(
+        &self,
+        x: Tensor<3>,
+        layer: usize,
+        tape: &mut RoutingTape,
+    ) -> Tensor<3> {
+        let h = match &self.post_feedforward_layernorm {
             None => {
-                let x = x + self.residual(h);
-                let h = after.forward(x.clone());
-                (x, self.feed_forward(h, layer, tape))
+                let h = self.post_attention_layernorm.forward(x.clone());
+                self.feed_forward(h, layer, tape)
             }
             Some(last) => {
-                let x = x + self.residual(after.forward(h));
                 let h = normed(&self.pre_feedforward_layernorm, x.clone());
-                (x, last.forward(self.feed_forward(h, layer, tape)))
+                last.forward(self.feed_forward(h, layer, tape))
             }
         };
         x + self.residual(h)
+    }
+
+    /// Whether the second half is dense and has no router for the whole of it.
+    pub(super) fn feed_forward_is_dense(&self) -> bool {
+        let dense = self.mlp.as_ref().filter(|_| self.sparse().is_none());
+        dense.is_some_and(|block| block.gated().is_none_or(|block| block.router.is_none()))
     }
 
     fn feed_forward(&self, h: Tensor<3>, layer: usize, tape: &mut RoutingTape) -> Tensor<3> {

@@ -177,6 +177,24 @@ impl<P: Projection> CausalLm for Decoder<P> {
         self.model.layers(range, x, pass, cache, tape)
     }
 
+    fn attention_half(
+        &self,
+        layer: usize,
+        x: Tensor<3>,
+        pass: &LayerPass,
+        tape: &mut RoutingTape,
+    ) -> Tensor<3> {
+        self.model.layers[layer].attention_half(x, layer, pass, None, tape)
+    }
+
+    fn feed_forward_half(&self, layer: usize, h: Tensor<3>, tape: &mut RoutingTape) -> Tensor<3> {
+        self.model.layers[layer].feed_forward_half(h, layer, tape)
+    }
+
+    fn feed_forward_by_tokens(&self, layer: usize) -> bool {
+        self.model_router.is_none() && self.model.layers[layer].feed_forward_is_dense()
+    }
+
     fn finish(&self, x: Tensor<3>) -> Tensor<3> {
         self.model.norm.forward(x)
     }

@@ -8,6 +8,7 @@ use model_zoo::{CausalLm, TokenInput};
 use router::{BatchContext, Decided, DecidedGradients, RoutingTape};
 
 use super::CausalTask;
+use super::by_slices::Slices;
 use crate::train::{Pass, PassGradients, PassReport, Recompute, TrainError};
 
 /// A group of layers between the forward pass and the backward pass.
@@ -30,6 +31,10 @@ impl CausalTask {
     /// statistics are its own; so the second one finds them as the first did, and moves them once. What is
     /// random follows from the seed of the pass and the place in the model, and is the same in both.
     ///
+    /// Nested, the last group is not run with its graph at once: the losses are differentiated by what leaves
+    /// it, while no layer has a graph. A group that is reached becomes groups of one layer, whose inputs a
+    /// second run without gradients finds, of a copy whose running statistics are those of the first run's.
+    ///
     /// Where a router decides for the whole model, its first pass has no graph either; what it decided
     /// is a leaf of every group, and the sum of what they give to it is differentiated in the end.
     pub(super) fn by_groups<M: CausalLm>(
@@ -41,6 +46,8 @@ impl CausalTask {
         gradients: &mut PassGradients<'_>,
     ) -> Result<PassReport, TrainError> {
         let again = pass.recompute != Recompute::None;
+        let nested = matches!(pass.recompute, Recompute::Nested(_));
+        let slices = Slices { tokens: pass.recompute_slice.filter(|_| nested) };
         let mut tape = pass.tape(context);
         let (embedded, of_layers) = model.begin(input, None);
         let embedded_device = embedded.clone().inner().device();
@@ -51,7 +58,7 @@ impl CausalTask {
         let decided = model.model_router().map(|router| {
             let mut first = tape.first_pass(router.first_pass());
             let all = 0..model.num_layers();
-            let h = plain.layers(all, x.clone(), &plain_of_layers, None, &mut first);
+            let h = slices.layers(&plain, all, x.clone(), &plain_of_layers, &mut first);
             router.decide(Tensor::from_inner(plain.finish(h)), tape.context())
         });
         let leaves_of_decided = decided.as_ref().map(Decided::leaves);
@@ -65,17 +72,20 @@ impl CausalTask {
             if let Some(leaves) = &leaves_of_decided {
                 own.decide(leaves.clone());
             }
-            let y = model.layers(layers, x.clone(), &of_layers, None, &mut own);
+            let y = match slices.apply_to(model, &layers) {
+                true => model.attention_half(layers.start, x.clone(), &of_layers, &mut own),
+                false => model.layers(layers, x.clone(), &of_layers, None, &mut own),
+            };
             (x, y, own)
         };
 
-        let last = ranges.pop();
+        let last = if nested { None } else { ranges.pop() };
         let mut groups = Vec::with_capacity(ranges.len() + 1);
         for layers in ranges {
             let recorded = tape.records().len();
             if again {
                 groups.push(Group { layers: layers.clone(), x: x.clone(), recorded, graph: None });
-                x = plain.layers(layers, x, &plain_of_layers, None, &mut tape);
+                x = slices.layers(&plain, layers, x, &plain_of_layers, &mut tape);
             } else {
                 let (entry, y, own) = with_graph(layers.clone(), x, &tape);
                 x = y.clone().inner();
@@ -84,33 +94,67 @@ impl CausalTask {
             }
         }
         let recorded = tape.records().len();
-        groups.extend(last.map(|layers| Group { layers, x, recorded, graph: None }));
+        groups.extend(last.map(|layers| Group { layers, x: x.clone(), recorded, graph: None }));
         drop(plain);
 
-        // The last group is differentiated as it is run, from the losses.
+        let balance = |tape: &RoutingTape| -> Result<_, TrainError> {
+            let leaves = tape.leaves();
+            let term = pass.balance_loss(&leaves)?;
+            let gradients = term.as_ref().map(|term| leaves.gradients(&term.backward()));
+            Ok((term.map(Tensor::inner), gradients))
+        };
         let mut found: Option<(Tensor<1>, Option<Tensor<1>>)> = None;
         let mut balance_gradients = None;
         let mut output_gradient: Option<Tensor<3>> = None;
         let mut of_decided: Option<DecidedGradients> = None;
-        for Group { layers, x, recorded, graph } in groups.into_iter().rev() {
+        if nested {
+            let y = Tensor::from_inner(x).require_grad();
+            let (losses, objective) =
+                self.losses(model, model.finish(y.clone()), batch, pass.scale);
+            let grads = objective.backward();
+            output_gradient = y.grad(&grads);
+            gradients.add(model, GradientsParams::from_grads(grads, model));
+            let (balance_loss, known) = balance(&tape)?;
+            (found, balance_gradients) = (Some((losses, balance_loss)), known);
+        } else {
+            drop(x);
+        }
+        while let Some(Group { layers, x, recorded, graph }) = groups.pop() {
             let first = layers.start;
+            if nested && layers.len() > 1 {
+                let plain = model.valid();
+                let (mut x, mut again) = (x, tape.blank());
+                for layer in layers.clone() {
+                    let recorded = recorded + again.records().len();
+                    let one = layer..layer + 1;
+                    groups.push(Group { layers: one.clone(), x: x.clone(), recorded, graph: None });
+                    // Nobody asks for what leaves the last one.
+                    if one.end < layers.end {
+                        x = slices.layers(&plain, one, x, &plain_of_layers, &mut again);
+                    }
+                }
+                continue;
+            }
+            let sliced = slices.apply_to(model, &layers);
             let (x, y, own) = match graph {
                 Some((y, own)) => (x, y, own),
                 None => with_graph(layers, x, &tape),
             };
+            // The last group is differentiated as it is run, from the losses.
             let mut objective = match output_gradient.take() {
+                Some(gradient) if sliced => {
+                    let h = y.clone().inner();
+                    let gradient =
+                        slices.differentiate(model, first, (h, gradient), &tape, gradients);
+                    with_gradient(y, Tensor::from_inner(gradient))
+                }
                 Some(gradient) => with_gradient(y, Tensor::from_inner(gradient)),
                 None => {
                     let (losses, objective) =
                         self.losses(model, model.finish(y), batch, pass.scale);
                     tape.append(&own);
-                    let leaves = tape.leaves();
-                    let mut balance_loss = None;
-                    if let Some(term) = pass.balance_loss(&leaves)? {
-                        balance_loss = Some(term.clone().inner());
-                        balance_gradients = Some(leaves.gradients(&term.backward()));
-                    }
-                    found = Some((losses, balance_loss));
+                    let (balance_loss, known) = balance(&tape)?;
+                    (found, balance_gradients) = (Some((losses, balance_loss)), known);
                     objective
                 }
             };

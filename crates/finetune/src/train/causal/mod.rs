@@ -1,4 +1,5 @@
 mod by_groups;
+mod by_slices;
 
 use burn::module::ParamId;
 use burn::tensor::{Device, Tensor};
@@ -104,14 +105,15 @@ impl<M: CausalLm> TrainingTask<M> for CausalTask {
         context.task_types = batch.task_types.clone();
         let layers = model.num_layers();
         let groups = match pass.recompute {
-            Recompute::Every(group) => {
+            Recompute::Every(group) | Recompute::Nested(group) => {
                 let from = (0..layers).step_by(group);
                 from.map(|first| first..(first + group).min(layers)).collect()
             }
             Recompute::None => pass.cuts.iter().rev().cloned().collect::<Vec<_>>(),
         };
+        let nested = matches!(pass.recompute, Recompute::Nested(_)) && layers > 0;
         match groups.len() {
-            0 | 1 => self.at_once(model, batch, (&input, context), pass, gradients),
+            0 | 1 if !nested => self.at_once(model, batch, (&input, context), pass, gradients),
             _ => self.by_groups(model, batch, (&input, context, groups), pass, gradients),
         }
     }

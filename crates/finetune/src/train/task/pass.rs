@@ -18,6 +18,8 @@ pub struct Pass<'a> {
     pub scale: f64,
     /// What is computed again in the backward pass.
     pub recompute: Recompute,
+    /// The tokens of a slice, where the second half of a layer is computed again by slices.
+    pub recompute_slice: Option<usize>,
     /// Layers whose gradients are wanted as soon as they are whole, from the last to the first; none
     /// where the end of the pass is soon enough.
     pub cuts: &'a [Range<usize>],
