@@ -480,6 +480,8 @@ fn a_dry_run_says_what_a_run_would_be_and_begins_nothing() {
     std::fs::copy(Path::new(&run.model).join("config.json"), shapes.join("config.json")).unwrap();
     let path = format!("model.path={}", arg(&shapes));
     let text = dry(&["--without-data", "--measure", "--set", &path]);
-    assert!(text.contains("measured") && !text.contains("samples"), "{text}");
+    for part in ["measured", "gradients", "optimiser", "most beside them", "freed", "checkpoint"] {
+        assert!(text.contains(part) && !text.contains("samples"), "{part}: {text}");
+    }
     assert!(!output.exists());
 }

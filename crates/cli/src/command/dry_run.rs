@@ -3,7 +3,7 @@ use std::fmt::Write;
 use anyhow::Result;
 use lora_moe::data::DataFile;
 use lora_moe::device::parse_device;
-use lora_moe::finetune::run::{AnyRunConfig, DryMeasurement, DryRun, DryRunOptions};
+use lora_moe::finetune::run::{AnyRunConfig, DryMeasurement, DryRun, DryRunOptions, PeakMemory};
 
 use crate::args::TrainArgs;
 use crate::text::{grouped, shares};
@@ -47,9 +47,11 @@ fn text(run: &DryRun, files: &[DataFile]) -> Result<String> {
     }
     write!(
         text,
-        "\nmemory    weights {:.2} GiB; adapter, gradients and optimiser {:.2} GiB",
+        "\nmemory    weights {:.2} GiB; adapter {:.2}, gradients {:.2}, optimiser {:.2} GiB",
         gib(run.weight_bytes),
-        gib(run.state_bytes)
+        gib(run.adapter_bytes),
+        gib(run.gradient_bytes),
+        gib(run.optimizer_bytes)
     )?;
     if let Some(data) = &run.data {
         write!(
@@ -68,18 +70,40 @@ fn text(run: &DryRun, files: &[DataFile]) -> Result<String> {
     if let Some(steps) = run.steps {
         write!(text, "\nsteps     {}", grouped(steps))?;
     }
-    let Some(DryMeasurement { step_s, peak_bytes, batch: [batch, seq] }) = run.measured else {
-        return Ok(text);
-    };
-    write!(
-        text,
-        "\nmeasured  {step_s:.2} s for a step of micro-batches of {batch} x {seq} tokens"
-    )?;
-    if let Some(steps) = run.steps {
+    if let Some(measured) = &run.measured {
+        text.push_str(&measurement(measured, run.steps)?);
+    }
+    Ok(text)
+}
+
+fn measurement(measured: &DryMeasurement, steps: Option<usize>) -> Result<String> {
+    let gib = |bytes: f64| bytes / f64::from(1 << 30);
+    let DryMeasurement { step_s, memory, batch: [batch, seq], run } = measured;
+    let mut text = format!("\nmeasured  micro-batches of {batch} x {seq} tokens: ");
+    match step_s {
+        Some(step_s) => write!(text, "{step_s:.2} s for a step")?,
+        None => {
+            let run: Vec<_> = run.iter().map(usize::to_string).collect();
+            write!(text, "memory by lines through {} tokens", run.join(" and "))?;
+        }
+    }
+    if let (Some(step_s), Some(steps)) = (step_s, steps) {
         write!(text, ", {:.1} h in all", step_s * steps as f64 / 3600.0)?;
     }
-    if peak_bytes > 0.0 {
-        write!(text, "; {:.2} GiB of memory at most", gib(peak_bytes))?;
+    if let Some(memory) = memory {
+        let PeakMemory { held, kept, work, freed, other } = *memory;
+        write!(text, "; {:.2} GiB of memory at most", gib(memory.bytes()))?;
+        write!(
+            text,
+            "\npeak      weights, adapter and optimiser {:.2} GiB; activations and gradients that all layers \
+             keep {:.2}, most beside them {:.2}, kept of what was freed {:.2}; process and checkpoint {:.2} \
+             GiB",
+            gib(held),
+            gib(kept),
+            gib(work),
+            gib(freed),
+            gib(other)
+        )?;
     }
     Ok(text)
 }

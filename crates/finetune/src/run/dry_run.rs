@@ -1,7 +1,6 @@
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{Device, Tensor};
 use data::Mixture;
-use fused_ops::runs_kernels;
 use model_zoo::{
     Decoder, DecoderConfig, ModelError, StoredQuantization, WeightDType, resolve_model,
 };
@@ -10,10 +9,11 @@ use serde::Serialize;
 
 use super::prepare::run_tokenizer;
 use super::samples::RunSamples;
+use super::step_memory::{DryMeasurement, PeakMemory, Points, StepParts};
 use super::{ModelConfig, RunConfig};
-use crate::bench::{TrainBench, TrainBenchResult, bench_train};
+use crate::bench::{TrainBench, bench_train};
 use crate::memory::resident_bytes;
-use crate::train::{OptimizerKind, TrainError, TrainingConfig};
+use crate::train::{OptimizerKind, Recompute, TrainError, TrainingConfig};
 
 /// What a run would do and cost, from its configuration and the shapes of its model: no weight is
 /// read, and nothing is written.
@@ -31,8 +31,12 @@ pub struct DryRun {
     pub whole: usize,
     /// The memory of the base model's weights, in bytes.
     pub weight_bytes: f64,
-    /// The memory of what is trained, its gradients and the optimiser's state, in bytes.
-    pub state_bytes: f64,
+    /// The memory of what is trained, in bytes.
+    pub adapter_bytes: f64,
+    /// The memory of its gradients, in bytes.
+    pub gradient_bytes: f64,
+    /// The memory of the optimiser's state and of averages of the weights, in bytes.
+    pub optimizer_bytes: f64,
     /// What the data comes to, where it was read.
     pub data: Option<DryData>,
     /// The optimiser steps, where they are known.
@@ -60,17 +64,6 @@ pub struct DryData {
     /// What became of the records, in words.
     #[serde(skip)]
     pub report: String,
-}
-
-/// What one micro-batch of the longest samples takes, by models of two and three layers.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct DryMeasurement {
-    /// The time of an optimiser step, in seconds.
-    pub step_s: f64,
-    /// The largest memory, in bytes; 0 on devices with memory of their own, and where it is not counted.
-    pub peak_bytes: f64,
-    /// The samples of a micro-batch, and the tokens of each.
-    pub batch: [usize; 2],
 }
 
 /// What a dry run looks at.
@@ -146,8 +139,9 @@ impl DryRun {
         let measured = match options.measure {
             false => None,
             true => {
+                let shape = (&config, [batch_size, seq_len]);
                 let held = weight_bytes + held_bytes(&size, &run.training);
-                Some(measure(run, &config, [batch_size, seq_len], held, device)?)
+                Some(measure(run, shape, (held, values_bytes(&size)), device)?)
             }
         };
         Ok(Self {
@@ -157,7 +151,9 @@ impl DryRun {
             routers: size.routers,
             whole: size.whole,
             weight_bytes,
-            state_bytes: state_bytes(&size, &run.training),
+            adapter_bytes: values_bytes(&size),
+            gradient_bytes: values_bytes(&size),
+            optimizer_bytes: optimizer_bytes(&size, &run.training),
             data,
             steps,
             measured,
@@ -170,8 +166,13 @@ impl DryRun {
     }
 }
 
-/// Parameters, gradients and the state of the optimiser, all f32.
-pub(super) fn state_bytes(size: &AdapterSize, training: &TrainingConfig) -> f64 {
+/// Parameters, or their gradients, all f32.
+pub(super) fn values_bytes(size: &AdapterSize) -> f64 {
+    4.0 * size.trainable() as f64
+}
+
+/// The state of the optimiser, and averages of the weights.
+pub(super) fn optimizer_bytes(size: &AdapterSize, training: &TrainingConfig) -> f64 {
     let moments = match training.optim {
         OptimizerKind::Adamw => 2.0,
         // A byte of each, and a scale for 256 of them.
@@ -182,12 +183,21 @@ pub(super) fn state_bytes(size: &AdapterSize, training: &TrainingConfig) -> f64 
         OptimizerKind::Sgd | OptimizerKind::Adafactor => 0.0,
     };
     let averages = if training.ema_decay > 0.0 { 1.0 } else { 0.0 };
-    4.0 * (2.0 + moments + averages) * size.trainable() as f64
+    (moments + averages) * values_bytes(size)
 }
 
-/// What of that is held between steps: all but the gradients.
+/// What is held between steps: all but the gradients.
 pub(super) fn held_bytes(size: &AdapterSize, training: &TrainingConfig) -> f64 {
-    state_bytes(size, training) - 4.0 * size.trainable() as f64
+    values_bytes(size) + optimizer_bytes(size, training)
+}
+
+/// The bytes of an element of a matrix in floats.
+fn element_bytes(config: &ModelConfig) -> f64 {
+    match config.dtype {
+        WeightDType::F32 => 4.0,
+        // Models are published in half types.
+        WeightDType::F16 | WeightDType::BF16 | WeightDType::AsStored => 2.0,
+    }
 }
 
 /// The bytes of a model's weights as they are held, linears as the folder has stored them.
@@ -204,11 +214,7 @@ fn weight_bytes(model: &Decoder, config: &ModelConfig, stored: Option<StoredQuan
     }
     let mut sizes = Sizes { matrices: 0, vectors: 0 };
     model.visit(&mut sizes);
-    let element = match config.dtype {
-        WeightDType::F32 => 4.0,
-        // Models are published in half types.
-        WeightDType::F16 | WeightDType::BF16 | WeightDType::AsStored => 2.0,
-    };
+    let element = element_bytes(config);
     let mut bytes = element * sizes.matrices as f64 + 4.0 * sizes.vectors as f64;
     let quantized = |dims| match (config.quantization, stored) {
         (Some(quantization), _) => Some(quantization.bytes(dims)),
@@ -223,73 +229,71 @@ fn weight_bytes(model: &Decoder, config: &ModelConfig, stored: Option<StoredQuan
     bytes
 }
 
-/// Times micro-batches of models of two and three layers with random weights, and draws a line through
-/// both: the first layer may take another part in the largest memory than all that follow. `held` are
-/// the bytes that the whole model and its adapter hold between steps.
+/// The longest sequences that are run as they are; longer ones are told from such of half of it and of it.
+const LONGEST_RUN: usize = 4096;
+
+/// Runs micro-batches of models of two and three layers with random weights, or twice as many where layers
+/// alternate in kind. `held` are the bytes that the whole model and its adapter hold between steps, and
+/// `trained` those of what is trained.
 fn measure(
     run: &RunConfig,
-    config: &DecoderConfig,
-    [batch_size, seq_len]: [usize; 2],
-    held: f64,
+    (config, [batch_size, seq_len]): (&DecoderConfig, [usize; 2]),
+    (held, trained): (f64, f64),
     device: &Device,
 ) -> Result<DryMeasurement, TrainError> {
-    let bench = TrainBench {
-        batch_size,
-        seq_len,
-        steps: 2,
-        warmup: 1,
-        seed: run.training.seed,
-        recompute: run.training.recompute,
-    };
-    // Layers may alternate in kind.
     let period = if config.full_attention_layers.is_empty() { 1 } else { 2 };
     let before = resident_bytes().unwrap_or(0.0);
-    let mut points = Points::default();
-    for layers in [2 * period, 3 * period] {
-        let mut small = DecoderConfig { num_hidden_layers: layers, ..config.clone() };
-        small.full_attention_layers.retain(|layer| *layer < layers);
-        let mut adapter = run.adapter.clone();
-        adapter.layers_to_transform = None;
-        let model = Decoder::init_random(&small, 0, device).map_err(ModelError::from)?.no_grad();
-        points.add(&bench_train(model, &adapter, &bench)?);
+    let lengths = match seq_len {
+        0..=LONGEST_RUN => vec![seq_len],
+        _ => vec![LONGEST_RUN / 2, LONGEST_RUN],
+    };
+    let mut adapter = run.adapter.clone();
+    adapter.layers_to_transform = None;
+    let layers = config.num_hidden_layers;
+    let of_layer = trained / layers.max(1) as f64;
+    let input = |tokens: usize| (4 * batch_size * tokens * config.hidden_size) as f64;
+    let (mut parts, mut step_s, mut counted) = (Vec::new(), 0.0, true);
+    for tokens in lengths.iter().copied() {
+        let measured = |recompute: Recompute| -> Result<Points, TrainError> {
+            let bench = TrainBench {
+                batch_size,
+                seq_len: tokens,
+                steps: 2,
+                warmup: 1,
+                seed: run.training.seed,
+                recompute,
+            };
+            let mut points = Points::default();
+            for layers in [2 * period, 3 * period] {
+                let mut small = DecoderConfig { num_hidden_layers: layers, ..config.clone() };
+                small.full_attention_layers.retain(|layer| *layer < layers);
+                let model = Decoder::init_random(&small, 0, device).map_err(ModelError::from)?;
+                points.add(&bench_train(model.no_grad(), &adapter, &bench)?);
+            }
+            Ok(points)
+        };
+        let shape = (input(tokens), of_layer);
+        let recompute = run.training.recompute;
+        let points = measured(recompute.one_by_one())?;
+        // Within a group that is more than a layer, graphs are as without groups.
+        let graphs = match recompute {
+            Recompute::Every(group) if group > 1 => Some(measured(Recompute::None)?),
+            _ => None,
+        };
+        parts.push(StepParts::of(recompute, period, shape, &points, graphs.as_ref()));
+        step_s = points.line(0, layers as f64 / period as f64);
+        counted &= points.counted(device);
     }
-    let known = before + held;
-    let periods = config.num_hidden_layers as f64 / period as f64;
-    let passes = run.training.gradient_accumulation_steps;
-    Ok(points.measurement(periods, passes, known, [batch_size, seq_len], device))
-}
-
-/// How much larger the resident memory of the command is than what is alive: its allocator keeps what was
-/// freed.
-const KEPT: f64 = 1.1;
-
-/// What models of two and three periods of layers took: the time of a micro-batch, and the memory
-/// besides what is held between steps, where it was counted.
-#[derive(Default)]
-pub(super) struct Points(Vec<[f64; 2]>);
-
-impl Points {
-    pub(super) fn add(&mut self, result: &TrainBenchResult) {
-        self.0.push([result.step_s, result.counted_bytes.unwrap_or(0.0)]);
-    }
-
-    /// The same of a model of so many periods that has the memory `known` besides, with so many passes a
-    /// step.
-    pub(super) fn measurement(
-        &self,
-        periods: f64,
-        passes: usize,
-        known: f64,
-        batch: [usize; 2],
-        device: &Device,
-    ) -> DryMeasurement {
-        let [two, three] = [0, 1].map(|at| self.0.get(at).copied().unwrap_or_default());
-        let line = |of: usize| two[of] + (periods - 2.0) * (three[of] - two[of]).max(0.0);
-        // The allocator sees the memory of CPUs.
-        let counted = two[1] > 0.0 && runs_kernels(&Tensor::<1>::zeros([1], (device, DType::F32)));
-        let peak_bytes = if counted { KEPT * (line(1) + known) } else { 0.0 };
-        DryMeasurement { step_s: line(0) * passes as f64, peak_bytes, batch }
-    }
+    let passes = run.training.gradient_accumulation_steps as f64;
+    let loading = element_bytes(&run.model) * (config.vocab_size * config.hidden_size) as f64;
+    let told = StepParts::at(&parts, &lengths, seq_len);
+    let step = told.in_all(run.training.recompute, layers, (input(seq_len), of_layer));
+    Ok(DryMeasurement {
+        step_s: (lengths.len() == 1).then_some(step_s * passes),
+        memory: counted.then(|| PeakMemory::new(held, step, loading, before + trained)),
+        batch: [batch_size, seq_len],
+        run: lengths,
+    })
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod prepare;
 mod samples;
 mod shared_answers;
 mod start;
+mod step_memory;
 mod task_evaluation;
 mod template;
 
@@ -25,7 +26,7 @@ pub use base::Base;
 pub use config::{
     DataConfig, ModelConfig, RunConfig, adapter_from_assignments, adapter_from_table, parse,
 };
-pub use dry_run::{DryData, DryMeasurement, DryRun, DryRunOptions};
+pub use dry_run::{DryData, DryRun, DryRunOptions};
 pub use evaluation::TaskEvaluationConfig;
 pub use labelled::{
     LABELS_FILE, LabelledData, LabelledInputs, LabelledReport, LabelledRows, LabelledSamples,
@@ -36,5 +37,6 @@ pub use preparation::Preparation;
 pub use prepare::{PreparedRun, load_any_model, load_base, load_model, load_tokenizer};
 pub use samples::{load_rows, load_samples};
 pub use start::{AdapterStart, TrainedPart};
+pub use step_memory::{DryMeasurement, PeakMemory};
 pub use task_evaluation::TaskEvaluation;
 pub use template::run_template;

@@ -21,6 +21,17 @@ pub enum Recompute {
     Nested(usize),
 }
 
+impl Recompute {
+    /// The same with groups of one layer.
+    pub(crate) fn one_by_one(self) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Every(_) => Self::Every(1),
+            Self::Nested(_) => Self::Nested(1),
+        }
+    }
+}
+
 /// Not the name of a [`Recompute`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(

@@ -8,8 +8,9 @@ use moe_adapter::{Adaptable, AdaptedLinear, AdapterSize};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::super::dry_run::{Points, held_bytes, state_bytes};
-use super::super::{DryData, DryMeasurement, DryRun, DryRunOptions, RunConfig};
+use super::super::dry_run::{held_bytes, optimizer_bytes, values_bytes};
+use super::super::step_memory::{Points, StepParts};
+use super::super::{DryData, DryMeasurement, DryRun, DryRunOptions, PeakMemory, RunConfig};
 use super::inputs::target_of;
 use super::labels::task_of;
 use super::prepare::kept_head;
@@ -87,7 +88,9 @@ impl DryRun {
             routers: size.routers,
             whole: size.whole,
             weight_bytes: 4.0 * parameters as f64,
-            state_bytes: state_bytes(&size, &run.training),
+            adapter_bytes: values_bytes(&size),
+            gradient_bytes: values_bytes(&size),
+            optimizer_bytes: optimizer_bytes(&size, &run.training),
             data: data.map(|(report, batches)| DryData {
                 samples: report.samples,
                 batches,
@@ -184,9 +187,19 @@ impl Shape<'_> {
             points.add(&result);
         }
         let weights = 4.0 * self.with_layers(None).parameter_count() as f64;
-        let known = before + weights + held_bytes(&self.size()?, &self.run.training);
-        let passes = self.run.training.gradient_accumulation_steps;
-        Ok(points.measurement(self.layers() as f64, passes, known, batch, self.device))
+        let (size, training, layers) = (self.size()?, &self.run.training, self.layers());
+        let held = weights + held_bytes(&size, training);
+        let parts = StepParts::of(training.recompute, 1, (0.0, 0.0), &points, None);
+        let step = parts.in_all(training.recompute, layers, (0.0, 0.0));
+        let passes = training.gradient_accumulation_steps as f64;
+        // Encoders have no matrix that loading would leave much of.
+        let memory = || PeakMemory::new(held, step, 0.0, before + values_bytes(&size));
+        Ok(DryMeasurement {
+            step_s: Some(points.line(0, layers as f64) * passes),
+            memory: points.counted(self.device).then(memory),
+            batch,
+            run: vec![batch[1]],
+        })
     }
 
     fn bench(
