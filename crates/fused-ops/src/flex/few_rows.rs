@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -17,7 +18,6 @@ const ROWS: usize = 32;
 const LARGE: usize = 1 << 16;
 
 /// From so many columns on, each thread has several parts.
-#[cfg(target_arch = "x86_64")]
 const WIDE: usize = 4096;
 
 /// The columns of a part that is computed beside the result.
@@ -86,13 +86,20 @@ fn portable(
     true
 }
 
-/// Where the result is; tasks write different columns of it.
-#[cfg(target_arch = "x86_64")]
-struct Out(*mut f32);
+/// Where a result is; tasks write different columns of it.
+pub(super) struct Out(pub(super) *mut f32);
 
 // SAFETY: every element is written by one task.
-#[cfg(target_arch = "x86_64")]
 unsafe impl Sync for Out {}
+
+/// Does something for `n` columns, in parts that are whole multiples of `unit`, on all threads.
+pub(super) fn by_columns(n: usize, unit: usize, part: impl Fn(Range<usize>) + Sync) {
+    let parts = rayon::current_num_threads() * if n < WIDE { 1 } else { 4 };
+    let width = n.div_ceil(parts).next_multiple_of(unit);
+    (0..n.div_ceil(width)).into_par_iter().for_each(|at| {
+        part(at * width..((at + 1) * width).min(n));
+    });
+}
 
 /// The product by kernels that write columns into the result.
 #[cfg(target_arch = "x86_64")]
@@ -105,11 +112,9 @@ fn in_place<T: kernel::Element>(
     out: &mut [MaybeUninit<f32>],
 ) {
     assert!(out.len() == x.len() / k * n, "linear: factors that fit");
-    let parts = rayon::current_num_threads() * if n < WIDE { 1 } else { 4 };
-    let width = n.div_ceil(parts).next_multiple_of(kernel::COLUMNS);
     let out = Out(out.as_mut_ptr().cast());
-    (0..n.div_ceil(width)).into_par_iter().for_each(|part| {
-        let (out, columns) = (&out, part * width..((part + 1) * width).min(n));
+    by_columns(n, kernel::COLUMNS, |columns| {
+        let out = &out;
         // SAFETY: the instructions are there, and `out` has these columns for this task alone.
         unsafe { kernel::few_rows_wide(x, k, w, in_rows, n, columns, out.0) };
     });

@@ -6,21 +6,12 @@
 use std::mem::MaybeUninit;
 
 use half::bf16;
-use rayon::prelude::*;
 
+use super::few_rows::{Out, by_columns};
 use crate::kernel::{Columns, Sums, Tiles, Words, cut};
 
 /// The columns that are multiplied at a time, and the most rows.
 const STEP: usize = 32;
-
-/// From so many columns on, each thread has several parts.
-const WIDE: usize = 4096;
-
-/// Where the result is; tasks write different columns of it.
-struct Out(*mut f32);
-
-// SAFETY: every element is written by one task.
-unsafe impl Sync for Out {}
 
 /// Whether there is a kernel for `m` rows with `[k, n]`.
 pub(super) fn fits([m, k, n]: [usize; 3]) -> bool {
@@ -61,12 +52,10 @@ pub(super) fn multiply(
         }
     }
     let out = Out(out.as_mut_ptr().cast());
-    let tasks = rayon::current_num_threads() * if n < WIDE { 1 } else { 4 };
-    let width = n.div_ceil(tasks).next_multiple_of(STEP);
-    (0..n.div_ceil(width)).into_par_iter().for_each(|task| {
+    by_columns(n, STEP, |columns| {
         // SAFETY: it runs here.
         let (unit, out) = (unsafe { tiles.unit() }, &out);
-        for column in (task * width..((task + 1) * width).min(n)).step_by(STEP) {
+        for column in columns.step_by(STEP) {
             let w = &w[column * k..(column + STEP) * k];
             let mut sums: Sums = [[0.0; STEP]; STEP];
             for (part, right) in packed.all()[..parts * len].chunks_exact(len).enumerate() {
