@@ -58,6 +58,9 @@ impl Interrupt {
     }
 }
 
+/// The exit status of a rank that ends because another was asked to: Ctrl-C reaches all of them, so it was SIGTERM.
+pub const OF_ANOTHER_RANK: u8 = 143;
+
 /// 128 and the signal's number.
 fn status(signal: i32) -> u8 {
     u8::try_from(128 + signal).unwrap_or(1)

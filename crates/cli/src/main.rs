@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use lora_moe::finetune::train::TrainError;
 use lora_moe::fused_ops::set_precision;
 
 use args::{Cli, Command};
@@ -126,7 +127,14 @@ fn main() -> ExitCode {
                     said = cause;
                 }
             }
-            let code = if interrupt.asked() { interrupt.status() } else { 1 };
+            let ended = error
+                .chain()
+                .any(|cause| matches!(cause.downcast_ref(), Some(TrainError::Interrupted { .. })));
+            let code = match (interrupt.asked(), ended) {
+                (true, _) => interrupt.status(),
+                (false, true) => interrupt::OF_ANOTHER_RANK,
+                (false, false) => 1,
+            };
             launch.fail(code);
             ExitCode::from(code)
         }

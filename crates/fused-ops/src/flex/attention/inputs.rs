@@ -87,8 +87,8 @@ impl<'a> Inputs<'a> {
         start.max(own).min(end)..end
     }
 
-    /// The blocks of at most `len` keys of which some of these queries see some; all begin and end at whole
-    /// multiples of `unit`, but for the end where `unit` is 1.
+    /// The blocks of at most `len` keys of which some of these queries see some. They begin and end at whole
+    /// multiples of `unit`, the last beyond the keys where need be.
     pub(super) fn blocks(
         &self,
         queries: &Queries,
