@@ -9,7 +9,9 @@ use crate::{Precision, Weight, matmul, precision};
 /// other, as checkpoints have them: with AMX those of bfloat16 are then left factors of few rows as they are.
 pub fn reads_columns(dtype: DType, device: &Device) -> bool {
     #[cfg(feature = "flex")]
-    return dtype == DType::BF16 && *device == Device::flex() && crate::kernel::Tiles::Amx.runs();
+    return dtype == DType::BF16
+        && device.clone().inner() == Device::flex()
+        && crate::kernel::Tiles::Amx.runs();
     #[cfg(not(feature = "flex"))]
     {
         let _ = (dtype, device);

@@ -8,7 +8,7 @@ use super::inputs::{Inputs, Queries, Sizes};
 use super::packed::Packed;
 use super::plain::Plain;
 use super::products::GradientProducts;
-use super::{KEYS, QUERIES, reset, tiles};
+use super::{KEYS, QUERIES, fill_scores, reset, tiles};
 use crate::kernel;
 use crate::ops::Attended;
 
@@ -117,15 +117,8 @@ fn block_backward(
     reset(q_grad, products.rows(rows) * products.columns(), 0.0);
     for keys in inputs.blocks(queries, KEYS, products.unit()) {
         let width = keys.len();
-        scores.resize(products.rows(rows) * width, 0.0);
         grads.resize(products.rows(rows) * width, 0.0);
-        products.scores(keys.clone(), scores);
-        let of_queries = &mut scores[..rows * width];
-        if let Some(cap) = inputs.kind.soft_cap {
-            slopes.resize(rows * width, 0.0);
-            kernel::soft_cap(of_queries, cap as f32, slopes);
-        }
-        inputs.hide(of_queries, queries, keys.clone());
+        let of_queries = fill_scores(products, inputs, queries, &keys, scores, slopes);
         kernel::exp_less(of_queries, width, log_sums);
         products.add_value_grads(scores, keys.clone());
         products.weight_grads(keys.clone(), grads);

@@ -8,7 +8,7 @@ use super::inputs::{Inputs, Queries, Sizes};
 use super::packed::Packed;
 use super::plain::Plain;
 use super::products::Products;
-use super::{KEYS, QUERIES, reset, tiles};
+use super::{KEYS, QUERIES, fill_scores, reset, tiles};
 use crate::kernel;
 use crate::ops::AttentionKind;
 
@@ -104,14 +104,7 @@ fn block_of_queries(
     reset(out, products.rows(rows) * columns, 0.0);
     for keys in inputs.blocks(queries, KEYS, products.unit()) {
         let width = keys.len();
-        scores.resize(products.rows(rows) * width, 0.0);
-        products.scores(keys.clone(), scores);
-        let of_queries = &mut scores[..rows * width];
-        if let Some(cap) = inputs.kind.soft_cap {
-            slopes.resize(rows * width, 0.0);
-            kernel::soft_cap(of_queries, cap as f32, slopes);
-        }
-        inputs.hide(of_queries, queries, keys.clone());
+        let of_queries = fill_scores(products, inputs, queries, &keys, scores, slopes);
         kernel::online_softmax(of_queries, width, tops, sums, scales);
         kernel::scale_rows(out, columns, scales);
         products.add_values(scores, keys, out);
