@@ -88,6 +88,7 @@ where
         state,
         base_model_name_or_path: base_model.map(str::to_owned),
         task_type: model.task_type().map(str::to_owned),
+        precision: None,
         source: None,
     })
 }

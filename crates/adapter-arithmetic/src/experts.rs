@@ -210,6 +210,7 @@ mod tests {
             state,
             base_model_name_or_path: None,
             task_type: None,
+            precision: None,
             source: None,
         }
     }

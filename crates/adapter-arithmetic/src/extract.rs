@@ -203,6 +203,7 @@ fn single(adapter: &StoredAdapter, experts: ExpertsConfig, state: AdapterState) 
         state,
         base_model_name_or_path: adapter.base_model_name_or_path.clone(),
         task_type: adapter.task_type.clone(),
+        precision: adapter.precision,
         source: None,
     }
 }

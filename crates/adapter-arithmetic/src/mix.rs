@@ -143,6 +143,7 @@ pub fn mix_adapters(
         state,
         base_model_name_or_path: first.base_model_name_or_path.clone(),
         task_type: first.task_type.clone(),
+        precision: None,
         source: None,
     };
     Ok(Mixed { adapter, notes })

@@ -66,7 +66,7 @@ pub(crate) fn decoded(
     config.check()?;
     let state = layout.decode(raw, &config.whole_parameters()?, experts)?;
     let source = Some(source(raw, format));
-    Ok(StoredAdapter { config, state, base_model_name_or_path, task_type, source })
+    Ok(StoredAdapter { config, state, base_model_name_or_path, task_type, precision: None, source })
 }
 
 /// What is kept of a folder, to write it again as it was.

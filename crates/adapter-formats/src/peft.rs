@@ -122,7 +122,14 @@ pub(crate) fn decode(raw: &AdapterFiles) -> Result<StoredAdapter, FormatError> {
         state = unstack_parameters(state, targets, r, &raw.weights.display().to_string())?;
     }
     let source = Some(source(raw, AdapterFormat::Peft));
-    Ok(StoredAdapter { config, state, base_model_name_or_path: base, task_type, source })
+    Ok(StoredAdapter {
+        config,
+        state,
+        base_model_name_or_path: base,
+        task_type,
+        precision: None,
+        source,
+    })
 }
 
 /// `lora_alpha`; some files have `alpha` besides, which then must be the same.

@@ -100,7 +100,7 @@ pub(crate) fn decode(raw: &AdapterFiles) -> Result<StoredAdapter, FormatError> {
         parts: sources.map_err(of_config)?.into_iter().flatten().collect(),
     };
     let source = Some(source.into_value());
-    Ok(StoredAdapter { config, state, base_model_name_or_path, task_type, source })
+    Ok(StoredAdapter { config, state, base_model_name_or_path, task_type, precision: None, source })
 }
 
 /// The configuration that all experts have.
@@ -309,6 +309,7 @@ fn expert_of(adapter: &StoredAdapter, expert: usize, source: Option<Source>) -> 
         state: state.collect(),
         base_model_name_or_path: adapter.base_model_name_or_path.clone(),
         task_type: adapter.task_type.clone(),
+        precision: None,
         source: source.map(Source::into_value),
     }
 }

@@ -79,6 +79,7 @@ fn the_benchmark_reports_its_numbers() {
         "--json",
     ]);
     let result: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(result["precision"], "f32", "{text}");
     for key in ["tokens_per_s", "step_s", "peak_rss_mb", "trainable"] {
         assert!(result[key].as_f64().unwrap() > 0.0, "{key}: {text}");
     }
@@ -92,4 +93,18 @@ fn the_benchmark_reports_its_numbers() {
         "training.seed=1",
     ]);
     assert!(error.contains("training"), "{error}");
+}
+
+#[test]
+fn both_benchmarks_say_how_they_multiplied() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, _) = support::tiny_model(folder.path());
+    let sizes: [&[&str]; 2] = [&["train", "--seq-len", "8"], &["generate", "--prompt", "4"]];
+    for arguments in sizes {
+        let model = ["--config", arg(&model), "--dtype", "bfloat16", "--precision", "bf16"];
+        let few = ["--steps", "1", "--warmup", "0", "--json"];
+        let text = succeeds(&[&["bench"], arguments, &model[..], &few[..]].concat());
+        let result: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(result["precision"], "bf16", "{text}");
+    }
 }

@@ -322,6 +322,39 @@ fn a_trained_adapter_lowers_the_loss_and_generates() {
 }
 
 #[test]
+fn a_run_says_how_it_multiplied_wherever_it_says_anything() {
+    let run = Run::new();
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    for (name, more) in
+        [("f32", &[][..]), ("bf16", &["--precision", "bf16", "--set", "model.dtype=bfloat16"])]
+    {
+        let output = run.output(name);
+        let save = [&["--set", "training.save_steps=5"], more].concat();
+        run.train(&output, &save);
+        for folder in [output.clone(), output.join("checkpoint-10")] {
+            let text = read(&folder.join("adapter_config.json"));
+            let keys: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(keys["precision"], name, "{text}");
+            let text = succeeds(&["inspect", arg(&folder)]);
+            assert!(text.contains(&format!("\nprecision             {name}\n")), "{text}");
+        }
+        // Once, though the run was resumed.
+        run.train(&output, &[&save[..], &["--resume", "checkpoint-10"]].concat());
+        let text = read(&output.join("metrics.jsonl"));
+        let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(first, serde_json::json!({ "step": 0, "precision": name }));
+        assert_eq!(text.matches("precision").count(), 1, "{text}");
+    }
+    // A folder that does not say is none the worse.
+    let config = run.output("f32").join("adapter_config.json");
+    let mut keys: Value = serde_json::from_str(&read(&config)).unwrap();
+    keys.as_object_mut().unwrap().remove("precision").unwrap();
+    std::fs::write(&config, keys.to_string()).unwrap();
+    let text = succeeds(&["inspect", arg(&run.output("f32"))]);
+    assert!(text.contains("base model") && !text.contains("precision"), "{text}");
+}
+
+#[test]
 fn the_newest_checkpoints_are_kept() {
     let run = Run::new();
     let output = run.output("out");

@@ -162,7 +162,8 @@ fn same_with(preset_of: Preset, training: &TrainingConfig) {
         let losses = summaries.iter().map(|of| (of.train_loss, of.evaluation.clone()));
         assert!(losses.clone().all(|of| of == losses.clone().next().unwrap()), "{preset_of}");
         let found = (lines(&output), weights(&output));
-        assert_eq!(found.0.len(), training.max_steps + 2);
+        // The line of the run, and two evaluations.
+        assert_eq!(found.0.len(), training.max_steps + 3);
         let (lines, weights) = expected.get_or_insert_with(|| found.clone());
         for (line, found) in lines.iter().zip(&found.0) {
             assert_eq!(line, found, "{preset_of} on {size} ranks");

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use fused_ops::Precision;
 use serde_json::{Map, Value, json};
 use tensor_files::TensorTable;
 
@@ -15,6 +16,8 @@ const PREFIX: &str = "base_model.model.";
 const MIXTURE: &str = "LORA_MOE";
 /// `peft_type` of a single adapter, which PEFT reads.
 const SINGLE: &str = "LORA";
+/// The key of the precision of the training run.
+const PRECISION: &str = "precision";
 /// Where the keys are that another layout had besides.
 const SOURCE: &str = "source";
 
@@ -29,6 +32,8 @@ pub struct StoredAdapter {
     pub base_model_name_or_path: Option<String>,
     /// PEFT's name of the task, as in `CAUSAL_LM`.
     pub task_type: Option<String>,
+    /// How activations were multiplied with frozen weights while it was trained, where the run said so.
+    pub precision: Option<Precision>,
     /// What its folder said in another layout, kept as it is by whoever converted it.
     pub source: Option<Value>,
 }
@@ -45,6 +50,7 @@ impl StoredAdapter {
             state: adapter_state(model),
             base_model_name_or_path: base_model.map(str::to_owned),
             task_type: model.task_type().map(str::to_owned),
+            precision: None,
             source: None,
         }
     }
@@ -92,6 +98,9 @@ impl StoredAdapter {
         config.insert("peft_type".into(), json!(peft_type));
         config.insert("task_type".into(), json!(self.task_type));
         config.insert("base_model_name_or_path".into(), json!(self.base_model_name_or_path));
+        if let Some(precision) = self.precision {
+            config.insert(PRECISION.into(), json!(precision));
+        }
         if let Some(source) = &self.source {
             config.insert(SOURCE.into(), source.clone());
         }
@@ -115,6 +124,8 @@ impl StoredAdapter {
         let parse = |source| AdapterError::Config { path: path.clone(), source };
         let mut keys = files.config.clone();
         keys.remove("peft_type");
+        let precision =
+            serde_json::from_value(keys.remove(PRECISION).unwrap_or(Value::Null)).map_err(parse)?;
         let mut text =
             |key| serde_json::from_value(keys.remove(key).unwrap_or(Value::Null)).map_err(parse);
         let task_type = text("task_type")?;
@@ -140,6 +151,6 @@ impl StoredAdapter {
             let origin = files.weights.display().to_string();
             state = unstack_parameters(state, targets, config.r, &origin)?;
         }
-        Ok(Self { config, state, base_model_name_or_path, task_type, source })
+        Ok(Self { config, state, base_model_name_or_path, task_type, precision, source })
     }
 }

@@ -9,9 +9,11 @@ use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use fused_ops::Precision;
 use moe_adapter::{
-    Adaptable, AdaptedLinear, AdaptedProjection, AdapterConfig, AdapterError, Preset, Projection,
-    TargetModules, adapter_state, attach, detach, load_adapter, load_adapter_state, save_adapter,
+    ADAPTER_CONFIG_FILE, Adaptable, AdaptedLinear, AdaptedProjection, AdapterConfig, AdapterError,
+    Preset, Projection, StoredAdapter, TargetModules, adapter_state, attach, detach, load_adapter,
+    load_adapter_state, save_adapter,
 };
 use router::{BatchContext, RoutingTape, Site};
 
@@ -174,6 +176,21 @@ fn saved_adapters_load_bit_for_bit() {
         load_adapter_state(&mut base, state, "adapter").unwrap();
         assert_eq!(adapter_state(&base), adapter_state(&model));
         assert_eq!(output(&base, &x), output(&model, &x));
+    }
+}
+
+#[test]
+fn a_folder_says_how_its_adapter_was_trained_where_that_is_known() {
+    let mut model = Pair::new(&Device::flex());
+    attach(&mut model, &lora(), 7).unwrap();
+    let unknown = StoredAdapter::of(&model, &lora(), None);
+    for precision in [None, Some(Precision::F32), Some(Precision::Bf16)] {
+        let folder = tempfile::tempdir().unwrap();
+        let stored = StoredAdapter { precision, ..unknown.clone() };
+        stored.write(folder.path()).unwrap();
+        let text = std::fs::read_to_string(folder.path().join(ADAPTER_CONFIG_FILE)).unwrap();
+        assert_eq!(text.contains("precision"), precision.is_some(), "{text}");
+        assert_eq!(StoredAdapter::read(folder.path()).unwrap(), stored);
     }
 }
 

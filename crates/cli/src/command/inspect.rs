@@ -47,12 +47,15 @@ fn model(folder: &Path) -> Result<()> {
 #[allow(clippy::print_stdout)]
 fn adapter(folder: &Path) -> Result<()> {
     let layout = detect_format(folder)?;
-    let StoredAdapter { config, state, base_model_name_or_path: base, .. } =
+    let StoredAdapter { config, state, base_model_name_or_path: base, precision, .. } =
         read_adapter_as(folder, layout)?;
     let parameters: usize = state.values().map(|data| data.num_elements()).sum();
     println!("{}", serde_json::to_string_pretty(&config)?);
     println!("layout                {layout}");
     println!("base model            {}", base.as_deref().unwrap_or("not said"));
+    if let Some(precision) = precision {
+        println!("precision             {precision}");
+    }
     println!("trainable parameters  {}", grouped(parameters));
     println!("tensors               {}", state.len());
     for (name, data) in &state {

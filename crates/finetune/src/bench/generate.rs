@@ -1,5 +1,6 @@
 use std::time::Instant;
 
+use fused_ops::{Precision, precision};
 use model_zoo::{CausalLm, GenerationError, generate_batch};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -27,6 +28,8 @@ pub struct GenerateBench {
 /// What a benchmark of generation measured, in medians.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GenerateBenchResult {
+    /// How activations were multiplied with frozen weights.
+    pub precision: Precision,
     /// The time until the first tokens, in seconds: reading the prompts, mostly.
     pub prompt_s: f64,
     /// The time of each later token of all prompts, in seconds.
@@ -70,5 +73,11 @@ pub fn bench_generate<M: CausalLm>(
     };
     let (prompt_s, token_s) = (median(0), median(1));
     let tokens_per_s = bench.batch_size as f64 / token_s;
-    Ok(GenerateBenchResult { prompt_s, token_s, tokens_per_s, peak_rss_mb: peak_rss_mb() })
+    Ok(GenerateBenchResult {
+        precision: precision(),
+        prompt_s,
+        token_s,
+        tokens_per_s,
+        peak_rss_mb: peak_rss_mb(),
+    })
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use balance_loss::BalanceLoss;
-use fused_ops::{COUNTS_LAUNCHES, count_launches};
+use fused_ops::{COUNTS_LAUNCHES, Precision, count_launches, precision};
 use model_zoo::CausalLm;
 use moe_adapter::{
     Adaptable, AdaptedLinear, AdapterConfig, AdapterError, attach, trainable_parameters,
@@ -38,6 +38,8 @@ pub struct TrainBench {
 /// What a training benchmark measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainBenchResult {
+    /// How activations were multiplied with frozen weights.
+    pub precision: Precision,
     /// Tokens per second, from the median step.
     pub tokens_per_s: f64,
     /// The median time of a step, in seconds.
@@ -145,6 +147,7 @@ where
     times.sort_by(f64::total_cmp);
     let step_s = times.get(times.len() / 2).copied().unwrap_or(f64::NAN);
     Ok(TrainBenchResult {
+        precision: precision(),
         tokens_per_s: tokens as f64 / step_s,
         step_s,
         peak_rss_mb: peak_rss_mb(),

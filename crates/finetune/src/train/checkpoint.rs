@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
 
+use fused_ops::precision;
 use moe_adapter::{
-    Adaptable, AdaptedProjection, AdapterConfig, load_adapter, load_adapter_state, save_adapter,
+    Adaptable, AdaptedProjection, AdapterConfig, StoredAdapter, load_adapter, load_adapter_state,
     sync_folder, write_atomically,
 };
 use tensor_files::TensorTable;
@@ -59,7 +60,8 @@ impl AdapterFolder<'_> {
             let path = folder.join(name);
             write_atomically(&path, text.as_bytes()).map_err(TrainError::io(&path))?;
         }
-        Ok(save_adapter(model, self.adapter, self.base_model, folder)?)
+        let stored = StoredAdapter::of(model, self.adapter, self.base_model);
+        Ok(StoredAdapter { precision: Some(precision()), ..stored }.write(folder)?)
     }
 }
 

@@ -1,10 +1,16 @@
 use evaluation::routing::SiteShare;
+use fused_ops::Precision;
 use serde_json::{Value, json};
 
 use super::{
     EVAL_LOSS, Measurement, NonFinite, NonFinitePolicy, Progress, RoutingCollapse, StepReport,
     Validation,
 };
+
+/// The line that a run begins with.
+pub(super) fn first_line(precision: Precision) -> Value {
+    json!({ "step": 0, "precision": precision })
+}
 
 /// The line of a step.
 pub(super) fn step_line(progress: &Progress, report: &StepReport) -> Value {

@@ -90,9 +90,10 @@ impl Place {
         std::fs::read(self.output().join(folder).join(ADAPTER_WEIGHTS_FILE)).unwrap()
     }
 
+    /// The lines of metrics, without the one that the run begins with.
     fn lines(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.output().join(METRICS_FILE)).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 

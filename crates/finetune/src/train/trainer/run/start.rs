@@ -2,11 +2,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use data::BatchPlan;
+use fused_ops::precision;
 use moe_adapter::{Adaptable, AdaptedProjection, FolderLock};
 
 use super::super::{METRICS_FILE, Trainer};
 use super::Run;
 use crate::train::checkpoint::{remove_later, remove_unfinished};
+use crate::train::lines::first_line;
 use crate::train::log::RunLog;
 use crate::train::{
     CollapseMonitor, NonFinitePolicy, Resume, TrainError, TrainObserver, TrainerState, TrainingTask,
@@ -45,7 +47,11 @@ where
         if ranks.is_first() {
             let from = saved.as_deref().map(|folder| (folder, state.step));
             clear(trainer.output_dir, &metrics_path, from, observer)?;
-            log = Some(RunLog::open(&metrics_path, state.step, &config.report_to)?);
+            let log = log.insert(RunLog::open(&metrics_path, state.step, &config.report_to)?);
+            // One that goes on keeps the line that it began with.
+            if state.step == 0 {
+                log.write(&first_line(precision()))?;
+            }
         }
         let probe = trainer.probe(&plan)?;
         if state.step == 0 {
