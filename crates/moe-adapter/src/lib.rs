@@ -18,6 +18,7 @@
 //! ```
 
 mod activation;
+mod adapt;
 mod adapter;
 mod adapter_files;
 mod attach;
@@ -33,6 +34,7 @@ mod linear;
 mod names;
 mod parameters;
 mod pattern;
+mod plan;
 mod preset;
 mod projection;
 mod rows;
@@ -52,9 +54,10 @@ mod values;
 mod weights_file;
 
 pub use activation::Activation;
+pub use adapt::adapt;
 pub use adapter::MoeAdapter;
 pub use adapter_files::AdapterFiles;
-pub use attach::{AttachOptions, adapt, attach, attach_saved, attach_with, detach};
+pub use attach::{AttachOptions, attach, attach_saved, attach_with, detach};
 pub use build::BuiltAdapter;
 pub use checkpoint::{ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, load_adapter, save_adapter};
 pub use config::AdapterConfig;

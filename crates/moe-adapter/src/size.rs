@@ -3,7 +3,7 @@ use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::attach::Plan;
+use crate::plan::Plan;
 use crate::tokens::tokens_by_module;
 use crate::trainable::{ModelPath, trainable_parameters};
 use crate::{Adaptable, AdaptedLinear, AdapterConfig, AdapterError, BiasTraining, Projection};
