@@ -2,7 +2,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::config::tables;
+use super::tables::tables;
 use super::{LabelledData, RunConfig};
 use crate::train::TrainError;
 

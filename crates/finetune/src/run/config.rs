@@ -1,11 +1,12 @@
 use std::path::{Path, PathBuf};
 
 use model_zoo::{Quantization, WeightDType};
-use moe_adapter::{AdapterConfig, Preset};
+use moe_adapter::AdapterConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::tables::parse;
 use super::{AdapterStart, AnyRunConfig, TaskEvaluationConfig};
 use crate::train::{TrainError, TrainingConfig};
 use data::{ChatConfig, DataFile, HoldOut, PromptTemplate};
@@ -102,9 +103,6 @@ pub struct DataConfig {
     #[serde(default)]
     pub chat: ChatConfig,
 }
-
-/// The tables of a run.
-const TABLES: [&str; 5] = ["model", "adapter", "data", "training", "evaluation"];
 
 impl DataConfig {
     /// These files, and every other key at its default.
@@ -207,23 +205,6 @@ impl<D: DeserializeOwned> RunConfig<D> {
     }
 }
 
-/// The tables of a text with its `overrides`.
-pub(super) fn tables(text: &str, origin: &str, overrides: &[String]) -> Result<Table, TrainError> {
-    let config = |message: String| TrainError::Config { origin: origin.into(), message };
-    let mut table: Table =
-        text.parse().map_err(|error: toml::de::Error| config(error.to_string()))?;
-    for assignment in overrides {
-        set(&mut table, assignment)?;
-    }
-    match table.keys().find(|key| !TABLES.contains(&key.as_str())) {
-        None => Ok(table),
-        Some(key) => Err(config(format!(
-            "unknown table `[{key}]`; there are `[model]`, `[adapter]`, `[data]`, `[training]` and \
-             `[[evaluation]]`"
-        ))),
-    }
-}
-
 /// Reads the entries of `[[evaluation]]`.
 fn evaluations(
     entries: Option<Value>,
@@ -256,150 +237,6 @@ fn evaluations(
         .collect()
 }
 
-/// Reads an adapter from a table: the values of its `preset`, where there is one, overridden by
-/// its other keys.
-///
-/// # Errors
-///
-/// [`TrainError`] naming the key that cannot work.
-pub fn adapter_from_table(table: Table, origin: &str) -> Result<AdapterConfig, TrainError> {
-    let adapter: AdapterConfig = parse(with_preset(table, origin)?, "adapter", origin)?;
-    adapter.check()?;
-    Ok(adapter)
-}
-
-/// The keys of a table over those of its `preset`, where there is one.
-pub(super) fn with_preset(mut table: Table, origin: &str) -> Result<Table, TrainError> {
-    let config = |message: String| TrainError::Config { origin: origin.into(), message };
-    let mut merged = match table.remove("preset") {
-        None => Table::new(),
-        Some(Value::String(name)) => {
-            let preset: Preset = name.parse()?;
-            match Value::try_from(preset.config()) {
-                Ok(Value::Table(table)) => table,
-                Ok(_) => Table::new(),
-                Err(error) => return Err(config(error.to_string())),
-            }
-        }
-        Some(other) => return Err(config(format!("`adapter.preset` is {other}, not a name"))),
-    };
-    // A single adapter has no router to balance, so the preset's loss goes with its mixture.
-    if table.get("num_experts").and_then(Value::as_integer) == Some(1)
-        && !table.contains_key("balance_loss")
-    {
-        merged.remove("balance_loss");
-    }
-    merge(&mut merged, table);
-    Ok(merged)
-}
-
-/// Reads an adapter from a preset and `adapter.key=value` assignments.
-///
-/// # Errors
-///
-/// [`TrainError`] naming the key that cannot work.
-pub fn adapter_from_assignments(
-    preset: &str,
-    assignments: &[String],
-) -> Result<AdapterConfig, TrainError> {
-    let mut table = Table::new();
-    for assignment in assignments {
-        set(&mut table, assignment)?;
-    }
-    let mut adapter = match table.remove("adapter") {
-        Some(Value::Table(adapter)) => adapter,
-        _ => Table::new(),
-    };
-    if let Some(key) = table.keys().next() {
-        return Err(TrainError::value(key, "set", "a key of the adapter, as in adapter.r=8"));
-    }
-    adapter.entry("preset").or_insert_with(|| Value::String(preset.to_owned()));
-    adapter_from_table(adapter, "--set")
-}
-
-/// Puts the values of `changes` into `table`. Tables of the same `type` are merged, others
-/// replaced: the keys of one strategy mean nothing to another. So are tables that name one variant
-/// each, as in `init = { normal = { std = 0.02 } }`.
-pub(super) fn merge(table: &mut Table, changes: Table) {
-    for (key, value) in changes {
-        match (table.get_mut(&key), value) {
-            (Some(Value::Table(old)), Value::Table(new))
-                if new.get("type").is_none_or(|kind| old.get("type") == Some(kind))
-                    && !other_variant(old, &new) =>
-            {
-                merge(old, new);
-            }
-            (_, value) => {
-                table.insert(key, value);
-            }
-        }
-    }
-}
-
-/// Whether both are one key, and not the same.
-fn other_variant(old: &Table, new: &Table) -> bool {
-    old.len() == 1 && new.len() == 1 && old.keys().ne(new.keys())
-}
-
-/// Applies one `key.path=value`; the value is TOML, or text where it is not.
-fn set(table: &mut Table, assignment: &str) -> Result<(), TrainError> {
-    let wrong = |message: &str| TrainError::Config {
-        origin: format!("--set {assignment}"),
-        message: message.into(),
-    };
-    let (path, text) = assignment
-        .split_once('=')
-        .ok_or_else(|| wrong("expected KEY=VALUE, as in training.learning_rate=1e-4"))?;
-    let text = text.trim();
-    let value = format!("value = {text}")
-        .parse::<Table>()
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| Value::String(text.to_owned()));
-    let mut keys: Vec<_> = path.trim().split('.').collect();
-    let last = keys.pop().filter(|key| !key.is_empty()).ok_or_else(|| wrong("the key is empty"))?;
-    let mut at = table;
-    for key in keys {
-        let next = at.entry(key.to_owned()).or_insert_with(|| Value::Table(Table::new()));
-        at = next.as_table_mut().ok_or_else(|| wrong("the path leads through a plain value"))?;
-    }
-    // The keys of one strategy mean nothing to another.
-    if last == "type" && at.get(last).is_some_and(|kind| *kind != value) {
-        at.clear();
-    }
-    at.insert(last.to_owned(), value);
-    Ok(())
-}
-
-/// Reads the section `name` of the configuration at `origin`.
-///
-/// # Errors
-/// [`TrainError::Config`] naming the section and the key.
-pub fn parse<T: DeserializeOwned>(
-    table: Table,
-    section: &str,
-    origin: &str,
-) -> Result<T, TrainError> {
-    Value::Table(table).try_into().map_err(|error: toml::de::Error| TrainError::Config {
-        origin: origin.into(),
-        message: in_one_line(section, error.to_string().trim()),
-    })
-}
-
-/// What is wrong in a section: the key, which the parser tells in a line of its own, comes first, and
-/// types are called what users call them.
-fn in_one_line(section: &str, error: &str) -> String {
-    let (what, key) = match error.rsplit_once("\nin `") {
-        Some((what, key)) => (what, format!(", `{}`", key.trim_end_matches('`'))),
-        None => (error, String::new()),
-    };
-    let what = what
-        .replace("expected usize", "expected a whole number of at least 0")
-        .replace("expected u64", "expected a whole number of at least 0")
-        .replace("expected f64", "expected a number");
-    format!("in `[{section}]`{key}: {what}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -427,20 +264,6 @@ mod tests {
     fn what_is_not_given_has_its_default() {
         let DataConfig { mixing_temperature, max_length, ref train, .. } = read(&[]).unwrap().data;
         assert_eq!((mixing_temperature, max_length, train[0].weight), (1.0, 1024, None));
-    }
-
-    #[test]
-    fn another_variant_replaces_that_of_the_preset() {
-        let table: Table = "preset = \"mixlora\"\nrouter.gate.init = { normal = { std = 0.5 } }\n"
-            .parse()
-            .unwrap();
-        let same = adapter_from_table(table, "test").unwrap();
-        assert!(serde_json::to_string(&same.router).unwrap().contains("0.5"));
-        let table: Table =
-            "preset = \"dynmole\"\nrouter.entropy = { renyi = { q = 2.0 } }\n".parse().unwrap();
-        let other = serde_json::to_string(&adapter_from_table(table, "test").unwrap().router);
-        let other = other.unwrap();
-        assert!(other.contains("renyi") && !other.contains("tsallis"), "{other}");
     }
 
     #[test]

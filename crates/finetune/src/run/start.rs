@@ -5,7 +5,8 @@ use moe_adapter::AdapterConfig;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::config::{merge, parse, with_preset};
+use super::preset::with_preset;
+use super::tables::{merge, parse};
 use crate::train::TrainError;
 
 /// Keys of an adapter that may differ from those of the saved one: they matter in training only.
