@@ -1,8 +1,12 @@
-//! Properties of the decoder: caches, padding, training, saving.
+//! Properties of the decoder: padding, saving, adapters, half types.
 
 #![allow(clippy::unwrap_used)]
 
+mod caches;
+#[path = "../common/mod.rs"]
 mod common;
+mod embeddings;
+mod training;
 
 use std::fs;
 
@@ -10,12 +14,10 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use common::{Base, golden, largest_difference, load, logits, tiny_config};
 use model_zoo::{
-    BlockTable, CausalLm, Decoder, DecoderConfig, Family, LoadOptions, PaddingSide, PagedCache,
-    TokenInput, WeightDType, Windows,
+    CausalLm, Decoder, DecoderConfig, Family, LoadOptions, PaddingSide, TokenInput, WeightDType,
+    Windows,
 };
-use moe_adapter::{
-    Adaptable, AdaptedLinear, Preset, TargetModules, adapter_state, attach, attach_saved,
-};
+use moe_adapter::{Adaptable, AdaptedLinear, Preset, TargetModules, attach};
 use router::{RoutingTape, Site};
 
 const IDS: [i64; 12] = [1, 5, 9, 31, 7, 22, 8, 13, 17, 39, 4, 6];
@@ -72,39 +74,6 @@ fn input(ids: &[i64], batch_size: usize) -> TokenInput {
 fn close(a: &[f32], b: &[f32]) {
     let error = largest_difference(a, b);
     assert!(error < 2e-5, "difference {error:e}");
-}
-
-#[test]
-fn cached_and_uncached_logits_are_equal_in_every_family() {
-    for family in Family::ALL {
-        let model = Base::init_random(&family_config(family), 3, &Device::flex()).unwrap();
-        let whole = logits(&model, &input(&IDS, 1), None);
-        for parts in [vec![12], vec![5, 7], vec![1; 12], vec![3, 1, 1, 4, 3]] {
-            let mut cache = model.new_cache();
-            let mut found = Vec::new();
-            let mut start = 0;
-            for part in parts {
-                let input = input(&IDS[start..start + part], 1);
-                found.extend(logits(&model, &input, Some(&mut cache)));
-                start += part;
-            }
-            assert_eq!(cache.len(), 12);
-            close(&found, &whole);
-        }
-    }
-}
-
-#[test]
-fn a_cache_grows_past_its_first_capacity() {
-    let model = tiny();
-    let ids: Vec<i64> = (0..150).map(|i| (i * 7) % 40).collect();
-    let whole = logits(&model, &input(&ids, 1), None);
-    let mut cache = model.new_cache();
-    let mut found = logits(&model, &input(&ids[..60], 1), Some(&mut cache));
-    for id in &ids[60..] {
-        found.extend(logits(&model, &input(&[*id], 1), Some(&mut cache)));
-    }
-    close(&found, &whole);
 }
 
 #[test]
@@ -177,54 +146,6 @@ fn count(model: &Base) -> Counter {
     let mut counter = Counter::default();
     model.visit(&mut counter);
     counter
-}
-
-#[test]
-fn random_models_train_and_loaded_ones_are_frozen() {
-    let random = tiny().train();
-    let counted = count(&random);
-    assert_eq!(counted.all, tiny_config().parameter_count());
-    assert_eq!(counted.trainable, counted.all);
-    let loaded = load(&golden("llama3"));
-    assert_eq!(count(&loaded).all, loaded.config().parameter_count());
-    assert_eq!(count(&loaded.train()).trainable, 0);
-}
-
-#[test]
-fn every_random_weight_of_every_family_gets_a_gradient() {
-    for family in Family::ALL {
-        let random = Base::init_random(&family_config(family), 3, &Device::flex()).unwrap();
-        let model = random.clone().train();
-        let device = model.device();
-        let data = TensorData::new(IDS.to_vec(), [2, 6]);
-        let input = TokenInput::new(Tensor::<2, Int>::from_data(data, &device));
-        let mut tape = RoutingTape::new(input.context());
-        let hidden = model.hidden_states(&input, None, &mut tape);
-        let gradients = model.logits(hidden).square().mean().backward();
-        let mut seen = Gradients { gradients: &gradients, seen: 0 };
-        model.visit(&mut seen);
-        assert_eq!(seen.seen, model.config().parameter_count(), "{family}");
-        let outside = logits(&model.valid(), &self::input(&IDS, 2), None);
-        close(&outside, &logits(&random, &self::input(&IDS, 2), None));
-    }
-}
-
-/// Counts the weights of parameters with a gradient that is not 0.
-struct Gradients<'a> {
-    gradients: &'a burn::tensor::Gradients,
-    seen: usize,
-}
-
-impl ModuleVisitor for Gradients<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let gradient = param.val().grad(self.gradients).expect("a gradient");
-        let size: f32 = gradient.abs().max().into_scalar();
-        assert!(size.is_finite());
-        // A bias of keys moves all scores of a query alike, which changes nothing without a cap.
-        let count = param.val().shape().num_elements();
-        self.seen += count;
-        assert!(size > 0.0 || D == 1, "{:?}", param.val().dims());
-    }
 }
 
 #[test]
@@ -361,75 +282,6 @@ fn an_expert_that_no_token_chose_computes_nothing() {
 }
 
 #[test]
-fn a_head_that_is_tied_says_so_and_may_be_untied() {
-    let config = DecoderConfig { tie_word_embeddings: true, ..tiny_config() };
-    let mut model = Decoder::<AdaptedLinear>::init_random(&config, 5, &Device::flex()).unwrap();
-    let base = logits(&model, &input(&IDS, 2), None);
-    let mut adapter = Preset::Lora.config();
-    adapter.target_modules = TargetModules::all_linear();
-    for head in
-        [TargetModules::Names(vec!["lm_head".into()]), TargetModules::Pattern(".*lm_head".into())]
-    {
-        adapter.modules_to_save = Some(head);
-        let error = attach(&mut model, &adapter, 0).unwrap_err().to_string();
-        let expected = "`modules_to_save` names `lm_head`, which is tied: it has the weights of \
-                        `model.embed_tokens`";
-        assert!(error.contains(expected) && error.contains("untie_head = true"), "{error}");
-    }
-    adapter.modules_to_save = Some(TargetModules::Names(vec!["head".into()]));
-    let error = attach(&mut model, &adapter, 0).unwrap_err().to_string();
-    let expected = "[\"head\"] matches no module of the model; it has model.embed_tokens, \
-                    model.layers.*.input_layernorm, model.layers.*.mlp.down_proj, \
-                    model.layers.*.mlp.gate_proj, model.layers.*.mlp.up_proj, \
-                    model.layers.*.post_attention_layernorm, model.layers.*.self_attn.k_proj, \
-                    model.layers.*.self_attn.o_proj, model.layers.*.self_attn.q_proj, \
-                    model.layers.*.self_attn.v_proj, model.norm";
-    assert!(error.ends_with(expected), "{error}");
-
-    model.untie_head();
-    close(&logits(&model, &input(&IDS, 2), None), &base);
-    adapter.modules_to_save = Some(TargetModules::Names(vec!["lm_head".into()]));
-    attach(&mut model, &adapter, 0).unwrap();
-    // The saved adapter unties the head of its base.
-    let state = adapter_state(&model);
-    assert_eq!(state["lm_head.weight"].shape().as_slice(), [40, 24]);
-    let mut again = Decoder::<AdaptedLinear>::init_random(&config, 5, &Device::flex()).unwrap();
-    attach_saved(&mut again, &adapter, state, "state").unwrap();
-    assert!(again.lm_head.is_some() && !again.config().tie_word_embeddings);
-    close(&logits(&again, &input(&IDS, 2), None), &base);
-}
-
-/// As transformers does it: around the mean, by a hundred-thousandth of the spread.
-#[test]
-fn new_rows_of_embeddings_are_the_mean_of_the_old_ones() {
-    let device = Device::flex();
-    for tied in [true, false] {
-        let config = DecoderConfig { tie_word_embeddings: tied, ..tiny_config() };
-        let old = Base::init_random(&config, 5, &device).unwrap();
-        let mut model = old.clone();
-        model.resize_embeddings(43, 7);
-        model.resize_embeddings(30, 7);
-        assert_eq!((model.vocab_size(), model.config().parameter_count()), (43, count(&model).all));
-        let found = logits(&model, &input(&IDS, 1), None);
-        let expected = logits(&old, &input(&IDS, 1), None);
-        for (found, expected) in found.chunks(43).zip(expected.chunks(40)) {
-            close(&found[..40], expected);
-            let mean = expected.iter().sum::<f32>() / 40.0;
-            for new in &found[40..] {
-                assert!((new - mean).abs() < 1e-3 && *new != mean, "{new} {mean}");
-            }
-        }
-        let rows = model.model.embed_tokens.weight.val();
-        let mean = old.model.embed_tokens.weight.val().mean_dim(0);
-        let spread = (rows.narrow(0, 40, 3) - mean).abs().max().into_scalar::<f32>();
-        assert!(spread > 0.0 && spread < 5e-5, "{spread:e}");
-        let mut again = old.clone();
-        again.resize_embeddings(43, 7);
-        assert_eq!(logits(&again, &input(&IDS, 1), None), found);
-    }
-}
-
-#[test]
 fn projections_are_visited_in_the_order_of_the_forward_pass() {
     let mut model = tiny();
     let mut paths = Vec::new();
@@ -441,102 +293,4 @@ fn projections_are_visited_in_the_order_of_the_forward_pass() {
     let mut again = Vec::new();
     model.visit_projections_mut(&mut |path, site, _| again.push((path.to_owned(), site)));
     assert_eq!(paths, again);
-}
-
-/// The scores after each new token of rows over a cache of blocks.
-fn paged(
-    model: &Base,
-    cache: &mut PagedCache,
-    rows: &mut [(&mut BlockTable, &[i64])],
-) -> Vec<Vec<f32>> {
-    let vocab = model.vocab_size();
-    let tokens: Vec<i64> = rows.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
-    for (table, ids) in rows.iter_mut() {
-        assert!(cache.reserve(table, ids.len()));
-    }
-    let parts = rows.iter_mut().map(|(table, ids)| (&mut **table, ids.len()));
-    let cache = cache.pass(parts);
-    let all = logits(model, &input(&tokens, tokens.len()), Some(cache));
-    all.chunks(vocab).map(<[f32]>::to_vec).collect()
-}
-
-#[test]
-fn rows_in_blocks_are_those_of_any_family() {
-    for family in Family::ALL {
-        let model = Base::init_random(&family_config(family), 3, &Device::flex()).unwrap();
-        let vocab = model.vocab_size();
-        let long: Vec<i64> = (0..45).map(|i| (i * 7 + i * i) % 40).collect();
-        let alone = |ids: &[i64]| logits(&model, &input(ids, 1), None);
-        let mut cache = PagedCache::new(&model, 100);
-        let [mut first, mut second] = [BlockTable::default(), BlockTable::default()];
-        let found =
-            paged(&model, &mut cache, &mut [(&mut first, &long[..43]), (&mut second, &IDS)]);
-        let found = [
-            found,
-            paged(&model, &mut cache, &mut [(&mut first, &long[43..44]), (&mut second, &[5])]),
-            paged(&model, &mut cache, &mut [(&mut first, &long[44..])]),
-        ]
-        .concat();
-        let of_long =
-            [&found[..43], &[found[43 + IDS.len()].clone()], &[found[45 + IDS.len()].clone()]];
-        close(&of_long.concat().concat(), &alone(&long));
-        let of_other = [&found[43..43 + IDS.len()], &[found[44 + IDS.len()].clone()]];
-        close(&of_other.concat().concat(), &alone(&[&IDS[..], &[5]].concat()));
-        assert_eq!(found[0].len(), vocab);
-    }
-}
-
-#[test]
-fn rows_in_blocks_continue_as_alone_and_share_their_beginnings() {
-    let model = tiny();
-    let vocab = model.vocab_size();
-    let alone = |ids: &[i64]| {
-        let all = logits(&model, &input(ids, 1), None);
-        all[all.len() - vocab..].to_vec()
-    };
-    let long: Vec<i64> = (0..37).map(|i| (i * 7 + i * i) % 40).collect();
-    let mut cache = PagedCache::new(&model, 10 * PagedCache::BLOCK);
-    let [mut first, mut second] = [BlockTable::default(), BlockTable::default()];
-    // Rows of different lengths are read in one pass, and continued with different numbers.
-    let found = paged(&model, &mut cache, &mut [(&mut first, &long), (&mut second, &IDS)]);
-    close(&found[36], &alone(&long));
-    close(&found[36 + IDS.len()], &alone(&IDS));
-    let next = paged(&model, &mut cache, &mut [(&mut first, &[2]), (&mut second, &[9, 3])]);
-    close(&next[0], &alone(&[&long[..], &[2]].concat()));
-    close(&next[2], &alone(&[&IDS[..], &[9, 3]].concat()));
-    // Of a beginning of 35 tokens, two blocks are shared and the third is a copy.
-    assert_eq!((first.num_blocks(), second.num_blocks(), cache.free_blocks()), (3, 1, 6));
-    let mut third = cache.share(&first, 35).unwrap();
-    assert_eq!((third.len(), third.num_blocks(), cache.free_blocks()), (35, 3, 5));
-    let kept = cache.keep(&first);
-    let next = paged(&model, &mut cache, &mut [(&mut third, &[30, 2]), (&mut first, &[5])]);
-    close(&next[1], &alone(&[&long[..35], &[30, 2]].concat()));
-    close(&next[2], &alone(&[&long[..], &[2, 5]].concat()));
-    // What was kept is as it was, also when the row is gone.
-    cache.release(first);
-    cache.release(third);
-    let mut fourth = cache.share(&kept, 38).unwrap();
-    let next = paged(&model, &mut cache, &mut [(&mut fourth, &[11])]);
-    close(&next[0], &alone(&[&long[..], &[2, 11]].concat()));
-    for table in [kept, second, fourth] {
-        cache.release(table);
-    }
-    assert_eq!(cache.free_blocks(), cache.total_blocks());
-    assert!(!cache.reserve(&mut BlockTable::default(), 161));
-}
-
-#[test]
-fn a_beginning_is_copied_also_where_the_pool_has_to_grow_for_it() {
-    let model = tiny();
-    let vocab = model.vocab_size();
-    let ids: Vec<i64> = (0..24).map(|i| (i * 7 + i * i) % 40).collect();
-    let whole = logits(&model, &input(&[&ids[..], &[3]].concat(), 1), None);
-    let mut cache = PagedCache::new(&model, 200 * PagedCache::BLOCK);
-    let mut first = BlockTable::default();
-    paged(&model, &mut cache, &mut [(&mut first, &ids)]);
-    for _ in 0..150 {
-        let mut other = cache.share(&first, 24).unwrap();
-        let next = paged(&model, &mut cache, &mut [(&mut other, &[3])]);
-        close(&next[0], &whole[24 * vocab..]);
-    }
 }
