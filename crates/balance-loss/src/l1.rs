@@ -1,5 +1,5 @@
 use burn::tensor::{DType, Tensor};
-use fused_ops::abs_sum;
+use fused_ops::{abs_sum, abs_sums};
 use router::{RoutingRecord, RoutingTape};
 use serde::{Deserialize, Serialize};
 
@@ -51,14 +51,30 @@ pub struct L1 {
 }
 
 impl L1 {
+    /// What the absolute values of a parameter count: the experts of a layer are of one size, so that the sum
+    /// of their means is that of all values over the size of one.
+    fn factor(parameter: &Tensor<3>) -> f64 {
+        let [_, rows, columns] = parameter.dims();
+        1.0 / (rows * columns).max(1) as f64
+    }
+
+    /// The loss of all layers at once, where a GPU would wait for the operations of each.
+    fn at_once(&self, tape: &RoutingTape) -> Option<Tensor<1>> {
+        let parameters = tape.records().iter().flat_map(|record| &record.parameters);
+        let parameters: Vec<Tensor<3>> = parameters.cloned().collect();
+        let factors: Vec<f64> = parameters.iter().map(Self::factor).collect();
+        let layers = match self.config.aggregation {
+            Aggregation::Mean => tape.records().len() as f64,
+            _ => 1.0,
+        };
+        Some(abs_sums(&parameters, &factors)? * (self.config.coefficient / layers))
+    }
+
     /// `sum_e mean |X_e|` over all parameters X, `[1, 1]`; zero without any.
     fn statistic(record: &RoutingRecord) -> Tensor<2> {
         let sums = record.parameters.iter().map(|parameter| {
-            // The experts of a layer are of one size, so the sum of their means is that of all
-            // absolute values over the size of one.
-            let [_, rows, columns] = parameter.dims();
             let sum = abs_sum(parameter.clone().cast(DType::F32));
-            sum.reshape([1, 1]) / (rows * columns).max(1) as f64
+            sum.reshape([1, 1]) * Self::factor(parameter)
         });
         let none = || Tensor::zeros([1, 1], &record.routing.weights.device());
         sums.reduce(|sum, next| sum + next).unwrap_or_else(none)
@@ -70,6 +86,9 @@ impl BalanceLoss for L1 {
         let config = &self.config;
         if config.coefficient == 0.0 {
             return Ok(None);
+        }
+        if let Some(loss) = self.at_once(tape) {
+            return Ok(Some(loss));
         }
         config.aggregation.over(
             tape.records(),

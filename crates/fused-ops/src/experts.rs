@@ -66,7 +66,7 @@ pub fn down_experts_composed(
 pub struct ExpertSum {
     /// `h`, `[T, E r]`, or `[T, r]` where the experts share it.
     pub hidden: Tensor<2>,
-    /// `[T, E]`; all 1 where absent.
+    /// `[T, E]`; all 1 where absent. Of more columns, as a router has that chooses other experts too, the last `E`.
     pub weights: Option<Tensor<2>>,
     /// `B`, `[E, O, r]`.
     pub b: Tensor<3>,
@@ -81,7 +81,8 @@ impl ExpertSum {
     fn product(self) -> [Tensor<2>; 2] {
         let [experts, _, rank] = self.b.dims();
         let up = scale_up(self.b, self.scaling, self.factors);
-        [gated(self.hidden, self.weights, experts, rank), up]
+        let weights = self.weights.map(|weights| last_columns(weights, experts));
+        [gated(self.hidden, weights, experts, rank), up]
     }
 }
 
@@ -138,12 +139,17 @@ fn added_on_device(y: Tensor<2>, sum: ExpertSum) -> Result<Tensor<2>, (Tensor<2>
     let weights = match (weights, factors) {
         (weights, None) => weights,
         (None, Some(factors)) => Some(factors.unsqueeze_dim::<2>(0).repeat_dim(0, tokens)),
-        (Some(weights), Some(factors)) => Some(weights * factors.unsqueeze_dim(0)),
+        (Some(weights), Some(factors)) => {
+            Some(last_columns(weights, experts) * factors.unsqueeze_dim(0))
+        }
     };
     let (hidden, weights) = match width == experts * rank {
         true => (hidden, weights),
         // What experts share becomes a part for each.
-        false => (gated(hidden, weights, experts, rank), None),
+        false => {
+            let weights = weights.map(|weights| last_columns(weights, experts));
+            (gated(hidden, weights, experts, rank), None)
+        }
     };
     let [y, hidden] = [y, hidden].map(Tensor::into_dispatch);
     let b = b.into_dispatch();
@@ -154,6 +160,14 @@ fn added_on_device(y: Tensor<2>, sum: ExpertSum) -> Result<Tensor<2>, (Tensor<2>
             Dispatch::add_gated_experts(y, hidden, weights, b, scaling)
         }
     }))
+}
+
+/// The last of the columns of weights.
+fn last_columns(weights: Tensor<2>, count: usize) -> Tensor<2> {
+    match weights.dims()[1] - count {
+        0 => weights,
+        others => weights.narrow(1, others, count),
+    }
 }
 
 /// `weights_e h_e` for `E` experts of rank `r`, `[T, E r]`, from [`ExpertSum`]'s.

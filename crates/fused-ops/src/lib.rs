@@ -20,9 +20,11 @@
 mod adamw;
 mod attention;
 mod attention_mask;
+mod clusters;
 mod cross_entropy;
 mod dequantize;
 mod documents;
+mod draw;
 mod dropout;
 mod experts;
 mod launches;
@@ -54,9 +56,11 @@ mod kernel;
 pub use adamw::{AdamWStep, adamw_steps, squared_sum};
 pub use attention::{attention, attention_composed};
 pub use attention_mask::{AttentionMask, Causal, HIDDEN};
+pub use clusters::{Assigned, ClusterShift, ClusterState, begun_clusters};
 pub use cross_entropy::{cross_entropy, cross_entropy_composed};
 pub use dequantize::dequantize;
 pub use documents::Documents;
+pub use draw::{Draw, draw};
 pub use dropout::{dropout, dropout_composed, dropout_linear, dropout_linear_composed};
 pub use experts::{
     ExpertDropout, ExpertSum, add_experts, add_experts_composed, down_experts,
@@ -72,8 +76,8 @@ pub use paged::{BLOCK, PagedPass, PagedRow, paged_attention, paged_attention_com
 pub use parts::each_part;
 pub use precision::{Precision, UnknownPrecision, precision, set_precision};
 pub use reductions::{
-    abs_sum, abs_sum_composed, entropy, entropy_composed, gram, gram_composed, log_sum_exp,
-    log_sum_exp_composed, mean_squared_cosine, mean_squared_cosine_composed,
+    abs_sum, abs_sum_composed, abs_sums, entropy, entropy_composed, gram, gram_composed,
+    log_sum_exp, log_sum_exp_composed, mean_squared_cosine, mean_squared_cosine_composed,
 };
 pub use rope::{RotaryTables, rope_heads, rope_heads_composed};
 pub use routed::{linear_routed, linear_routed_composed};

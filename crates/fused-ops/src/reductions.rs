@@ -68,6 +68,18 @@ pub fn abs_sum<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     reduced(x, Reduction::AbsSum, abs_sum_composed)
 }
 
+/// The sums of absolute values of tensors, each times its factor, added up, `[1]`: on GPUs twelve tensors are one
+/// launch, and one for their gradients. `None` where there are no kernels for it, or no tensors.
+pub fn abs_sums(tensors: &[Tensor<3>], factors: &[f64]) -> Option<Tensor<1>> {
+    #[cfg(device_kernels)]
+    return crate::cube::abs_sums(tensors, factors);
+    #[cfg(not(device_kernels))]
+    {
+        let _ = (tensors, factors);
+        None
+    }
+}
+
 /// [`abs_sum`] composed of Burn's operations.
 pub fn abs_sum_composed<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     let signs = x.clone().detach().sign();

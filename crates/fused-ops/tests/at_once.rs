@@ -83,12 +83,13 @@ fn what_experts_make_of_inputs_is_the_composed_formula() {
 fn what_experts_add_is_the_composed_formula() {
     for [tokens, outputs, experts, rank] in [[1, 1, 1, 1], [6, 5, 3, 2], [66, 131, 8, 4]] {
         let flat = |tensor: &Tensor<3>| tensor.clone().squeeze_dim::<2>(0);
-        for width in [experts * rank, rank] {
+        // Weights of other experts before theirs, too.
+        for (width, others) in [(experts * rank, 0), (rank, 0), (experts * rank, 2), (rank, 1)] {
             let tensors = [
                 random([1, tokens, outputs]),
                 random([1, tokens, width]),
                 random([experts, outputs, rank]),
-                random([1, tokens, experts]),
+                random([1, tokens, others + experts]),
             ];
             for factors in [None, Some(random([experts]))] {
                 let sum = |all: &[Tensor<3>]| ExpertSum {
@@ -100,7 +101,7 @@ fn what_experts_add_is_the_composed_formula() {
                 };
                 for count in [3, 4] {
                     all_close(
-                        &format!("{width} {count}"),
+                        &format!("{width} {others} {count}"),
                         &tensors[..count],
                         3 * tokens.max(outputs),
                         |all| add_experts(flat(&all[0]), sum(all)),

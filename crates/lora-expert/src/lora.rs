@@ -270,7 +270,7 @@ impl LoraBank {
         let dropout = dropout.map(|(p, seed)| ExpertDropout { p, seed, experts });
         ExpertSum {
             hidden: down_experts(x, a, dropout),
-            weights: routing.map(|routing| self.slots.trained(routing.weights.clone())),
+            weights: routing.map(|routing| self.slots.with_shared(routing.weights.clone())),
             b,
             scaling: self.scaling,
             factors: self.factors_of_scaling(),

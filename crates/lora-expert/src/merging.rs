@@ -1,4 +1,5 @@
 use burn::tensor::{Tensor, TensorData};
+use fused_ops::{Draw, draw};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use router::stable_hash;
@@ -100,33 +101,56 @@ impl DynamicMergingConfig {
         training_seed: Option<u64>,
         factors: &[Tensor<3>; 2],
     ) -> Option<MergingMasks> {
-        let seed = training_seed.filter(|_| self.mask == MergingMask::Fresh)?;
-        Some(self.draw(seed ^ SALT, factors))
+        let seed = training_seed.filter(|_| self.mask == MergingMask::Fresh)? ^ SALT;
+        Some(self.draw_on_device(seed, factors).unwrap_or_else(|| self.draw(seed, factors)))
+    }
+
+    /// As [`draw`](Self::draw), by a GPU itself where it can.
+    fn draw_on_device(&self, seed: u64, factors: &[Tensor<3>; 2]) -> Option<MergingMasks> {
+        let drawn = Draw::Kept { p: 1.0 - self.keep(), value: self.kept() };
+        let [cols, rows] = mask_shapes(factors);
+        let [a, b] = factors;
+        let cols = draw(cols, drawn, stable_hash(seed.to_le_bytes()), a)?;
+        Some(MergingMasks { cols, rows: draw(rows, drawn, seed, b)? })
     }
 
     /// Masks for `A` `[N, r, I]` and `B` `[N, O, r]`.
-    fn draw(&self, seed: u64, [a, b]: &[Tensor<3>; 2]) -> MergingMasks {
-        let ([experts, _, in_features], out_features) = (a.dims(), b.dims()[1]);
-        let shapes = [[experts, 1, in_features], [experts, out_features, 1]];
+    fn draw(&self, seed: u64, factors: &[Tensor<3>; 2]) -> MergingMasks {
+        let shapes = mask_shapes(factors);
         let [cols, rows] = self.draw_kept(seed, shapes.map(|shape| shape.iter().product()));
         let mask = |kept: Vec<f32>, shape: [usize; 3], like: &Tensor<3>| -> Tensor<3> {
             let mask: Tensor<3> = Tensor::from_data(TensorData::new(kept, shape), &like.device());
             mask.cast(like.dtype())
         };
+        let [a, b] = factors;
         MergingMasks { cols: mask(cols, shapes[0], a), rows: mask(rows, shapes[1], b) }
     }
 
     /// What columns and rows are multiplied with.
     fn draw_kept(&self, seed: u64, lengths: [usize; 2]) -> [Vec<f32>; 2] {
-        let keep = (1.0 - self.rate).sqrt();
-        // A row and a column make an element, which is so divided by `1 - rate`.
-        let kept = if self.rescale { (1.0 / keep) as f32 } else { 1.0 };
+        let (keep, kept) = (self.keep(), self.kept() as f32);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         lengths.map(|length| {
             let draw = |_| if f64::from(rng.random::<f32>()) < keep { kept } else { 0.0 };
             (0..length).map(draw).collect()
         })
     }
+
+    /// The probability that a row or a column is kept: both make an element.
+    fn keep(&self) -> f64 {
+        (1.0 - self.rate).sqrt()
+    }
+
+    /// What a row or a column that is kept is multiplied with, so that an element is divided by `1 - rate`.
+    fn kept(&self) -> f64 {
+        if self.rescale { 1.0 / self.keep() } else { 1.0 }
+    }
+}
+
+/// Of the columns of `A` `[N, r, I]` and the rows of `B` `[N, O, r]`.
+fn mask_shapes([a, b]: &[Tensor<3>; 2]) -> [[usize; 3]; 2] {
+    let ([experts, _, in_features], out_features) = (a.dims(), b.dims()[1]);
+    [[experts, 1, in_features], [experts, out_features, 1]]
 }
 
 /// Keeps the masks of a pass apart from its dropout.

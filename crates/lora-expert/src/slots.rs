@@ -66,19 +66,22 @@ impl ExpertSlots {
 
     /// The columns of the trained experts, `[T, E] -> [T, N]`; those of the shared ones are 1.
     pub(crate) fn trained(&self, weights: Tensor<2>) -> Tensor<2> {
-        let [tokens, experts] = weights.dims();
+        let [_, experts] = weights.dims();
         let routed = match self.identity_experts {
             0 => weights,
             identity => weights.narrow(1, identity, experts - identity),
         };
-        match self.shared_experts {
-            0 => routed,
-            shared => {
-                let ones = Tensor::<2>::ones([tokens, shared], &routed.device());
-                let ones = ones.cast(routed.dtype());
-                Tensor::cat(vec![routed, ones], 1)
-            }
+        self.with_shared(routed)
+    }
+
+    /// The columns of all experts, of which the last are those of the [`trained`](Self::trained) ones.
+    pub(crate) fn with_shared(&self, weights: Tensor<2>) -> Tensor<2> {
+        if self.shared_experts == 0 {
+            return weights;
         }
+        let ones = Tensor::<2>::ones([weights.dims()[0], self.shared_experts], &weights.device());
+        let ones = ones.cast(weights.dtype());
+        Tensor::cat(vec![weights, ones], 1)
     }
 
     /// `y` with the identity experts' part added; `weights` is `[T, E]`, all 1 where absent.

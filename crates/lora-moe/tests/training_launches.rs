@@ -61,7 +61,7 @@ fn a_layer_takes_no_more_launches_than_it_did() {
         ("loramoe-paper", preset("loramoe-paper"), 80),
         ("loramoe-paper on all linears", everywhere, 150),
         ("goat-paper", preset("goat-paper"), 190),
-        ("slim", preset("slim"), 340),
+        ("slim", preset("slim"), 120),
         ("mixlora", preset("mixlora"), 130),
         ("mixlora-dynamic", preset("mixlora-dynamic"), 140),
     ] {

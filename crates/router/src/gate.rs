@@ -1,5 +1,6 @@
 use burn::module::Param;
 use burn::tensor::{DType, Device, Int, Tensor};
+use fused_ops::Draw;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -163,15 +164,13 @@ impl GateConfig {
         };
         if let Some(seed) = context.training_seed {
             if self.input_jitter > 0.0 {
-                let eps = self.input_jitter as f32;
-                let rng = &mut random::stream(seed, "router input jitter");
-                let factors = random::uniform(rows.dims(), 1.0 - eps, 1.0 + eps, rng, &device);
-                rows = rows * factors;
+                let eps = self.input_jitter;
+                let factors = Draw::Uniform { low: 1.0 - eps, high: 1.0 + eps };
+                rows = rows.clone() * random::drawn(&rows, factors, seed, "router input jitter");
             }
             if self.input_dropout > 0.0 {
-                let rng = &mut random::stream(seed, "router input dropout");
-                rows =
-                    rows.clone() * random::dropout(rows.dims(), self.input_dropout, rng, &device);
+                let kept = random::dropout(self.input_dropout);
+                rows = rows.clone() * random::drawn(&rows, kept, seed, "router input dropout");
             }
         }
         Read { tokens, rows, tokens_per_row }

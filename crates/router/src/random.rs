@@ -1,11 +1,11 @@
 use burn::tensor::{Device, Tensor, TensorData};
+use fused_ops::Draw;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::stable_hash;
 
-/// The random numbers for one purpose of a training pass. They come from the host, so they are the
-/// same on every device.
+/// The host's random numbers for one purpose of a training pass.
 pub(crate) fn stream(seed: u64, purpose: &str) -> Xoshiro256PlusPlus {
     let bytes = purpose.bytes().chain(seed.to_le_bytes());
     Xoshiro256PlusPlus::seed_from_u64(stable_hash(bytes))
@@ -42,15 +42,30 @@ pub(crate) fn normal<const D: usize, R: Rng + ?Sized>(
     })
 }
 
-/// `1 / (1 - probability)` where a value is kept, 0 where it is dropped.
-pub(crate) fn dropout<const D: usize, R: Rng + ?Sized>(
-    shape: [usize; D],
-    probability: f64,
-    rng: &mut R,
-    device: &Device,
+/// What a training pass draws for a purpose: a GPU makes it itself where it can, the host elsewhere.
+pub(crate) fn drawn<const D: usize>(
+    like: &Tensor<D>,
+    draw: Draw,
+    seed: u64,
+    purpose: &str,
 ) -> Tensor<D> {
-    let kept = (1.0 / (1.0 - probability)) as f32;
-    tensor(shape, device, || if rng.random::<f64>() < probability { 0.0 } else { kept })
+    let mut rng = stream(seed, purpose);
+    if let Some(drawn) = fused_ops::draw(like.dims(), draw, rng.random(), like) {
+        return drawn;
+    }
+    let (shape, rng, device) = (like.dims(), &mut stream(seed, purpose), &like.device());
+    match draw {
+        Draw::Uniform { low, high } => uniform(shape, low as f32, high as f32, rng, device),
+        Draw::Normal { std } => normal(shape, std, rng, device),
+        Draw::Kept { p, value } => {
+            tensor(shape, device, || if rng.random::<f64>() < p { 0.0 } else { value as f32 })
+        }
+    }
+}
+
+/// `1 / (1 - probability)` where a value is kept, 0 where it is dropped.
+pub(crate) fn dropout(probability: f64) -> Draw {
+    Draw::Kept { p: probability, value: 1.0 / (1.0 - probability) }
 }
 
 fn tensor<const D: usize>(
@@ -83,7 +98,8 @@ mod tests {
     #[test]
     fn dropout_keeps_the_mean() {
         let device = Device::flex();
-        let (mean, _) = moments(dropout([40_000], 0.3, &mut stream(1, "test"), &device));
+        let like = Tensor::zeros([40_000], &device);
+        let (mean, _) = moments(drawn(&like, dropout(0.3), 1, "test"));
         assert!((mean - 1.0).abs() < 0.02, "{mean}");
     }
 

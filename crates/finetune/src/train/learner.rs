@@ -271,7 +271,7 @@ impl<M: Adaptable, T: TrainingTask<M>> Learner<M, T> {
                 let pass = Pass { seed, cuts, ..whole };
                 let found =
                     sums.pass(|found| self.task.differentiate(model, batch, &pass, found))?;
-                if let (true, Some(state)) = (stateful, running_state(model)) {
+                if let Some(state) = stateful.then(|| running_state(model)).flatten() {
                     sums.state(state);
                 }
                 if let Some(watch) = &mut watch {

@@ -80,6 +80,13 @@ impl Layout {
         self.len
     }
 
+    /// Where each begins, for a kernel.
+    pub(super) fn places(&self) -> SequenceArg<u32> {
+        let mut places = SequenceArg::new();
+        self.starts.iter().for_each(|start| places.push(*start as u32));
+        places
+    }
+
     /// The end of a tensor's place.
     fn end(&self, at: usize) -> usize {
         self.starts.get(at + 1).copied().unwrap_or(self.len)

@@ -42,6 +42,7 @@ fn add(
     let ([rows, outputs], [experts, _, rank]) = (dims(&y), dims(&b));
     let gated = weights.is_some();
     let weights = weights.map_or_else(|| hidden.clone(), into_contiguous);
+    let columns = weights.shape()[1];
     let (count, dim) = each(&out, rows.div_ceil(kernel::ROWS) * outputs);
     let client = out.client.clone();
     let [y, hidden, weights, b] = [y, hidden, weights, b].map(CubeTensor::into_tensor_arg);
@@ -59,6 +60,7 @@ fn add(
         rows,
         outputs,
         experts,
+        columns,
         rank,
         gated,
     );
@@ -225,6 +227,7 @@ impl MixtureGradients for CubeBackend {
             let (count, dim) = each(&out, experts * outputs * rank);
             let gated = weights.is_some();
             let weights = weights.map_or_else(|| hidden.clone(), into_contiguous);
+            let columns = weights.shape()[1];
             let client = out.client.clone();
             let [hidden, weights, grad] = [hidden, weights, grad].map(CubeTensor::into_tensor_arg);
             let result = out.clone().into_tensor_arg();
@@ -240,6 +243,7 @@ impl MixtureGradients for CubeBackend {
                 rows,
                 outputs,
                 experts,
+                columns,
                 rank,
                 gated,
             );

@@ -96,6 +96,7 @@ impl DeviceGradients for CubeBackend {
         let results = [like(&hidden), like(&weights)];
         if !is_empty(&hidden) {
             let (count, dim) = each(&weights, weights.shape().num_elements());
+            let (experts, columns) = (hidden.shape()[1] / rank, weights.shape()[1]);
             let client = weights.client.clone();
             let [hidden, weights, grad] = [hidden, weights, grad].map(CubeTensor::into_tensor_arg);
             let [hidden_grad, weights_grad] = results.clone().map(CubeTensor::into_tensor_arg);
@@ -108,6 +109,8 @@ impl DeviceGradients for CubeBackend {
                 grad,
                 hidden_grad,
                 weights_grad,
+                experts,
+                columns,
                 rank,
             );
         }

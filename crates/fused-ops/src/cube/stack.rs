@@ -13,8 +13,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::SequenceArg;
 
 use super::flat::{GATHERED, Layout};
-use super::kernel;
 use super::launch::{beside, each};
+use super::{kernel, plain, tensor};
 
 type Tracked = Autodiff<CubeBackend>;
 
@@ -42,6 +42,27 @@ impl Backward<CubeBackend, STACKED> for Stack {
 
 /// Matrices `[M, N]` as `[count, M, N]`; `None` where they are no tensors of this kind.
 pub(crate) fn stack(matrices: &[Tensor<2>]) -> Option<Tensor<3>> {
+    match matrices.iter().any(Tensor::is_autodiff) {
+        true => stack_tracked(matrices),
+        false => stack_constant(matrices),
+    }
+}
+
+fn stack_constant(matrices: &[Tensor<2>]) -> Option<Tensor<3>> {
+    let known: Vec<CubeTensor> = matrices.iter().map(plain).collect::<Option<_>>()?;
+    let shape = known.first()?.shape();
+    if known.iter().any(|matrix| matrix.shape() != shape) {
+        return None;
+    }
+    let parts = known.chunks(STACKED).map(|some| tensor(together(some)));
+    joined(parts.collect())
+}
+
+fn joined(mut parts: Vec<Tensor<3>>) -> Option<Tensor<3>> {
+    if parts.len() == 1 { parts.pop() } else { Some(Tensor::cat(parts, 0)) }
+}
+
+fn stack_tracked(matrices: &[Tensor<2>]) -> Option<Tensor<3>> {
     let known = matrices.iter().map(|matrix| {
         let matrix = matrix.clone().try_into_primitive::<Tracked>().ok()?;
         (matrix.dtype() == DType::F32).then_some(matrix)
@@ -55,7 +76,7 @@ pub(crate) fn stack(matrices: &[Tensor<2>]) -> Option<Tensor<3>> {
         .chunks(STACKED)
         .map(|some| Tensor::from_primitive::<Tracked>(stack_some(some)))
         .collect();
-    Some(if parts.len() == 1 { parts.into_iter().next()? } else { Tensor::cat(parts, 0) })
+    joined(parts)
 }
 
 /// At least one and at most [`STACKED`].

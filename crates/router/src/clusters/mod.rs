@@ -2,7 +2,7 @@ mod host;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use fused_ops::{matmul, runs_kernels};
+use fused_ops::{Assigned, ClusterState, begun_clusters, matmul, runs_kernels};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,10 @@ impl Clusters {
     /// - `real`: `[R, 1]`, 1 for points that count, 0 for others
     pub fn start(&self, points: Tensor<2>, real: Tensor<2>) {
         let (ClusterInit::FirstBatch, Some(steps)) = (self.init, &self.steps) else { return };
+        let here = points.clone().without_autodiff();
+        if let Some(begun) = begun_clusters(&here, &real, &steps.value(), &self.state()) {
+            return self.set(begun);
+        }
         let begun = steps.value().greater_elem(0.0);
         // A read is free on a CPU; elsewhere the host would wait.
         if runs_kernels(&points) && begun.clone().into_data().iter::<bool>().all(|begun| begun) {
@@ -106,6 +110,24 @@ impl Clusters {
             let begun = begun.clone().reshape([1, 1]).expand(shape);
             buffer.set(started.expand(shape).mask_where(begun, before));
         }
+    }
+
+    fn state(&self) -> ClusterState {
+        ClusterState {
+            centres: self.centres.value(),
+            variance: self.variance.value(),
+            least_variance: Self::SMALLEST_VARIANCE,
+        }
+    }
+
+    fn set(&self, [centres, variance]: [Tensor<2>; 2]) {
+        self.centres.set(centres);
+        self.variance.set(variance);
+    }
+
+    /// Nearest centres and largest deviations of points `[R, I]` together, where a GPU has kernels for it.
+    pub fn assigned(&self, points: &Tensor<2>) -> Option<Assigned> {
+        Assigned::of(points, &self.state())
     }
 
     /// The centre with the least Euclidean distance to each point, `[R, I]` to one-hot `[R, N]`; of
@@ -166,8 +188,20 @@ impl Clusters {
             }
             steps.set(seen + 1.0);
         }
-        self.centres.set(centres.clone() + (mean - centres) * rate.clone());
-        self.variance.set(variance.clone() + (square - variance) * rate);
+        let moved = centres.clone() + (mean - centres) * rate.clone();
+        self.set([moved, variance.clone() + (square - variance) * rate]);
+    }
+
+    /// [`slide`](Self::slide) for points that were [`assigned`](Self::assigned).
+    pub(crate) fn slide_assigned(&self, assigned: &Assigned, real: &Tensor<2>) {
+        let steps = self.steps.as_ref().map(Buffer::value);
+        let bound = steps.as_ref().zip(self.sliding_steps);
+        if let Some(moved) = assigned.slid(real, 1.0 - self.momentum, bound) {
+            self.set(moved);
+        }
+        if let (Some(buffer), Some(seen)) = (&self.steps, steps) {
+            buffer.set(seen + 1.0);
+        }
     }
 }
 

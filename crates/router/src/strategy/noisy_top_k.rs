@@ -1,7 +1,7 @@
 use burn::module::Module;
 use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Tensor};
-use fused_ops::{kept_shares, softmax_rows};
+use fused_ops::{Draw, kept_shares, softmax_rows};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -71,8 +71,7 @@ impl Strategy for NoisyTopK {
         let mut extras = RoutingExtras::default();
         if let Some(seed) = context.training_seed {
             let std = softplus(self.noise.forward(read.rows.clone()), 1.0);
-            let rng = &mut random::stream(seed, "router noise");
-            let noise = random::normal(std.dims(), 1.0, rng, &std.device());
+            let noise = random::drawn(&std, Draw::Normal { std: 1.0 }, seed, "router noise");
             let noisy = logits.clone() + read.spread(std.clone() * noise);
             extras.noise = Some(RouterNoise { logits, std: read.spread(std) });
             logits = noisy;

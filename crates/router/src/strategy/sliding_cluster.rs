@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use fused_ops::{kept_shares, softmax_rows};
+use fused_ops::{ClusterShift, kept_shares, softmax_rows};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -179,6 +179,16 @@ struct Points {
     tokens_per_point: usize,
 }
 
+/// What became of the logits of tokens.
+struct Yielded {
+    /// `[T, E]`.
+    logits: Tensor<2>,
+    /// To the nearest cluster, `[T]`.
+    distance: Tensor<1>,
+    /// `[T]`.
+    cluster: Tensor<1, Int>,
+}
+
 impl SlidingCluster {
     /// The smallest `1 + d` that probabilities are multiplied with or divided by.
     const SMALLEST_FACTOR: f64 = 1e-3;
@@ -221,6 +231,50 @@ impl SlidingCluster {
         }
     }
 
+    /// What the distances of points make of the logits, of which clusters slide afterwards in training.
+    fn yield_composed(&self, logits: Tensor<2>, points: Points, training: bool) -> Yielded {
+        let Points { points, real, tokens_per_point } = points;
+        let [_, experts] = logits.dims();
+        let signs = self.signs(experts, &logits.device());
+        let nearest = self.clusters.nearest(points.clone());
+        let deviation = self.deviation(points.clone(), nearest.clone());
+        let distance = spread(deviation - 1.0, tokens_per_point);
+        let [_, clusters] = nearest.dims();
+        let index = Tensor::<1, Int>::arange(0..clusters as i64, &nearest.device());
+        let cluster = (nearest.clone() * index.float().unsqueeze_dim(0)).sum_dim(1);
+        let cluster = spread(cluster, tokens_per_point).squeeze_dim::<1>(1).int();
+        if training {
+            self.clusters.slide(points, nearest, real);
+        }
+        let logits = logits + self.shift(distance.clone()) * signs;
+        Yielded { logits, distance: distance.squeeze_dim(1), cluster }
+    }
+
+    /// [`yield_composed`](Self::yield_composed) by the kernels of a GPU, where it has them.
+    fn yield_on_device(&self, logits: &Tensor<2>, of: &Points, training: bool) -> Option<Yielded> {
+        if self.distance != Distance::Max {
+            return None;
+        }
+        let assigned = self.clusters.assigned(&of.points)?;
+        let shift = ClusterShift {
+            identity_experts: self.identity_experts,
+            tokens_per_point: of.tokens_per_point,
+            gamma: (self.yielding == Yielding::Additive).then_some(self.gamma),
+            least_deviation: Self::SMALLEST_FACTOR,
+        };
+        let logits = assigned.shifted(logits, shift)?;
+        if training {
+            self.clusters.slide_assigned(&assigned, &of.real);
+        }
+        let distance = spread(assigned.distance, of.tokens_per_point);
+        let cluster = spread(assigned.cluster, of.tokens_per_point);
+        Some(Yielded {
+            logits,
+            distance: distance.squeeze_dim(1),
+            cluster: cluster.squeeze_dim::<1>(1).int(),
+        })
+    }
+
     /// `[1, E]`, 1 for identity experts and -1 for others.
     fn signs(&self, experts: usize, device: &Device) -> Tensor<2> {
         let index = Tensor::<1, Int>::arange(0..experts as i64, device);
@@ -238,29 +292,19 @@ impl Strategy for SlidingCluster {
     }
 
     fn decide(&self, logits: Tensor<2>, read: Read, context: &BatchContext) -> Routing {
-        let device = logits.device();
-        let [_, experts] = logits.dims();
-        let Points { points, real, tokens_per_point } = self.points(read.tokens, context);
+        let points = self.points(read.tokens, context);
         if context.is_training() {
-            self.clusters.start(points.clone(), real.clone());
+            self.clusters.start(points.points.clone(), points.real.clone());
         }
-        let nearest = self.clusters.nearest(points.clone());
-        let deviation = self.deviation(points.clone(), nearest.clone());
-        let distance = spread(deviation - 1.0, tokens_per_point);
-        let [_, clusters] = nearest.dims();
-        let index = Tensor::<1, Int>::arange(0..clusters as i64, &nearest.device());
-        let cluster = (nearest.clone() * index.float().unsqueeze_dim(0)).sum_dim(1);
-        let cluster = spread(cluster, tokens_per_point).squeeze_dim::<1>(1).int();
-        if context.is_training() {
-            self.clusters.slide(points, nearest, real);
-        }
-
-        let logits = logits + self.shift(distance.clone()) * self.signs(experts, &device);
+        let training = context.is_training();
+        let Yielded { logits, distance, cluster } = self
+            .yield_on_device(&logits, &points, training)
+            .unwrap_or_else(|| self.yield_composed(logits, points, training));
         let probabilities = softmax_rows(logits.clone());
         let mask = select::top_k_mask(logits.clone(), self.k);
         let weights = kept_shares(probabilities.clone(), mask.clone());
         let extras = RoutingExtras {
-            distance: Some(distance.squeeze_dim(1)),
+            distance: Some(distance),
             cluster: Some(cluster),
             ..Default::default()
         };

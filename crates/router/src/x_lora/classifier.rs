@@ -74,7 +74,6 @@ impl XLoraClassifier {
 
     /// `[T, H]` to `[T, E]`, or to `[T, linears * E]`.
     fn logits(&self, mut x: Tensor<2>, context: &BatchContext) -> Tensor<2> {
-        let mut rng = context.training_seed.map(|seed| random::stream(seed, "x-lora dropout"));
         let last = self.layers.len().saturating_sub(1);
         for (index, layer) in self.layers.iter().enumerate() {
             x = layer.forward(x);
@@ -82,12 +81,10 @@ impl XLoraClassifier {
                 continue;
             }
             x = activation::relu(x);
-            if let Some(rng) = &mut rng
-                && self.config.xlora_dropout_p > 0.0
-            {
-                let device = x.device();
-                x = x.clone()
-                    * random::dropout(x.dims(), self.config.xlora_dropout_p, rng, &device);
+            let p = self.config.xlora_dropout_p;
+            if let Some(seed) = context.training_seed.filter(|_| p > 0.0) {
+                let purpose = format!("x-lora dropout {index}");
+                x = x.clone() * random::drawn(&x, random::dropout(p), seed, &purpose);
             }
         }
         x

@@ -15,7 +15,7 @@ pub(in crate::cube) fn gate(
     out[i] = hidden[i] * weights[i / rank];
 }
 
-/// The gradients of both, a unit for each weight.
+/// The gradients of both, a unit for each weight: those of the last `experts` of `columns` gate something.
 #[cube(launch)]
 pub(in crate::cube) fn gate_backward(
     hidden: &Tensor<f32>,
@@ -23,18 +23,24 @@ pub(in crate::cube) fn gate_backward(
     grad: &Tensor<f32>,
     hidden_grad: &mut Tensor<f32>,
     weights_grad: &mut Tensor<f32>,
+    experts: usize,
+    columns: usize,
     #[comptime] rank: usize,
 ) {
     let at = ABSOLUTE_POS;
     if at >= weights_grad.len() {
         terminate!();
     }
-    let weight = weights[at];
+    let (column, others) = (at % columns, columns - experts);
     let mut sum = 0.0f32;
-    for j in 0..rank {
-        let i = at * rank + j;
-        sum += grad[i] * hidden[i];
-        hidden_grad[i] = grad[i] * weight;
+    if column >= others {
+        let weight = weights[at];
+        let first = (at / columns * experts + column - others) * rank;
+        for j in 0..rank {
+            let i = first + j;
+            sum += grad[i] * hidden[i];
+            hidden_grad[i] = grad[i] * weight;
+        }
     }
     weights_grad[at] = sum;
 }

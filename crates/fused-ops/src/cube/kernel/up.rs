@@ -4,7 +4,7 @@ use cubecl::prelude::*;
 pub(in crate::cube) const ROWS: usize = 4;
 
 /// `out = y + scaling * sum_e weights_e B_e hidden_e`, a unit for [`ROWS`] rows of an output; without
-/// weights where not `gated`.
+/// weights where not `gated`, else with the last of their `columns`.
 #[cube(launch)]
 pub(in crate::cube) fn add_experts(
     y: &Tensor<f32>,
@@ -16,6 +16,7 @@ pub(in crate::cube) fn add_experts(
     rows: usize,
     outputs: usize,
     experts: usize,
+    columns: usize,
     #[comptime] rank: usize,
     #[comptime] gated: bool,
 ) {
@@ -49,7 +50,7 @@ pub(in crate::cube) fn add_experts(
         for i in 0..ROWS {
             if gated {
                 let row = min(first + i, rows - 1);
-                sums[i] = sums[i] + parts[i] * weights[row * experts + e];
+                sums[i] = sums[i] + parts[i] * weights[(row + 1) * columns - experts + e];
             } else {
                 sums[i] = sums[i] + parts[i];
             }
@@ -116,6 +117,7 @@ pub(in crate::cube) fn add_experts_factors_grad(
     rows: usize,
     outputs: usize,
     experts: usize,
+    columns: usize,
     #[comptime] rank: usize,
     #[comptime] gated: bool,
 ) {
@@ -130,15 +132,15 @@ pub(in crate::cube) fn add_experts_factors_grad(
     let mut odd = 0.0f32;
     let mut t = 0usize;
     while t + 1 < rows {
-        even +=
-            grad[t * outputs + o] * gated_hidden(hidden, weights, t, k, e, width, experts, gated);
+        even += grad[t * outputs + o]
+            * gated_hidden(hidden, weights, t, k, e, width, experts, columns, gated);
         odd += grad[(t + 1) * outputs + o]
-            * gated_hidden(hidden, weights, t + 1, k, e, width, experts, gated);
+            * gated_hidden(hidden, weights, t + 1, k, e, width, experts, columns, gated);
         t += 2;
     }
     if t < rows {
-        even +=
-            grad[t * outputs + o] * gated_hidden(hidden, weights, t, k, e, width, experts, gated);
+        even += grad[t * outputs + o]
+            * gated_hidden(hidden, weights, t, k, e, width, experts, columns, gated);
     }
     out[(e * outputs + o) * rank + j] = scaling * (even + odd);
 }
@@ -152,8 +154,9 @@ fn gated_hidden(
     e: usize,
     width: usize,
     experts: usize,
+    columns: usize,
     #[comptime] gated: bool,
 ) -> f32 {
     let value = hidden[t * width + k];
-    if gated { value * weights[t * experts + e] } else { value }
+    if gated { value * weights[(t + 1) * columns - experts + e] } else { value }
 }
