@@ -33,8 +33,12 @@ fn train(args: &BenchTrainArgs, device: &Device) -> Result<()> {
     };
     let result = bench_train(model(&args.model, device)?, &adapter, &bench)?;
     let text = format!(
-        "{:.0} tokens/s, {:.3} s a step, {:.0} MiB at the peak, {} trainable parameters",
-        result.tokens_per_s, result.step_s, result.peak_rss_mb, result.trainable
+        "{:.0} tokens/s, {:.3} s a step, {:.0} MiB at the peak{}, {} trainable parameters",
+        result.tokens_per_s,
+        result.step_s,
+        result.peak_rss_mb,
+        of_device(result.peak_device_memory_mb),
+        result.trainable
     );
     report(args.model.json, &result, &text)
 }
@@ -63,13 +67,18 @@ fn generate(args: &BenchGenerateArgs, device: &Device) -> Result<()> {
     };
     let result = bench_generate(&model, &bench)?;
     let text = format!(
-        "{:.1} tokens/s, {:.1} ms a token, {:.3} s until the first, {:.0} MiB at the peak",
+        "{:.1} tokens/s, {:.1} ms a token, {:.3} s until the first, {:.0} MiB at the peak{}",
         result.tokens_per_s,
         1e3 * result.token_s,
         result.prompt_s,
-        result.peak_rss_mb
+        result.peak_rss_mb,
+        of_device(result.peak_device_memory_mb)
     );
     report(args.model.json, &result, &text)
+}
+
+fn of_device(mb: Option<f64>) -> String {
+    mb.map_or_else(String::new, |mb| format!(" and {mb:.0} MiB of the device's"))
 }
 
 /// The frozen model of a benchmark.

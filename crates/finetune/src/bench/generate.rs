@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::peak_rss_mb;
+use super::{DevicePeak, peak_rss_mb};
 
 /// What a benchmark of generation runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,9 @@ pub struct GenerateBenchResult {
     pub tokens_per_s: f64,
     /// The largest resident memory of the process so far, in MiB; 0 where the system does not tell.
     pub peak_rss_mb: f64,
+    /// The most memory of a GPU that its allocator was seen to hold after a batch, in MiB; absent on a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_device_memory_mb: Option<f64>,
 }
 
 /// Times the continuation of random prompts by their most probable tokens.
@@ -52,6 +55,7 @@ pub fn bench_generate<M: CausalLm>(
     let vocabulary = model.vocab_size() as u32;
     let mut rng = ChaCha8Rng::seed_from_u64(bench.seed);
     let mut rounds = Vec::with_capacity(bench.steps);
+    let mut peak = DevicePeak::default();
     for round in 0..bench.warmup + bench.steps {
         let prompts: Vec<Vec<u32>> = (0..bench.batch_size)
             .map(|_| (0..bench.prompt).map(|_| rng.random_range(0..vocabulary)).collect())
@@ -62,6 +66,7 @@ pub fn bench_generate<M: CausalLm>(
             Ok::<_, GenerationError>(started.elapsed().as_secs_f64())
         };
         let (first, all) = (time(1)?, time(1 + bench.tokens)?);
+        peak.look(&model.device());
         if round >= bench.warmup {
             rounds.push([first, (all - first) / bench.tokens.max(1) as f64]);
         }
@@ -79,5 +84,6 @@ pub fn bench_generate<M: CausalLm>(
         token_s,
         tokens_per_s,
         peak_rss_mb: peak_rss_mb(),
+        peak_device_memory_mb: peak.mb(),
     })
 }

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::peak_rss_mb;
+use super::{DevicePeak, peak_rss_mb};
 use crate::memory::PeakCount;
 use crate::train::{
     CausalTask, Learner, LearnerConfig, Recompute, TrainError, TrainingConfig, TrainingTask,
@@ -52,7 +52,10 @@ pub struct TrainBenchResult {
     pub counted_bytes: Option<f64>,
     /// The trainable parameters.
     pub trainable: usize,
-    /// The loss of the last step, as a sign of life.
+    /// The most memory of a GPU that its allocator was seen to hold after a step, in MiB; absent on a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_device_memory_mb: Option<f64>,
+    /// The loss of the last timed step, as a sign of life.
     pub loss: f64,
     /// The kernels that one more step, which is not timed, gave to a GPU, the optimiser's included;
     /// absent where none are counted, as on a CPU.
@@ -113,7 +116,7 @@ where
     let training = TrainingConfig { recompute: bench.recompute, ..TrainingConfig::default() };
     task.check(&training)?;
     let config = LearnerConfig::new(&training, adapter);
-    let mut count = None;
+    let (mut count, mut peak) = (None, DevicePeak::default());
     let mut learner = Learner::for_task(task, model, balance, config)?;
     let device = learner.task().device(learner.model());
     let mut rng = ChaCha8Rng::seed_from_u64(bench.seed);
@@ -128,21 +131,21 @@ where
         let samples: Vec<T::Sample> = rows.iter().map(|row| sample(*row, &mut rng)).collect();
         let batch = learner.task().batch(learner.model(), &samples, &rows)?;
         let started = Instant::now();
-        let report = match step < bench.warmup + bench.steps {
-            true => learner.step(&[batch], 1e-4)?,
-            // Counting takes time, so that it has a step of its own.
-            false => {
-                let (report, launches) = count_launches(|| learner.step(&[batch], 1e-4));
-                kernels = launches.unwrap_or_default();
-                report?
-            }
-        };
+        // Counting takes time, so that it has a step of its own.
+        if step == bench.warmup + bench.steps {
+            let (report, launches) = count_launches(|| learner.step(&[batch], 1e-4));
+            report?;
+            kernels = launches.unwrap_or_default();
+            break;
+        }
+        let report = learner.step(&[batch], 1e-4)?;
         (loss, tokens) = (report.loss, report.tokens);
         // Asynchronous devices are waited for, so that a step is timed whole.
         device.sync().map_err(|error| TrainError::value("device", error, "able to compute"))?;
-        if (bench.warmup..bench.warmup + bench.steps).contains(&step) {
+        if step >= bench.warmup {
             times.push(started.elapsed().as_secs_f64());
         }
+        peak.look(&device);
     }
     times.sort_by(f64::total_cmp);
     let step_s = times.get(times.len() / 2).copied().unwrap_or(f64::NAN);
@@ -151,6 +154,7 @@ where
         tokens_per_s: tokens as f64 / step_s,
         step_s,
         peak_rss_mb: peak_rss_mb(),
+        peak_device_memory_mb: peak.mb(),
         counted_bytes: count.and_then(|count| count.bytes()),
         trainable,
         loss,

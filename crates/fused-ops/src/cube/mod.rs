@@ -4,6 +4,7 @@ mod activations;
 mod adamw;
 mod attention;
 pub(crate) mod clusters;
+mod device_memory;
 mod draw;
 pub(crate) mod flat;
 mod kernel;
@@ -17,6 +18,7 @@ mod stack;
 
 pub(crate) use adamw::{adamw_steps, squared_sums};
 pub(crate) use attention::DEEPEST;
+pub(crate) use device_memory::device_memory;
 pub(crate) use draw::draw;
 pub(crate) use magnitude::abs_sums;
 pub(crate) use stack::stack;
