@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use lora_moe::burn::module::Module;
@@ -16,24 +17,31 @@ use lora_moe::moe_adapter::{AdapterConfig, Preset, TargetModules};
 /// Kernels are made on the thread that asks for them, which takes more than a test's without optimisation.
 const STACK: usize = 64 << 20;
 
-/// The launches of a process are counted, whichever test they are of.
+/// Launches and reads are counted for a process, whichever test they are of.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-fn launches(layers: usize, adapter: &AdapterConfig, device: &Device) -> Option<usize> {
+/// Runs something as the only one in this process, on a thread with the stack that it takes.
+fn alone<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let (adapter, device) = (adapter.clone(), device.clone());
-    let run = move || launches_here(layers, &adapter, &device);
-    std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap().join().unwrap()
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(STACK);
+        builder.spawn_scoped(scope, run).unwrap().join().unwrap()
+    })
 }
 
-fn launches_here(layers: usize, adapter: &AdapterConfig, device: &Device) -> Option<usize> {
+fn launches(layers: usize, adapter: &AdapterConfig, device: &Device) -> Option<usize> {
+    alone(|| steps(1, layers, adapter, device))
+}
+
+/// The launches of the step after some steps.
+fn steps(steps: usize, layers: usize, adapter: &AdapterConfig, device: &Device) -> Option<usize> {
     let mut config = DecoderConfig::new(64, 64, 96, layers, 4);
     config.num_key_value_heads = 2;
     let model = Decoder::<_>::init_random(&config, 0, device).unwrap().no_grad();
     let bench = TrainBench {
         batch_size: 2,
         seq_len: 32,
-        steps: 1,
+        steps,
         warmup: 1,
         seed: 0,
         recompute: Recompute::None,
@@ -45,6 +53,34 @@ fn launches_here(layers: usize, adapter: &AdapterConfig, device: &Device) -> Opt
 fn of_a_layer(adapter: &AdapterConfig, device: &Device) -> Option<usize> {
     // Not from one layer: the first one needs no gradient of its input.
     Some(launches(3, adapter, device)? - launches(2, adapter, device)?)
+}
+
+/// Counts what WebGPU is asked to show the host, by what its implementation logs.
+struct Reads(AtomicUsize);
+
+static READS: Reads = Reads(AtomicUsize::new(0));
+
+impl log::Log for Reads {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().starts_with("wgpu_core")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if record.args().to_string().starts_with("Buffer::map_async") {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// How often all steps of a benchmark read from the device.
+fn reads(count: usize, adapter: &AdapterConfig, device: &Device) -> usize {
+    alone(|| {
+        let before = READS.0.load(Ordering::Relaxed);
+        steps(count, 2, adapter, device);
+        READS.0.load(Ordering::Relaxed) - before
+    })
 }
 
 fn preset(name: &str) -> AdapterConfig {
@@ -72,6 +108,22 @@ fn a_layer_takes_no_more_launches_than_it_did() {
         println!("{name}: {found} launches a layer");
         assert!(found <= most, "{name}: {found} launches a layer, more than {most}");
     }
+}
+
+#[test]
+fn a_step_reads_from_the_device_once() {
+    let device = device_from_environment().unwrap();
+    log::set_logger(&READS).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    for name in ["lora", "loramoe-paper", "goat-paper", "slim", "slim-literal", "mixlora"] {
+        let [few, many] = [2, 6].map(|count| reads(count, &preset(name), &device));
+        if many == 0 {
+            println!("skipped: only WebGPU tells of reads, {device:?} does not");
+            return;
+        }
+        assert_eq!(many - few, 4, "{name}: {many} reads in four steps more than those with {few}");
+    }
+    log::set_max_level(log::LevelFilter::Off);
 }
 
 #[test]
