@@ -15,6 +15,7 @@ pub fn lora_moe(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_lora-moe"))
         .args(arguments)
         .env_remove("LORA_MOE_DEVICE")
+        .env_remove("LORA_MOE_PRECISION")
         .output()
         .expect("the command starts")
 }

@@ -80,9 +80,13 @@ impl TrainerState {
         named: bool,
         path: &Path,
     ) -> Result<(), TrainError> {
-        let object = |config: &TrainingConfig| match serde_json::to_value(config) {
-            Ok(Value::Object(object)) => object,
-            _ => serde_json::Map::new(),
+        let object = |config: &TrainingConfig| {
+            // Not to name it is to name the default.
+            let precision = Some(config.precision.unwrap_or_default());
+            match serde_json::to_value(TrainingConfig { precision, ..config.clone() }) {
+                Ok(Value::Object(object)) => object,
+                _ => serde_json::Map::new(),
+            }
         };
         let (saved, now) = (object(&self.training), object(now));
         // What is at its default may be absent from either.
@@ -118,6 +122,7 @@ impl TrainerState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fused_ops::Precision;
 
     #[test]
     fn steps_that_are_not_finite_are_in_a_row_until_one_is_made_or_a_checkpoint_is_healthy() {
@@ -134,5 +139,17 @@ mod tests {
         assert_eq!(left(&|state| state.checked(health(true), true)), 0);
         assert_eq!(left(&|state| state.checked(health(true), false)), 2);
         assert_eq!(left(&|state| state.checked(health(false), true)), 2);
+    }
+    #[test]
+    fn a_run_resumes_with_the_precision_that_it_had_named_or_not() {
+        let of = |precision| TrainingConfig { precision, ..TrainingConfig::default() };
+        let resumed = |before, now| {
+            TrainerState::new(of(before)).check_same(&of(now), false, Path::new("state.json"))
+        };
+        assert!(resumed(None, Some(Precision::F32)).is_ok());
+        assert!(resumed(Some(Precision::F32), None).is_ok());
+        let refused = resumed(None, Some(Precision::Bf16)).unwrap_err().to_string();
+        assert!(refused.contains("`training.precision` = \"f32\""), "{refused}");
+        assert!(resumed(Some(Precision::Bf16), None).is_err());
     }
 }
