@@ -1,3 +1,4 @@
+use burn::module::Param;
 use burn::tensor::{Device, Distribution, Tensor};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -131,4 +132,28 @@ fn it_is_no_router_of_one_linear() {
     assert!(error.to_string().contains("x_lora"), "{error}");
     let rng = &mut SmallRng::seed_from_u64(0);
     assert_eq!(config.init(&shape, rng, &Device::flex()).unwrap_err(), error);
+}
+
+#[test]
+fn each_layer_of_the_classifier_drops_others() {
+    let config = XLoraConfig {
+        xlora_depth: 3,
+        xlora_size: EXPERTS,
+        xlora_dropout_p: 0.5,
+        ..XLoraConfig::default()
+    };
+    let (shape, device) = (RouterShape::new(EXPERTS, EXPERTS), Device::flex());
+    let mut classifier =
+        config.init(&shape, sites(), &mut SmallRng::seed_from_u64(3), &device).unwrap();
+    for layer in &mut classifier.layers {
+        layer.weight = Param::from_tensor(Tensor::eye(EXPERTS, &device));
+        layer.bias = None;
+    }
+    let context = BatchContext::new(1, 400).with_training(5);
+    let decided = classifier.decide(Tensor::ones([1, 400, EXPERTS], &device), &context);
+    let weights = decided.at(sites()[0], [400, EXPERTS], &device).unwrap().weights;
+    let alike = rows(&weights).iter().filter(|row| row.iter().all(|x| *x == row[0])).count();
+    // A score is kept by both layers or 0: of four of them all are alike in 0.75^4 + 0.25^4 of the tokens, and were
+    // in 2 * 0.5^4 of them if both layers dropped the same.
+    assert!((100..160).contains(&alike), "{alike} of 400");
 }
