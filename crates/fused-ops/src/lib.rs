@@ -28,6 +28,7 @@ mod documents;
 mod draw;
 mod dropout;
 mod experts;
+mod host_values;
 mod launches;
 mod linear;
 mod low_rank;
@@ -69,6 +70,7 @@ pub use experts::{
     down_experts_composed, gate_experts, gate_experts_composed, linear_add_experts, scale_up,
     scale_up_composed,
 };
+pub use host_values::HostValues;
 pub use launches::{COUNTS_LAUNCHES, count_launches};
 pub use linear::{linear, linear_add, linear_add_composed, linear_composed, reads_columns};
 pub use low_rank::{add_low_rank, add_low_rank_composed, few_rows};

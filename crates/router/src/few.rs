@@ -50,7 +50,7 @@ pub(crate) fn top_k(logits: HostRows, k: usize, weigh: Weights, device: &Device)
     let shape = [logits.values.len() / logits.width, logits.width];
     let tensor = |values| of_rows(values, shape, device);
     let selection = Tensor::<2, Bool>::from_data(TensorData::new(selected, shape), device);
-    Routing::dense(tensor(logits.values), tensor(probabilities), tensor(weights))
+    Routing::dense(tensor(logits.values.into()), tensor(probabilities), tensor(weights))
         .with_selection(selection, Some(k))
 }
 

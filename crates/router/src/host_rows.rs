@@ -1,17 +1,16 @@
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
+use fused_ops::HostValues;
 
 /// Numbers on the host, with the width of their rows.
 pub(crate) struct HostRows {
-    pub(crate) values: Vec<f32>,
+    pub(crate) values: HostValues,
     pub(crate) width: usize,
 }
 
 impl HostRows {
     pub(crate) fn of(tensor: &Tensor<2>) -> Self {
         let [_, width] = tensor.dims();
-        let data = tensor.clone().cast(DType::F32).into_data();
-        let values = data.try_into_vec().expect("f32, by the cast");
-        Self { values, width: width.max(1) }
+        Self { values: HostValues::of(tensor), width: width.max(1) }
     }
 
     pub(crate) fn row(&self, at: usize) -> &[f32] {
@@ -23,6 +22,6 @@ impl HostRows {
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
-        self.values.chunks_exact_mut(self.width)
+        self.values.to_mut().chunks_exact_mut(self.width)
     }
 }

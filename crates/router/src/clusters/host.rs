@@ -26,7 +26,7 @@ pub(super) fn largest_deviation(
     scale: &Tensor<2>,
 ) -> Tensor<2> {
     let device = nearest.device();
-    let known = HostRows::of(&points.clone().without_autodiff());
+    let known = HostRows::of(&points);
     let (centres, scale, places) = (HostRows::of(centres), HostRows::of(scale), places(nearest));
     let count = places.len();
     let mut found = vec![(0i32, 0.0f32, 0.0f32); count];

@@ -1,6 +1,7 @@
 //! Selections on a CPU, where a row can be sorted: `T E log E` steps instead of `T E E`.
 
 use burn::tensor::{DType, Tensor, TensorData};
+use fused_ops::HostValues;
 use rayon::prelude::*;
 
 use super::Crossing;
@@ -16,8 +17,7 @@ fn masked(
 ) -> Tensor<2> {
     let [tokens, experts] = scores.dims();
     let device = scores.device();
-    let data = scores.clone().cast(DType::F32).into_data();
-    let values: Vec<f32> = data.iter::<f32>().collect();
+    let values = HostValues::of(scores);
     let mut mask = vec![0.0f32; tokens * experts];
     let width = experts.max(1);
     let blocks = mask.par_chunks_mut(ROWS * width).zip(values.par_chunks(ROWS * width));
@@ -60,7 +60,7 @@ pub(super) fn top_p(
 /// The experts in the support of [`sparsegen`](super::sparsegen): those with
 /// `sum_j relu(z_j - z_e) < room`; `room` is `[T, 1]`.
 pub(super) fn support(logits: &Tensor<2>, room: &Tensor<2>) -> Tensor<2> {
-    let room: Vec<f32> = room.clone().into_data().iter::<f32>().collect();
+    let room = HostValues::of(room);
     masked(logits, |row, order, mask| {
         let room = f64::from(room[row]);
         let mut sum = 0.0f64;
