@@ -4,7 +4,6 @@
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 
 use crate::Routing;
-use crate::host_rows::HostRows;
 
 /// What the selected experts weigh.
 #[derive(Clone, Copy)]
@@ -17,14 +16,19 @@ pub(crate) enum Weights {
     Ones,
 }
 
-/// The `k` most probable experts of each row of logits: of equal ones the first.
-pub(crate) fn top_k(logits: HostRows, k: usize, weigh: Weights, device: &Device) -> Routing {
-    let mut probabilities = Vec::with_capacity(logits.values.len());
-    let mut weights = vec![0.0f32; logits.values.len()];
-    let mut selected = vec![false; logits.values.len()];
-    let chosen =
-        weights.chunks_exact_mut(logits.width).zip(selected.chunks_exact_mut(logits.width));
-    for (logits, (weights, selected)) in logits.iter().zip(chosen) {
+/// The `k` most probable of the experts of each row of logits: of equal ones the first.
+pub(crate) fn top_k(
+    logits: Vec<f32>,
+    experts: usize,
+    k: usize,
+    weigh: Weights,
+    device: &Device,
+) -> Routing {
+    let mut probabilities = Vec::with_capacity(logits.len());
+    let mut weights = vec![0.0f32; logits.len()];
+    let mut selected = vec![false; logits.len()];
+    let chosen = weights.chunks_exact_mut(experts).zip(selected.chunks_exact_mut(experts));
+    for (logits, (weights, selected)) in logits.chunks_exact(experts).zip(chosen) {
         let first = probabilities.len();
         softmax_into(logits, &mut probabilities);
         let probabilities = &probabilities[first..];
@@ -47,10 +51,10 @@ pub(crate) fn top_k(logits: HostRows, k: usize, weigh: Weights, device: &Device)
             };
         }
     }
-    let shape = [logits.values.len() / logits.width, logits.width];
+    let shape = [logits.len() / experts, experts];
     let tensor = |values| of_rows(values, shape, device);
     let selection = Tensor::<2, Bool>::from_data(TensorData::new(selected, shape), device);
-    Routing::dense(tensor(logits.values.into()), tensor(probabilities), tensor(weights))
+    Routing::dense(tensor(logits), tensor(probabilities), tensor(weights))
         .with_selection(selection, Some(k))
 }
 

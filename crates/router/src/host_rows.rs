@@ -20,8 +20,4 @@ impl HostRows {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[f32]> {
         self.values.chunks_exact(self.width)
     }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
-        self.values.to_mut().chunks_exact_mut(self.width)
-    }
 }

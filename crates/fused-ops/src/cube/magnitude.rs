@@ -1,6 +1,5 @@
 //! Absolute values of many tensors added up by a few kernels.
 
-use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -11,7 +10,7 @@ use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::prelude::SequenceArg;
+use cubecl::prelude::{OwnedTensor, SequenceArg};
 use cubecl::{CubeCount, CubeDim};
 
 use super::flat::Layout;
@@ -36,7 +35,7 @@ struct Terms {
 }
 
 impl Terms {
-    fn inputs(&self) -> (SequenceArg<cubecl::prelude::OwnedTensor<f32>>, SequenceArg<f32>) {
+    fn inputs(&self) -> (SequenceArg<OwnedTensor<f32>>, SequenceArg<f32>) {
         let (mut inputs, mut factors) = (SequenceArg::new(), SequenceArg::new());
         for (value, factor) in self.values.iter().zip(&self.factors) {
             inputs.push(value.clone().into_tensor_arg());
@@ -85,12 +84,7 @@ impl Backward<CubeBackend, { TOGETHER + 1 }> for Magnitudes {
         _: &mut Checkpointer,
     ) {
         let grad = grads.consume::<CubeBackend>(&ops.node);
-        let mut parents = ops
-            .parents
-            .iter()
-            .map(|parent| parent.as_ref().map(|parent| parent.id))
-            .collect::<Vec<Option<NodeId>>>()
-            .into_iter();
+        let mut parents = ops.parents.into_iter().map(|parent| parent.map(|parent| parent.id));
         if let Some(before) = parents.next().flatten() {
             grads.register::<CubeBackend>(before, grad.clone());
         }

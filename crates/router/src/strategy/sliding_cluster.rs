@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use fused_ops::{ClusterShift, kept_shares, softmax_rows};
+use fused_ops::{ClusterShift, HostValues, kept_shares, softmax_rows};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -317,10 +317,10 @@ impl Strategy for SlidingCluster {
         if self.assignment != Assignment::Token || self.distance != Distance::Max {
             return None;
         }
-        let device = logits.device();
+        let ([_, experts], device) = (logits.dims(), logits.device());
         let nearest = self.clusters.nearest_of_few(&HostRows::of(tokens));
-        let mut logits = HostRows::of(logits);
-        for (logits, (_, deviation)) in logits.iter_mut().zip(&nearest) {
+        let mut logits = Vec::from(HostValues::of(logits));
+        for (logits, (_, deviation)) in logits.chunks_exact_mut(experts).zip(&nearest) {
             let shift = match self.yielding {
                 Yielding::Additive => (deviation - 1.0) * self.gamma as f32,
                 Yielding::Multiplicative => deviation.max(Self::SMALLEST_FACTOR as f32).ln(),
@@ -337,7 +337,7 @@ impl Strategy for SlidingCluster {
             cluster: Some(Tensor::from_data(TensorData::new(clusters, count), &device)),
             ..Default::default()
         };
-        let routing = few::top_k(logits, self.k, Weights::Renormalised, &device);
+        let routing = few::top_k(logits, experts, self.k, Weights::Renormalised, &device);
         Some(routing.with_extras(extras))
     }
 }

@@ -1,12 +1,11 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use fused_ops::{kept_shares, softmax_rows};
+use fused_ops::{HostValues, kept_shares, softmax_rows};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::number_of_experts;
 use crate::few::{self, Weights};
-use crate::host_rows::HostRows;
 use crate::{
     BatchContext, GateConfig, GatedRouter, Read, RouterError, RouterShape, Routing, Strategy,
     StrategyConfig, select,
@@ -94,6 +93,8 @@ impl Strategy for TopK {
             (false, true) => Weights::Renormalised,
             (false, false) => Weights::Probabilities,
         };
-        Some(few::top_k(HostRows::of(logits), self.k, weigh, &logits.device()))
+        let [_, experts] = logits.dims();
+        let values = HostValues::of(logits).into();
+        Some(few::top_k(values, experts, self.k, weigh, &logits.device()))
     }
 }
