@@ -250,6 +250,9 @@ fn what_the_parser_refuses_is_invalid() {
     for (from, to) in [
         ("r = 2", "r = \"2\""),
         ("r = 2", "rank = 2"),
+        ("r = 2", "r = 0"),
+        ("num_experts = 4", "num_experts = 0"),
+        ("[training]", "[training]\nlogging_steps = 0"),
         ("r = 2", "r = 2\nrouter = { type = \"top_k\", p = 0.5 }"),
         ("r = 2", "r = 2\nrouter = { type = \"top\" }"),
         ("r = 2", "r = 2\nrouter = { type = \"top_k\", gate = { bogus = 1 } }"),

@@ -47,10 +47,19 @@ fn steps(preset: Preset, dtype: WeightDType) -> Vec<StepReport> {
 
 #[test]
 fn bf16_matrices_train_as_the_f32_ones_that_they_stand_for() {
-    for preset in [Preset::Lora, Preset::LoramoePaper, Preset::Slim, Preset::Mixlora, Preset::Dora]
-    {
+    let presets = [
+        Preset::Lora,
+        Preset::LoramoePaper,
+        Preset::Slim,
+        Preset::Mixlora,
+        Preset::Dora,
+        // Starts that change the weights.
+        Preset::GoatPaper,
+        Preset::Pissa,
+    ];
+    for preset in presets {
         let expected = steps(preset, WeightDType::F32);
-        let found = steps(preset, WeightDType::BF16);
+        let found = steps(preset, WeightDType::AsStored);
         for (found, expected) in found.iter().zip(&expected) {
             let close = |a: f64, b: f64| (a - b).abs() <= 1e-5 * b.abs();
             assert!(close(found.loss, expected.loss), "{preset}: {found:?}, {expected:?}");

@@ -329,7 +329,7 @@ fn half_precision_weights_may_stay_so() {
         }
         write_folder(folder.path(), &halves, &golden(name), |_| ());
         let mut options = options();
-        options.dtype = WeightDType::AsStored;
+        options.dtype = WeightDType::BF16;
         let reference = Reference::read(name);
         let (found, again) = (tempfile::tempdir().unwrap(), reference.floats("logits"));
         let logits = if name == "vit_cls" {
@@ -344,6 +344,13 @@ fn half_precision_weights_may_stay_so() {
         let error = relative_error(&logits, &again);
         assert!(error < 0.05, "{name}: {error}");
         assert_eq!(weights(found.path()), halves, "{name}");
+
+        // Without being asked to, an encoder does not compute in halves.
+        let model =
+            model_zoo::AnyModel::load(folder.path(), &LoadOptions::default(), &device).unwrap();
+        model.save_in(found.path(), None).unwrap();
+        let mut held = weights(found.path()).into_values();
+        assert!(held.all(|(dtype, ..)| dtype == Dtype::F32), "{name}");
     }
 }
 

@@ -224,8 +224,8 @@ fn weights_are_in_the_element_type_that_is_asked_for() {
     for (dtype, expected, limit) in [
         (WeightDType::F32, DType::F32, 1e-6),
         (WeightDType::F16, DType::F16, 0.01),
-        (WeightDType::BF16, DType::BF16, 0.05),
-        (WeightDType::AsStored, DType::BF16, 0.05),
+        (WeightDType::BF16, DType::BF16, 1e-6),
+        (WeightDType::AsStored, DType::BF16, 1e-6),
     ] {
         let folder = golden("llama2_sharded_bf16");
         let options = LoadOptions { dtype, ..LoadOptions::default() };

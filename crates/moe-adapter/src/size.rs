@@ -19,6 +19,8 @@ pub struct AdapterSize {
     pub routers: usize,
     /// The parameters of the base model that are trained as a whole, and rows of tokens.
     pub whole: usize,
+    /// The frozen weights that the start takes something out of.
+    pub changed: usize,
 }
 
 impl AdapterSize {
@@ -46,6 +48,9 @@ impl AdapterSize {
             let Some(sizes) = plan.sizes.get(path) else { return };
             let base = projection.linear();
             let [inputs, outputs] = base.dims();
+            if config.init.takes_out() {
+                size.changed += inputs * outputs;
+            }
             let trained = sizes.num_experts + sizes.shared_experts;
             size.experts +=
                 config.experts.trainable_parameters(trained, sizes.rank, inputs, outputs);

@@ -1,6 +1,6 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use fused_ops::matmul;
+use fused_ops::{Precision, matmul, precision};
 
 /// What a start took out of the frozen weight, kept so that an adapter can be put on the base
 /// model again without repeating the start.
@@ -40,14 +40,21 @@ impl StartFactors {
         kept == digest
     }
 
-    /// `W_res`, `[I, O]`.
+    /// `W_res`, `[I, O]`. Of a weight in a half type it is f32, for a half type would round away part of what
+    /// was taken out; where products with frozen weights round to bfloat16 in any case
+    /// ([`Precision::Bf16`]), it is of the type of the weight.
     pub fn residual(&self, base: Tensor<2>) -> Tensor<2> {
-        self.added(base, -1.0)
+        let held = match precision() {
+            Precision::Bf16 => base.dtype(),
+            Precision::F32 | Precision::Tf32 => DType::F32,
+        };
+        self.added(base, -1.0).cast(held)
     }
 
     /// `W`, `[I, O]`, from `W_res`, up to rounding.
     pub fn base(&self, residual: Tensor<2>) -> Tensor<2> {
-        self.added(residual, 1.0)
+        let dtype = residual.dtype();
+        self.added(residual, 1.0).cast(dtype)
     }
 
     /// The factors of all experts in one, `A` `[E r, I]` and `c s_e B_e` `[O, E r]`, in f32.
@@ -61,9 +68,8 @@ impl StartFactors {
 
     fn added(&self, weight: Tensor<2>, sign: f64) -> Tensor<2> {
         let (a, b) = self.stacked();
-        let dtype = weight.dtype();
         let product = matmul(a.transpose(), b.transpose());
-        (weight.cast(DType::F32) + product * sign).cast(dtype)
+        weight.cast(DType::F32) + product * sign
     }
 }
 

@@ -30,7 +30,8 @@ pub struct BenchModelArgs {
     /// Random weights; without it, those of the folder.
     #[arg(long)]
     pub random_init: bool,
-    /// The element type of the matrices of a folder in memory.
+    /// The element type of the matrices of a folder in memory; auto is that of its files on a CPU,
+    /// which computes with them in f32, and float32 elsewhere.
     #[arg(long, default_value_t, conflicts_with = "random_init")]
     pub dtype: WeightDType,
     /// Hold the linears of the layers in fewer bits: int8, fp4, nf4 or nf4_double.

@@ -20,8 +20,9 @@ pub struct LoadArgs {
     /// The revision on the hub: a branch, a tag or a commit.
     #[arg(long)]
     pub revision: Option<String>,
-    /// The element type of the weights in memory: float32, float16, bfloat16, or auto, which is
-    /// that of the files.
+    /// The element type of the weights in memory: float32, float16, bfloat16, or auto: that of the
+    /// files for decoders on a CPU, which computes with them in f32, and float32 for all others
+    /// and where weights are changed and written.
     #[arg(long, default_value_t)]
     pub dtype: WeightDType,
     /// Hold the linears of the layers in fewer bits: int8, fp4, nf4 or nf4_double.
@@ -42,6 +43,12 @@ impl ModelArgs {
     /// How it is loaded.
     pub fn options(&self) -> LoadOptions {
         self.load.options()
+    }
+
+    /// How it is loaded to be changed and written: in f32, where nothing else is asked for.
+    pub fn options_to_write(&self) -> LoadOptions {
+        let options = self.load.options();
+        LoadOptions { dtype: options.dtype.computed(), ..options }
     }
 }
 

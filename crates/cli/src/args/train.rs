@@ -42,7 +42,7 @@ pub struct TrainArgs {
     /// is read, and the tokenizer where there is data.
     #[arg(long, conflicts_with = "resume")]
     pub dry_run: bool,
-    /// With --dry-run: time steps of models of one and two layers of this shape, with random weights.
+    /// With --dry-run: time steps of models of two and three layers of this shape, with random weights.
     #[arg(long, requires = "dry_run")]
     pub measure: bool,
     /// With --dry-run: leave the data alone.

@@ -88,7 +88,7 @@ fn model(args: &BenchModelArgs, device: &Device) -> Result<Decoder> {
             true => DecoderConfig::from_folder(&args.config)?,
             false => DecoderConfig::from_file(&args.config)?,
         };
-        check_precision(args.dtype, args.quantization, device)?;
+        check_precision(args.dtype.computed(), args.quantization, device)?;
         return Ok(Decoder::<_>::init_random(&config, args.seed, device)?.no_grad());
     }
     ensure!(

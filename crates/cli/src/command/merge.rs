@@ -23,7 +23,7 @@ use crate::args::MergeArgs;
 pub fn run(args: &MergeArgs, device: &str) -> Result<()> {
     let device = parse_device(device)?;
     let output = OutputFolder::of_model(&args.output)?;
-    let (folder, options) = (args.model.folder()?, args.model.options());
+    let (folder, options) = (args.model.folder()?, args.model.options_to_write());
     let mut model = load_any_model(&folder, Some(&args.adapter), &options, &device)?;
     let routing = match (&model, &args.prompt) {
         (AnyModel::Decoder(decoder), Some(prompt)) => {

@@ -16,7 +16,7 @@ pub fn run(args: &UnmergeArgs, device: &str) -> Result<()> {
     let device = parse_device(device)?;
     let output = OutputFolder::of_model(&args.output)?;
     let folder = args.model.folder()?;
-    let mut model = load_any_model(&folder, None, &args.model.options(), &device)?;
+    let mut model = load_any_model(&folder, None, &args.model.options_to_write(), &device)?;
     let StoredAdapter { config, state, .. } = read_adapter(&args.adapter)?;
     let (record, source) = match MergeRecord::read(&folder, &device)? {
         Some(record) => {

@@ -44,7 +44,8 @@ pub struct ModelConfig {
     #[serde(default)]
     pub split_fused: bool,
     /// The element type of the frozen matrices in memory: `float32`, `float16`, `bfloat16`, or
-    /// `auto`, which is that of the files. Default `float32`.
+    /// `auto`, which is that of the files for decoders on a CPU, where products widen them, and f32 for
+    /// all others. Default `auto`.
     #[serde(default)]
     pub dtype: WeightDType,
     /// Whether a head that reuses the embedding's weights gets a copy of its own, to be trained apart

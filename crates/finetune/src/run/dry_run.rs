@@ -1,8 +1,12 @@
+use std::path::Path;
+
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use data::Mixture;
+use fused_ops::{Precision, precision, runs_kernels};
 use model_zoo::{
-    Decoder, DecoderConfig, ModelError, StoredQuantization, WeightDType, resolve_model,
+    Decoder, DecoderConfig, ModelError, StoredQuantization, WeightDType, WeightSource,
+    resolve_model,
 };
 use moe_adapter::{Adaptable, AdapterSize, Projection};
 use serde::Serialize;
@@ -100,7 +104,13 @@ impl DryRun {
         let stored = stored.map_err(ModelError::from)?;
         let model = Decoder::shaped(&config, device).map_err(ModelError::from)?;
         let size = AdapterSize::of(&model, &run.adapter)?;
-        let weight_bytes = weight_bytes(&model, &run.model, stored);
+        let element = element_bytes(run.model.dtype, &folder, device);
+        let mut weight_bytes = weight_bytes(&model, &run.model, stored, element);
+        let quantized = stored.is_some() || run.model.quantization.is_some();
+        if !quantized && run.training.precision.unwrap_or_else(precision) != Precision::Bf16 {
+            // What a start leaves of a weight is f32.
+            weight_bytes += (4.0 - element) * size.changed as f64;
+        }
         let data = match options.without_data {
             true => None,
             false => {
@@ -141,7 +151,8 @@ impl DryRun {
             true => {
                 let shape = (&config, [batch_size, seq_len]);
                 let held = weight_bytes + held_bytes(&size, &run.training);
-                Some(measure(run, shape, (held, values_bytes(&size)), device)?)
+                let table = element * (config.vocab_size * config.hidden_size) as f64;
+                Some(measure(run, shape, (held, values_bytes(&size), table), device)?)
             }
         };
         Ok(Self {
@@ -192,16 +203,28 @@ pub(super) fn held_bytes(size: &AdapterSize, training: &TrainingConfig) -> f64 {
 }
 
 /// The bytes of an element of a matrix in floats.
-fn element_bytes(config: &ModelConfig) -> f64 {
-    match config.dtype {
-        WeightDType::F32 => 4.0,
-        // Models are published in half types.
-        WeightDType::F16 | WeightDType::BF16 | WeightDType::AsStored => 2.0,
+fn element_bytes(dtype: WeightDType, folder: &Path, device: &Device) -> f64 {
+    let as_stored = || {
+        let widened = runs_kernels(&Tensor::<1>::zeros([1], device));
+        // Models without their weights beside them are published in half types.
+        let stored = |source: WeightSource| source.stored_dtype();
+        widened && WeightSource::open(folder, dtype).map_or(true, |s| stored(s) != DType::F32)
+    };
+    match dtype {
+        WeightDType::F16 | WeightDType::BF16 => 2.0,
+        WeightDType::AsStored if as_stored() => 2.0,
+        WeightDType::AsStored | WeightDType::F32 => 4.0,
     }
 }
 
-/// The bytes of a model's weights as they are held, linears as the folder has stored them.
-fn weight_bytes(model: &Decoder, config: &ModelConfig, stored: Option<StoredQuantization>) -> f64 {
+/// The bytes of a model's weights as they are held, `element` for each of a matrix in floats, linears as the
+/// folder has stored them.
+fn weight_bytes(
+    model: &Decoder,
+    config: &ModelConfig,
+    stored: Option<StoredQuantization>,
+    element: f64,
+) -> f64 {
     struct Sizes {
         matrices: usize,
         vectors: usize,
@@ -214,7 +237,6 @@ fn weight_bytes(model: &Decoder, config: &ModelConfig, stored: Option<StoredQuan
     }
     let mut sizes = Sizes { matrices: 0, vectors: 0 };
     model.visit(&mut sizes);
-    let element = element_bytes(config);
     let mut bytes = element * sizes.matrices as f64 + 4.0 * sizes.vectors as f64;
     let quantized = |dims| match (config.quantization, stored) {
         (Some(quantization), _) => Some(quantization.bytes(dims)),
@@ -233,12 +255,12 @@ fn weight_bytes(model: &Decoder, config: &ModelConfig, stored: Option<StoredQuan
 const LONGEST_RUN: usize = 4096;
 
 /// Runs micro-batches of models of two and three layers with random weights, or twice as many where layers
-/// alternate in kind. `held` are the bytes that the whole model and its adapter hold between steps, and
-/// `trained` those of what is trained.
+/// alternate in kind. `held` are the bytes that the whole model and its adapter hold between steps,
+/// `trained` those of what is trained, and `loading` those of the largest matrix.
 fn measure(
     run: &RunConfig,
     (config, [batch_size, seq_len]): (&DecoderConfig, [usize; 2]),
-    (held, trained): (f64, f64),
+    (held, trained, loading): (f64, f64, f64),
     device: &Device,
 ) -> Result<DryMeasurement, TrainError> {
     let period = if config.full_attention_layers.is_empty() { 1 } else { 2 };
@@ -285,7 +307,6 @@ fn measure(
         counted &= points.counted(device);
     }
     let passes = run.training.gradient_accumulation_steps as f64;
-    let loading = element_bytes(&run.model) * (config.vocab_size * config.hidden_size) as f64;
     let told = StepParts::at(&parts, &lengths, seq_len);
     let step = told.in_all(run.training.recompute, layers, (input(seq_len), of_layer));
     Ok(DryMeasurement {
@@ -308,16 +329,17 @@ mod tests {
         let model: Decoder = Decoder::init_random(&shape, 0, &Device::flex()).unwrap();
         let bytes = |keys: &str| {
             let config: ModelConfig = toml::from_str(&format!("path = \"m\"\n{keys}")).unwrap();
-            weight_bytes(&model, &config, None)
+            let element = element_bytes(config.dtype, Path::new("m"), &Device::flex());
+            weight_bytes(&model, &config, None, element)
         };
         // Three norms are vectors, which are f32 always.
         let (vectors, matrices) = (3 * 4, shape.parameter_count() - 3 * 4);
-        assert_eq!(bytes(""), 4.0 * (vectors + matrices) as f64);
+        assert_eq!(bytes("dtype = \"float32\""), 4.0 * (vectors + matrices) as f64);
         assert_eq!(bytes("dtype = \"bfloat16\""), (4 * vectors + 2 * matrices) as f64);
         // Four linears of attention and three of the feed-forward block.
         let linears = [[4, 4]; 4].into_iter().chain([[4, 6], [4, 6], [6, 4]]);
         let held: usize = linears.map(|dims| Quantization::Int8.bytes(dims)).sum();
         let others = 4 * (vectors + matrices - 4 * 16 - 3 * 24);
-        assert_eq!(bytes("quantization = \"int8\""), (held + others) as f64);
+        assert_eq!(bytes("dtype = \"float32\"\nquantization = \"int8\""), (held + others) as f64);
     }
 }

@@ -16,7 +16,7 @@ use svd_init::SvdCache;
 
 use super::base::Base;
 use super::labelled::{load_with_head, new_head};
-use super::precision::{check_precision, choose_precision};
+use super::precision::{check_precision, check_rounded, choose_precision};
 use super::samples::RunSamples;
 use super::{ModelConfig, Preparation, RunConfig, TrainedPart};
 use crate::calibrate::calibrate_over;
@@ -163,6 +163,7 @@ pub fn load_base(
         quantization: config.quantization,
     };
     let mut model = Decoder::load(folder, &options, device)?;
+    check_rounded(&model)?;
     check_activations(&model, config.dtype)?;
     if config.untie_head {
         model.untie_head();
@@ -223,6 +224,7 @@ pub fn load_model(
 ) -> Result<Decoder, TrainError> {
     check_precision(options.dtype, options.quantization, device)?;
     let mut model = Decoder::load(folder, options, device)?;
+    check_rounded(&model)?;
     if let Some(adapter) = adapter {
         check_activations(&model, options.dtype)?;
         put_adapter(&mut model, adapter)?;
@@ -242,21 +244,27 @@ pub fn load_any_model(
     options: &LoadOptions,
     device: &Device,
 ) -> Result<AnyModel, TrainError> {
-    check_precision(options.dtype, options.quantization, device)?;
-    let Some(path) = adapter else {
-        return Ok(AnyModel::load(folder, options, device)?);
-    };
-    // What cannot have an adapter is refused whatever the adapter is.
-    let half = options.dtype != WeightDType::F32;
     let config = AnyModelConfig::from_folder(folder).map_err(ModelError::from)?;
     let decoder = matches!(config, AnyModelConfig::Decoder(_));
-    if half && !decoder {
-        return Err(half_activations(options.dtype));
+    let dtype = if decoder { options.dtype } else { options.dtype.computed() };
+    check_precision(dtype, options.quantization, device)?;
+    // What cannot have an adapter is refused whatever the adapter is.
+    if !decoder && adapter.is_some() && dtype != WeightDType::F32 {
+        return Err(half_activations(dtype));
     }
     let mut model = decoder.then(|| AnyModel::load(folder, options, device)).transpose()?;
     if let Some(AnyModel::Decoder(model)) = &model {
-        check_activations(model, options.dtype)?;
+        check_rounded(model)?;
+        if adapter.is_some() {
+            check_activations(model, dtype)?;
+        }
     }
+    let Some(path) = adapter else {
+        return Ok(match model {
+            Some(model) => model,
+            None => AnyModel::load(folder, options, device)?,
+        });
+    };
     let StoredAdapter { config, state, .. } = read_adapter(path)?;
     let mut model = match (model.take(), new_head(folder, path, &state)?) {
         (Some(model), _) => model,

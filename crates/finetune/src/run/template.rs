@@ -32,9 +32,9 @@ pub fn run_template(preset: Preset) -> String {
 # A Hugging Face folder: config.json, weights, tokenizer.json; or organisation/name on the hub.
 path = "path/to/model"
 # revision = "main"
-# The frozen matrices in memory: float32, float16, bfloat16 or auto (as the files have them). Half
-# types take half the memory; everything else stays f32.
-dtype = "float32"
+# The frozen matrices in memory: float32, float16, bfloat16 or auto: as the files have them on a CPU,
+# which computes with them in f32, and float32 elsewhere. Half types take half the memory.
+dtype = "auto"
 # Holds the linears of the layers in fewer bits, as bitsandbytes does: int8, fp4, nf4, or nf4_double
 # (nf4 whose scales have 8 bits; QLoRA's).
 # quantization = "nf4_double"
@@ -76,8 +76,8 @@ chat = {{ train_on = "all_turns" }}
 output_dir = "runs/{preset}"
 learning_rate = {learning_rate}
 # After the warm-up: "constant_with_warmup", "linear", "cosine", or with `lr_scheduler_kwargs`
-# "cosine_with_restarts", "cosine_with_min_lr", "polynomial", "inverse_sqrt", "warmup_stable_decay";
-# "constant" has no warm-up.
+# "cosine_with_restarts", "cosine_with_min_lr", "cosine_warmup_with_min_lr", "polynomial",
+# "inverse_sqrt", "warmup_stable_decay"; "constant" and "reduce_lr_on_plateau" have no warm-up.
 lr_scheduler_type = "cosine"
 # The warm-up in steps (0: as a share of all steps).
 warmup_steps = 0
@@ -91,7 +91,8 @@ per_device_eval_batch_size = {batch}
 packing = false
 # Forward passes of one optimiser step.
 gradient_accumulation_steps = 1
-# What the backward pass computes again to save memory: "none", "block" (a layer at a time), "every N".
+# What the backward pass computes again to save memory: "none", "block" (a layer at a time),
+# "every N" (N layers at a time), "nested N" (those, and each layer of them again).
 recompute = "none"
 # The largest norm of the gradient; 0 does not clip.
 max_grad_norm = {max_grad_norm:?}

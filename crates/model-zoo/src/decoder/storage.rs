@@ -30,9 +30,9 @@ impl<P: Projection> Decoder<P> {
         let folder = folder.as_ref();
         let mut config = DecoderConfig::from_folder(folder)?;
         config.fused_projections &= !options.split_fused;
-        let mut source = options.open(folder)?;
         // CPUs multiply f32 with halves as fast as with f32, and compute slowly in halves.
         let wide = runs_kernels(&Tensor::<1>::zeros([1], (device, DType::F32)));
+        let mut source = if wide { options.open_widened(folder)? } else { options.open(folder)? };
         let mut parameters = LoadedParameters::new(&mut source, device).with_wide_vectors(wide);
         let model = Self::build(&config, &mut parameters)?;
         let tied = config.tie_word_embeddings;

@@ -9,7 +9,6 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WeightDType {
     /// Everything as f32.
-    #[default]
     #[serde(rename = "float32")]
     F32,
     /// Matrices as f16: half the memory of f32.
@@ -19,7 +18,9 @@ pub enum WeightDType {
     /// them in f32, and generates faster than with f32, because less is read.
     #[serde(rename = "bfloat16")]
     BF16,
-    /// As the file has them.
+    /// Matrices of a decoder on a CPU as the file has them, for its products widen them: what it computes is
+    /// what it computes of the same values in f32, but for the order of sums. All else as f32.
+    #[default]
     #[serde(rename = "auto")]
     AsStored,
 }
@@ -32,6 +33,11 @@ impl WeightDType {
             DType::BF16 => Self::BF16,
             _ => Self::F32,
         }
+    }
+
+    /// The same where nothing widens halves: f32 for [`AsStored`](Self::AsStored).
+    pub fn computed(self) -> Self {
+        if self == Self::AsStored { Self::F32 } else { self }
     }
 
     /// The element type; `None` for that of the file.

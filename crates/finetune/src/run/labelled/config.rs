@@ -91,7 +91,7 @@ impl RunConfig<LabelledData> {
             ("model.untie_head", model.untie_head),
             ("model.new_tokens", !model.new_tokens.is_empty()),
             ("model.quantization", model.quantization.is_some()),
-            ("model.dtype", model.dtype != model_zoo::WeightDType::F32),
+            ("model.dtype", model.dtype.computed() != model_zoo::WeightDType::F32),
             ("evaluation", !self.evaluation.is_empty()),
         ];
         if let Some((key, _)) = refused.into_iter().find(|(_, set)| *set) {

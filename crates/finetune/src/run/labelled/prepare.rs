@@ -79,7 +79,7 @@ impl PreparedLabelledRun {
 
         let options = LoadOptions::default();
         choose_precision(&run.training);
-        check_precision(options.dtype, options.quantization, device)?;
+        check_precision(options.dtype.computed(), options.quantization, device)?;
         let model = match saved.is_none() && run.model.new_head == Some(false) {
             true => AnyModel::load(&folder, &options, device)?,
             false => {
