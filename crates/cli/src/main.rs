@@ -20,17 +20,23 @@ use args::{Cli, Command};
 use interrupt::Interrupt;
 use launch::Launch;
 
-/// A panic is a mistake of this program: one line says so. `RUST_BACKTRACE=1` shows where.
+/// A panic is a mistake of this program: one line says so. `RUST_BACKTRACE=1` shows where. But for what is
+/// printed when nobody reads on, as after `| head`: that ends the command.
 fn report_panics() {
-    if std::env::var_os("RUST_BACKTRACE").is_some() {
-        return;
-    }
-    std::panic::set_hook(Box::new(|info| {
+    let at_length = std::env::var_os("RUST_BACKTRACE").map(|_| std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |info| {
+        let said = info.payload_as_str().unwrap_or("no message");
+        if said.starts_with("failed printing to stdout") && said.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        if let Some(report) = &at_length {
+            return report(info);
+        }
         let place = info.location().map_or_else(String::new, |at| format!(" at {at}"));
-        let said = info.payload_as_str().unwrap_or("no message").replace('\n', " ");
         eprintln!(
-            "internal error{place}: {said}; if it ends the command, please report it with the \
-             command and RUST_BACKTRACE=1"
+            "internal error{place}: {}; if it ends the command, please report it with the \
+             command and RUST_BACKTRACE=1",
+            said.replace('\n', " ")
         );
     }));
 }

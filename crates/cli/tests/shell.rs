@@ -49,3 +49,21 @@ fn each_command_has_a_page() {
     let train = std::fs::read_to_string(folder.path().join("lora-moe-train.1")).unwrap();
     assert!(train.contains("resume"), "{train}");
 }
+
+/// As `lora-moe inspect ADAPTER | head` has it.
+#[test]
+fn a_reader_that_has_enough_is_no_mistake_of_the_program() {
+    for arguments in [&["config", "--schema"][..], &["config", "--list"], &["eval", "--list-tasks"]]
+    {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_lora-moe"))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && error.is_empty(), "{arguments:?}: {error}");
+    }
+}

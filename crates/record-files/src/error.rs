@@ -62,8 +62,8 @@ pub enum RecordFileError {
         keys: String,
     },
     /// An object over several lines, which is not JSON Lines.
-    #[error("{}: one JSON object over several lines; name the key that holds its rows by `field` \
-        (its keys are {keys})", file.display())]
+    #[error("{}: one JSON object over several lines, with the keys {keys}, where a list of rows or a row a \
+        line is read; a task names the key that holds its rows by `field`", file.display())]
     OneObject {
         /// The file.
         file: PathBuf,

@@ -193,8 +193,8 @@ mod tests {
         );
         assert_eq!(
             plain("t.json", "{\"Version\": 1.0,\n \"Data\": []}").unwrap_err(),
-            "t.json: one JSON object over several lines; name the key that holds its rows by \
-             `field` (its keys are `Version`, `Data`)"
+            "t.json: one JSON object over several lines, with the keys `Version`, `Data`, where a list \
+             of rows or a row a line is read; a task names the key that holds its rows by `field`"
         );
     }
 

@@ -10,8 +10,8 @@ use lora_moe::adapter_formats::AdapterFormat;
   lora-moe convert --adapter mixlora-from-moe-peft --to native --output runs/mixlora
   lora-moe convert --adapter goat --to native --model llama --output runs/goat
 
-Layouts: native, peft, loramoe, hydralora, goat, adamole, mola, mixlora, moe-peft-loramoe,
-moe-peft-mola, moe-peft-dynmole. What the target has no place for is an error that names it, and
+Layouts: native, peft, x-lora, loramoe, hydralora, goat, adamole, mola, mixlora,
+moe-peft-loramoe, moe-peft-mola, moe-peft-dynmole. What the target has no place for is an error that names it, and
 nothing is written.")]
 pub struct ConvertArgs {
     /// An adapter folder.

@@ -21,7 +21,8 @@ pub struct DataArgs {
     #[arg(long, value_name = "ROWS")]
     pub show: Option<usize>,
     /// Print a JSON object a line for each sample instead: input_ids, labels (-100 where a token is
-    /// not learned), text and origin; the counts go to standard error.
+    /// not learned), text and origin, and the task_type or label where there is one; the counts go to
+    /// standard error.
     #[arg(long)]
     pub json: bool,
 }

@@ -97,7 +97,7 @@ pub struct TaskArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Loss on data")]
 pub struct LossArgs {
-    /// Files of records: JSON, JSON Lines, CSV, TSV or Parquet.
+    /// Files of records: JSON, JSON Lines, CSV, TSV, Parquet or Arrow.
     #[arg(long, num_args = 1..)]
     pub data: Vec<PathBuf>,
     /// How an instruction becomes a prompt: alpaca, plain, chat, or a text with {instruction}.

@@ -24,7 +24,7 @@ pub struct InspectArgs {
     /// An adapter folder.
     #[arg(long, requires = "routing")]
     pub adapter: Option<PathBuf>,
-    /// Files of records: JSON, JSON Lines, CSV, TSV or Parquet.
+    /// Files of records: JSON, JSON Lines, CSV, TSV, Parquet or Arrow.
     #[arg(long, requires = "routing", num_args = 1..)]
     pub data: Vec<PathBuf>,
     /// The folder to write to.

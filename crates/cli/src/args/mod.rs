@@ -111,7 +111,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Compare methods under equal conditions, and write a report.
     Study(Box<StudyArgs>),
-    /// Measure the cost of training.
+    /// Measure the cost of training and of generation.
     Bench(BenchArgs),
     /// Print the completions of a shell.
     Completions(CompletionsArgs),

@@ -49,15 +49,14 @@ fn adapter(folder: &Path) -> Result<()> {
     let layout = detect_format(folder)?;
     let StoredAdapter { config, state, base_model_name_or_path: base, precision, .. } =
         read_adapter_as(folder, layout)?;
-    let parameters: usize = state.values().map(|data| data.num_elements()).sum();
+    let values: usize = state.values().map(|data| data.num_elements()).sum();
     println!("{}", serde_json::to_string_pretty(&config)?);
     println!("layout                {layout}");
     println!("base model            {}", base.as_deref().unwrap_or("not said"));
     if let Some(precision) = precision {
         println!("precision             {precision}");
     }
-    println!("trainable parameters  {}", grouped(parameters));
-    println!("tensors               {}", state.len());
+    println!("tensors               {} of {} values", state.len(), grouped(values));
     for (name, data) in &state {
         println!("  {name} {:?}", data.shape().as_slice());
     }

@@ -8,8 +8,8 @@ use model_zoo::{
     TokenizerError, WeightDType, with_any_model,
 };
 use moe_adapter::{
-    ADAPTER_CONFIG_FILE, Adaptable, AdaptedLinear, AttachOptions, StoredAdapter, attach_saved,
-    attach_with, trainable_names,
+    Adaptable, AdaptedLinear, AttachOptions, StoredAdapter, attach_saved, attach_with,
+    trainable_names,
 };
 use ranks::{Ranks, agree};
 use svd_init::SvdCache;
@@ -20,7 +20,7 @@ use super::precision::{check_precision, check_rounded, choose_precision};
 use super::samples::RunSamples;
 use super::{ModelConfig, Preparation, RunConfig, TrainedPart};
 use crate::calibrate::calibrate_over;
-use crate::train::{Resume, TrainError, broken_checkpoint};
+use crate::train::{Resume, TrainError, broken_checkpoint, check_adapter};
 use data::{EncodeReport, Mixture, Samples};
 
 /// A model with its adapters attached, and the samples of a run.
@@ -88,8 +88,8 @@ impl PreparedRun {
         let resumed = checkpoint.is_some();
         let saved = |model: &mut Decoder, folder: &Path| -> Result<usize, TrainError> {
             let StoredAdapter { state, config, .. } = read_adapter(folder)?;
-            if resumed && config != run.adapter {
-                return Err(TrainError::OtherAdapter { path: folder.join(ADAPTER_CONFIG_FILE) });
+            if resumed {
+                check_adapter(&config, &run.adapter, folder)?;
             }
             Ok(attach_saved(model, &run.adapter, state, &folder.display().to_string())?)
         };

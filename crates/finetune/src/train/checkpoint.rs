@@ -1,15 +1,17 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fused_ops::precision;
 use moe_adapter::{
-    Adaptable, AdaptedProjection, AdapterConfig, StoredAdapter, load_adapter, load_adapter_state,
-    sync_folder, write_atomically,
+    ADAPTER_CONFIG_FILE, Adaptable, AdaptedProjection, AdapterConfig, StoredAdapter, load_adapter,
+    load_adapter_state, sync_folder, write_atomically,
 };
+use serde_json::Value;
 use tensor_files::TensorTable;
 
 use super::{Learner, TrainError, TrainerState, TrainingConfig, TrainingTask};
 
-const STATE_FILE: &str = "trainer_state.json";
+pub(super) const STATE_FILE: &str = "trainer_state.json";
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 const PREFIX: &str = "checkpoint-";
 
@@ -156,6 +158,32 @@ fn read_back(adapter: &AdapterConfig) -> Option<AdapterConfig> {
     serde_json::from_str(&serde_json::to_string(adapter).ok()?).ok()
 }
 
+/// Refuses the adapter of a checkpoint that is not that of the run.
+pub(crate) fn check_adapter(
+    saved: &AdapterConfig,
+    now: &AdapterConfig,
+    folder: &Path,
+) -> Result<(), TrainError> {
+    if saved == now || Some(saved) == read_back(now).as_ref() {
+        return Ok(());
+    }
+    let object = |config: &AdapterConfig| match serde_json::to_value(config) {
+        Ok(Value::Object(object)) => object,
+        _ => serde_json::Map::new(),
+    };
+    let (saved, now) = (object(saved), object(now));
+    let keys: BTreeSet<&String> = saved.keys().chain(now.keys()).collect();
+    let differs = keys.into_iter().find(|key| saved.get(*key) != now.get(*key));
+    let difference = differs.map_or_else(String::new, |key| {
+        let said = |value: Option<&Value>| {
+            value.map_or_else(|| "not set".to_owned(), |value| value.to_string())
+        };
+        let [then, now] = [saved.get(key), now.get(key)].map(said);
+        format!("`adapter.{key}` = {then}, but it is now {now}")
+    });
+    Err(TrainError::OtherAdapter { path: folder.join(ADAPTER_CONFIG_FILE), difference })
+}
+
 /// Brings a learner, whose model carries freshly attached adapters, to where a checkpoint left
 /// off.
 pub(super) fn load_checkpoint<M, T>(
@@ -173,11 +201,7 @@ where
     let state = read_state(folder)?;
     state.check_same(training, named, &folder.join(STATE_FILE))?;
     let (saved, tensors) = load_adapter(folder)?;
-    if &saved != adapter && Some(&saved) != read_back(adapter).as_ref() {
-        return Err(TrainError::OtherAdapter {
-            path: folder.join(moe_adapter::ADAPTER_CONFIG_FILE),
-        });
-    }
+    check_adapter(&saved, adapter, folder)?;
     load_adapter_state(learner.model_mut(), tensors, &folder.display().to_string())?;
     let path = folder.join(OPTIMIZER_FILE);
     learner.continue_from(TensorTable::read(&path)?, &path, state.step)?;

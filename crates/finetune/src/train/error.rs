@@ -149,12 +149,14 @@ pub enum TrainError {
     },
     /// A checkpoint of another adapter.
     #[error(
-        "{}: the checkpoint has another `[adapter]` configuration than the run; restore it, or \
-         train into another `training.output_dir`", path.display()
+        "{}: the checkpoint has another `[adapter]` configuration than the run: {difference}; \
+         restore it, or train into another `training.output_dir`", path.display()
     )]
     OtherAdapter {
         /// Its configuration.
         path: PathBuf,
+        /// The first key that differs, with its value then and now.
+        difference: String,
     },
     /// A checkpoint that the run does not have.
     #[error("{} is no checkpoint of {}; it has: {there}", path.display(), output_dir.display())]

@@ -34,6 +34,7 @@ mod together;
 mod trainer;
 
 pub use causal::CausalTask;
+pub(crate) use checkpoint::check_adapter;
 pub use checkpoint::latest_checkpoint;
 pub use clip::clip_grad_norm;
 pub use collapse::{CollapseMonitor, RoutingCollapse};

@@ -30,6 +30,9 @@ pub struct TrainerState {
     /// The rate of `reduce_lr_on_plateau`, and what it goes by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plateau: Option<Plateau>,
+    /// What tells the training data from other data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
     /// How the run is trained; a run that resumes must be trained the same way.
     pub training: TrainingConfig,
 }
@@ -48,6 +51,7 @@ impl TrainerState {
             evaluations_without_gain: 0,
             plateau: (training.lr_scheduler_type == LrSchedulerType::ReduceLrOnPlateau)
                 .then(|| Plateau::new(training.learning_rate)),
+            data: None,
             training,
         }
     }

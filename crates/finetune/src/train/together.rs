@@ -21,6 +21,25 @@ fn samples_hash<S: TrainingSample>(samples: &dyn SampleSource<S>) -> Result<Stri
     Ok(shown(samples.len(), "samples", hash))
 }
 
+/// The samples that [`data_hash`] reads.
+const READ: usize = 256;
+
+/// A hash that tells training data from other data: of the length of every sample, and of what some of them
+/// are, for to read all may take long.
+pub(super) fn data_hash<S: TrainingSample>(
+    samples: &dyn SampleSource<S>,
+) -> Result<String, TrainError> {
+    let mut hash = Sha256::new();
+    for at in 0..samples.len() {
+        hash.update((samples.tokens(at) as u64).to_le_bytes());
+        hash.update((samples.targets(at) as u64).to_le_bytes());
+    }
+    for at in (0..samples.len()).step_by(samples.len().div_ceil(READ).max(1)) {
+        samples.get(at)?.describe(&mut |bytes| hash.update(bytes));
+    }
+    Ok(shown(samples.len(), "samples", hash))
+}
+
 /// A hash of what of a model on an autodiff device is trained, or moves as it is trained.
 fn trained_hash<M: Module>(model: &M) -> String {
     struct Hash {

@@ -28,7 +28,6 @@ const BESIDE: usize = 256;
 pub(super) enum Right<'a> {
     F32(&'a [f32]),
     BF16(&'a [bf16]),
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     F16(&'a [f16]),
 }
 
@@ -81,7 +80,13 @@ fn portable(
         (Right::BF16(w), false) => beside(out, n, |first, width, out| {
             kernel::few_rows_by_bf16_rows(x, k, &w[first * k..], width, out);
         }),
-        _ => return false,
+        (Right::F16(w), true) if whole => beside(out, n, |first, width, out| {
+            kernel::few_rows_by_f16_columns(x, k, &w[first..], n, width, out);
+        }),
+        (Right::F16(w), false) => beside(out, n, |first, width, out| {
+            kernel::few_rows_by_f16_rows(x, k, &w[first * k..], width, out);
+        }),
+        (_, true) => return false,
     }
     true
 }

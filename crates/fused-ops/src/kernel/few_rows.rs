@@ -1,4 +1,5 @@
-use half::bf16;
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 
 use super::simd::{LANES, fold, multiply_add, multiversioned, sum_of_pairs};
 
@@ -34,10 +35,10 @@ fn columns_of_f32<const FMA: bool>(
 
 /// As [`columns_of_f32`]: several rows are widened, and then meet all rows of `x`.
 #[inline(always)]
-fn columns_of_bf16<const FMA: bool>(
+fn columns_of_halves<const FMA: bool>(
     x: &[f32],
     depth: usize,
-    w: &[bf16],
+    w: &[impl Half],
     stride: usize,
     width: usize,
     out: &mut [f32],
@@ -46,13 +47,13 @@ fn columns_of_bf16<const FMA: bool>(
     let mut wide = vec![0.0f32; ROWS * width];
     for k in (0..whole).step_by(ROWS) {
         for (i, wide) in wide.chunks_exact_mut(width).enumerate() {
-            widen(&w[(k + i) * stride..][..width], wide);
+            Half::widen(&w[(k + i) * stride..][..width], wide);
         }
         let rows = std::array::from_fn(|i| &wide[i * width..][..width]);
         add_rows::<FMA, ROWS>(x, depth, k, rows, width, out);
     }
     for k in whole..depth {
-        widen(&w[k * stride..][..width], &mut wide[..width]);
+        Half::widen(&w[k * stride..][..width], &mut wide[..width]);
         add_rows::<FMA, 1>(x, depth, k, [&wide[..width]], width, out);
     }
 }
@@ -92,16 +93,16 @@ fn rows_of_f32<const FMA: bool>(x: &[f32], depth: usize, w: &[f32], width: usize
 
 /// As [`rows_of_f32`]: a row is widened, and then meets all rows of `x`.
 #[inline(always)]
-fn rows_of_bf16<const FMA: bool>(
+fn rows_of_halves<const FMA: bool>(
     x: &[f32],
     depth: usize,
-    w: &[bf16],
+    w: &[impl Half],
     width: usize,
     out: &mut [f32],
 ) {
     let mut wide = vec![0.0f32; depth];
     for (n, w) in w.chunks_exact(depth).take(width).enumerate() {
-        widen(w, &mut wide);
+        Half::widen(w, &mut wide);
         dots_with_row::<FMA>(x, depth, &wide, n, width, out);
     }
 }
@@ -129,17 +130,32 @@ fn dots_with_row<const FMA: bool>(
     }
 }
 
-/// The f32 that halves stand for: their bits, and zeros.
-#[inline(always)]
-fn widen(halves: &[bf16], out: &mut [f32]) {
-    for (out, half) in out.iter_mut().zip(halves) {
-        *out = f32::from_bits(u32::from(half.to_bits()) << 16);
+/// A type of 16 bits.
+trait Half: Copy {
+    /// The f32 that halves stand for.
+    fn widen(halves: &[Self], out: &mut [f32]);
+}
+
+impl Half for bf16 {
+    /// Their bits, and zeros.
+    #[inline(always)]
+    fn widen(halves: &[Self], out: &mut [f32]) {
+        for (out, half) in out.iter_mut().zip(halves) {
+            *out = f32::from_bits(u32::from(half.to_bits()) << 16);
+        }
+    }
+}
+
+impl Half for f16 {
+    #[inline(always)]
+    fn widen(halves: &[Self], out: &mut [f32]) {
+        halves.convert_to_f32_slice(out);
     }
 }
 
 #[inline(always)]
 fn widen_body<const FMA: bool>(halves: &[bf16], out: &mut [f32]) {
-    widen(halves, out);
+    Half::widen(halves, out);
 }
 
 /// All rows of a block, where it is full.
@@ -199,7 +215,19 @@ multiversioned! {
         stride: usize,
         width: usize,
         out: &mut [f32],
-    ) = columns_of_bf16
+    ) = columns_of_halves
+}
+
+multiversioned! {
+    /// [`few_rows_by_columns`] with halves.
+    few_rows_by_f16_columns(
+        x: &[f32],
+        depth: usize,
+        w: &[f16],
+        stride: usize,
+        width: usize,
+        out: &mut [f32],
+    ) = columns_of_halves
 }
 
 multiversioned! {
@@ -221,5 +249,10 @@ multiversioned! {
 
 multiversioned! {
     /// [`few_rows_by_rows`] with halves.
-    few_rows_by_bf16_rows(x: &[f32], depth: usize, w: &[bf16], width: usize, out: &mut [f32]) = rows_of_bf16
+    few_rows_by_bf16_rows(x: &[f32], depth: usize, w: &[bf16], width: usize, out: &mut [f32]) = rows_of_halves
+}
+
+multiversioned! {
+    /// [`few_rows_by_rows`] with halves.
+    few_rows_by_f16_rows(x: &[f32], depth: usize, w: &[f16], width: usize, out: &mut [f32]) = rows_of_halves
 }

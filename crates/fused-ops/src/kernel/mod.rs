@@ -20,8 +20,8 @@ pub(crate) use attention::{
 };
 pub(crate) use dropout::{dropout, dropout_in_place};
 pub(crate) use few_rows::{
-    COLUMNS, few_rows_by_bf16_columns, few_rows_by_bf16_rows, few_rows_by_columns, few_rows_by_row,
-    few_rows_by_rows, widen_bf16,
+    COLUMNS, few_rows_by_bf16_columns, few_rows_by_bf16_rows, few_rows_by_columns,
+    few_rows_by_f16_columns, few_rows_by_f16_rows, few_rows_by_row, few_rows_by_rows, widen_bf16,
 };
 #[cfg(target_arch = "x86_64")]
 pub(crate) use few_rows_avx512::{Element, few_rows_runs, few_rows_wide};

@@ -231,6 +231,6 @@ pub const TRAINING: &[Mistake] = &[
     (
         "a run that is resumed with another adapter",
         "train --config DIR/lora.toml --resume --set adapter.r=4",
-        "the checkpoint has another `[adapter]` configuration than the run; restore it",
+        "the checkpoint has another `[adapter]` configuration than the run: `adapter.r` = 2, but it is now 4",
     ),
 ];

@@ -6,8 +6,8 @@ use burn::tensor::Device;
 use data::LabelSet;
 use model_zoo::{AnyModel, ClassificationTask, LoadOptions, ModelError, resolve_model};
 use moe_adapter::{
-    ADAPTER_CONFIG_FILE, Adaptable, AdaptedLinear, AttachOptions, StoredAdapter, attach_saved,
-    attach_with, trainable_names, trainable_parameters,
+    Adaptable, AdaptedLinear, AttachOptions, StoredAdapter, attach_saved, attach_with,
+    trainable_names, trainable_parameters,
 };
 use ranks::Ranks;
 use svd_init::SvdCache;
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::train::{
     ImageTask, Resume, TextTask, TrainError, TrainObserver, TrainSummary, Trainer, TrainingTask,
-    broken_checkpoint,
+    broken_checkpoint, check_adapter,
 };
 
 /// An encoder with its adapters attached, and the samples of a run.
@@ -205,8 +205,8 @@ where
     *model = model.clone().no_grad();
     let saved = |model: &mut M, folder: &Path| -> Result<usize, TrainError> {
         let StoredAdapter { state, config, .. } = read_adapter(folder)?;
-        if checkpoint.is_some() && config != run.adapter {
-            return Err(TrainError::OtherAdapter { path: folder.join(ADAPTER_CONFIG_FILE) });
+        if checkpoint.is_some() {
+            check_adapter(&config, &run.adapter, folder)?;
         }
         Ok(attach_saved(model, &run.adapter, state, &folder.display().to_string())?)
     };

@@ -6,8 +6,9 @@ use moe_adapter::{
 
 use super::Trainer;
 use crate::train::checkpoint::{
-    AdapterFolder, checkpoint_folder, load_checkpoint, save_checkpoint,
+    AdapterFolder, STATE_FILE, checkpoint_folder, load_checkpoint, save_checkpoint,
 };
+use crate::train::together::data_hash;
 use crate::train::{
     Resume, TrainError, TrainerState, TrainingTask, broken_checkpoint, latest_checkpoint,
 };
@@ -58,7 +59,19 @@ where
                 ),
             });
         }
-        Ok(state)
+        let data = Some(data_hash(&*self.train)?);
+        if !named && state.data.is_some() && state.data != data {
+            let [then, now] = [state.data, data].map(Option::unwrap_or_default);
+            return Err(TrainError::OtherTraining {
+                path: folder.join(STATE_FILE),
+                message: format!(
+                    "`data.train` of {then}, but it is now of {now}; restore it, or name the \
+                     checkpoint (`--resume CHECKPOINT`), or train into another \
+                     `training.output_dir`"
+                ),
+            });
+        }
+        Ok(TrainerState { data, ..state })
     }
 
     /// Writes the checkpoint of a state.

@@ -10,6 +10,7 @@ use super::Run;
 use crate::train::checkpoint::{remove_later, remove_unfinished};
 use crate::train::lines::first_line;
 use crate::train::log::RunLog;
+use crate::train::together::data_hash;
 use crate::train::{
     CollapseMonitor, NonFinitePolicy, Resume, TrainError, TrainObserver, TrainerState, TrainingTask,
 };
@@ -36,6 +37,7 @@ where
         let plan = trainer.plan()?;
         let mut state = TrainerState::new(config.clone());
         state.total_steps = config.total_steps(plan.batches_per_epoch());
+        state.data = Some(data_hash(&*trainer.train)?);
         let metrics_path = trainer.output_dir.join(METRICS_FILE);
         let saved = trainer.saved_run(resume, &metrics_path)?;
         if let Some(folder) = &saved {
