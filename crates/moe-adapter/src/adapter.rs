@@ -61,7 +61,8 @@ impl<R: Router, E: ExpertBank> MoeAdapter<R, E> {
             None => self.router.as_ref().map(|router| router.route(x.clone(), &context)),
         };
         if let Some(routing) = &routing {
-            tape.push(site, routing, || self.experts.parameters());
+            let shared = self.experts.shared_experts();
+            tape.push_beside(shared, site, routing, || self.experts.parameters());
         }
         let y = self.experts.forward(base, x, routing.as_ref(), context.training_seed);
         let out_features = y.dims()[1];

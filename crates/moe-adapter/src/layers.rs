@@ -139,7 +139,8 @@ impl<R: Router, E: ExpertBank> AdapterLayer<R, E> {
         let MoeAdapter { router, experts, .. } = &self.adapter;
         let routing = router.as_ref().map(|router| router.route(x.clone(), &tape.context_at(site)));
         if let Some(routing) = &routing {
-            tape.push(site, routing, || experts.parameters());
+            let shared = experts.shared_experts();
+            tape.push_beside(shared, site, routing, || experts.parameters());
         }
         let y = match &self.base {
             LayerBase::Own(own) => experts.forward(own, x, routing.as_ref(), None),

@@ -50,6 +50,18 @@ pub struct RoutingRecord {
     /// The stacked parameters of the experts, each with the experts as its first axis, for
     /// penalties on them. Identity experts have none.
     pub parameters: Vec<Tensor<3>>,
+    /// How many of the experts that have parameters, the last ones, no router chooses.
+    pub shared_experts: usize,
+}
+
+impl RoutingRecord {
+    /// How many of the experts that the router chooses from, the first ones, have no parameters.
+    pub fn identity_experts(&self) -> usize {
+        let with_parameters = self.parameters.iter().map(|parameter| parameter.dims()[0]).max();
+        with_parameters.map_or(0, |count| {
+            self.routing.num_experts().saturating_sub(count.saturating_sub(self.shared_experts))
+        })
+    }
 }
 
 /// Travels through a forward pass: carries the batch's context to every layer and collects the
@@ -148,10 +160,22 @@ impl RoutingTape {
         routing: &Routing,
         parameters: impl FnOnce() -> Vec<Tensor<3>>,
     ) {
+        self.push_beside(0, site, routing, parameters);
+    }
+
+    /// As [`push`](Self::push), of experts of which the last ones are shared: each token has them, whatever
+    /// was decided.
+    pub fn push_beside(
+        &mut self,
+        shared_experts: usize,
+        site: Site,
+        routing: &Routing,
+        parameters: impl FnOnce() -> Vec<Tensor<3>>,
+    ) {
         if self.recording {
-            let parameters = parameters();
-            let (group, routing) = (self.group, routing.clone());
-            self.records.push(RoutingRecord { site, group, routing, parameters });
+            let (group, routing, parameters) = (self.group, routing.clone(), parameters());
+            let record = RoutingRecord { site, group, routing, parameters, shared_experts };
+            self.records.push(record);
         }
     }
 
@@ -244,5 +268,31 @@ impl RoutingTape {
     /// The routings so far, in the order of the forward pass.
     pub fn records(&self) -> &[RoutingRecord] {
         &self.records
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn identity_experts_are_those_chosen_from_that_have_no_parameters() {
+        let device = Device::flex();
+        let of = |shared: usize, parameters: Option<usize>| {
+            let weights = Tensor::<2>::zeros([1, 5], &device);
+            let routing = Routing::dense(weights.clone(), weights.clone(), weights);
+            let mut tape = RoutingTape::recording(BatchContext::new(1, 1));
+            tape.push_beside(shared, Site::new(0, "up"), &routing, || {
+                parameters.map(|count| Tensor::zeros([count, 1, 1], &device)).into_iter().collect()
+            });
+            tape.records()[0].identity_experts()
+        };
+        assert_eq!(of(0, Some(5)), 0);
+        assert_eq!(of(0, Some(3)), 2);
+        assert_eq!(of(1, Some(4)), 2);
+        assert_eq!(of(2, Some(5)), 2);
+        assert_eq!(of(0, None), 0);
     }
 }

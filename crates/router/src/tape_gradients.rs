@@ -19,6 +19,7 @@ impl RoutingTape {
             group: record.group,
             routing: leaves(&record.routing),
             parameters: record.parameters.iter().map(leaf).collect(),
+            shared_experts: record.shared_experts,
         });
         self.with_records(records.collect())
     }

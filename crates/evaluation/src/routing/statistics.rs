@@ -97,7 +97,7 @@ impl RoutingStatistics {
             let layout = Layout::of(record);
             let mut site = SiteSums {
                 experts: layout.experts,
-                identity_experts: identity_experts(record),
+                identity_experts: record.identity_experts(),
                 groups: BTreeMap::new(),
             };
             for task_type in &groups.types {
@@ -152,12 +152,6 @@ impl RoutingStatistics {
         }
         Ok(())
     }
-}
-
-/// Experts that the router chooses from and that have no parameters: the first ones.
-fn identity_experts(record: &RoutingRecord) -> usize {
-    let with_parameters = record.parameters.iter().map(|parameter| parameter.dims()[0]).max();
-    with_parameters.map_or(0, |count| record.routing.num_experts().saturating_sub(count))
 }
 
 /// The tokens of a batch by task type.
