@@ -29,7 +29,7 @@ where
         {
             return Err(
                 "it trained whole modules, tokens or biases of the model, which rows of other \
-                        adapters in a batch do not have; merge it, or serve it alone"
+                        adapters in a batch do not have; merge it, and serve the merged model"
                     .to_owned(),
             );
         }
