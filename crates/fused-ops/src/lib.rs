@@ -46,6 +46,7 @@ mod silu;
 mod softmax;
 mod stack;
 mod weight;
+mod widen;
 mod with_gradient;
 
 #[cfg(device_kernels)]
@@ -90,6 +91,7 @@ pub use silu::{silu_mul, silu_mul_composed};
 pub use softmax::{softmax_masked, softmax_masked_composed, softmax_rows};
 pub use stack::stack;
 pub use weight::Weight;
+pub use widen::{StoredHalves, widened};
 pub use with_gradient::{with_gradient, with_gradient_composed};
 
 /// Whether the operations run as the kernels for CPUs, for tensors of this backend and element type.

@@ -4,8 +4,12 @@
 
 mod support;
 
-use burn::tensor::{Int, Tensor};
-use fused_ops::{Assigned, ClusterShift, ClusterState, Draw, abs_sums, begun_clusters, draw};
+use burn::tensor::{DType, Int, Tensor};
+use fused_ops::{
+    Assigned, ClusterShift, ClusterState, Draw, StoredHalves, abs_sums, begun_clusters, draw,
+    widened,
+};
+use half::{bf16, f16};
 use support::{close, device, floats, random, same};
 
 const LEAST: f64 = 1e-10;
@@ -254,4 +258,41 @@ fn draws_have_their_distribution_and_follow_the_seed() {
     let normal = numbers(Draw::Normal { std: 1.0 }, 1);
     assert!(normal.iter().all(|value| value.abs() < 7.0));
     assert!(drawn(Draw::Normal { std: 1.0 }, 0).unwrap().is_autodiff());
+}
+
+#[test]
+fn every_finite_half_is_widened_to_its_bits() {
+    let f16 = |bits: u16| f16::from_bits(bits).to_f32();
+    let bf16 = |bits: u16| bf16::from_bits(bits).to_f32();
+    let kinds: [(DType, &dyn Fn(u16) -> f32); 2] = [(DType::F16, &f16), (DType::BF16, &bf16)];
+    for (dtype, wide) in kinds {
+        let halves: Vec<u16> = (0..=u16::MAX).filter(|bits| wide(*bits).is_finite()).collect();
+        let bytes: Vec<u8> = halves.iter().flat_map(|half| half.to_le_bytes()).collect();
+        let stored = StoredHalves { bytes: &bytes, dtype, columns: None };
+        let found = widened(stored, [halves.len()], &device());
+        if skipped(&found) {
+            return;
+        }
+        let found = found.unwrap();
+        assert!(found.is_autodiff());
+        let expected: Vec<u32> = halves.iter().map(|half| wide(*half).to_bits()).collect();
+        let found: Vec<u32> = floats(found).iter().map(|value| value.to_bits()).collect();
+        assert_eq!(found, expected, "{dtype:?}");
+    }
+}
+
+#[test]
+fn stored_halves_are_transposed_as_they_are_widened() {
+    for [rows, columns] in [[1, 1], [3, 5], [33, 8]] {
+        let halves: Vec<bf16> = (0..rows * columns).map(|i| bf16::from_f32(i as f32)).collect();
+        let bytes: Vec<u8> = halves.iter().flat_map(|half| half.to_le_bytes()).collect();
+        let stored = StoredHalves { bytes: &bytes, dtype: DType::BF16, columns: Some(columns) };
+        let found = widened(stored, [columns, rows], &device());
+        if skipped(&found) {
+            return;
+        }
+        let place = |i: usize| (i % rows) * columns + i / rows;
+        let expected: Vec<f32> = (0..rows * columns).map(|i| place(i) as f32).collect();
+        assert_eq!(floats(found.unwrap()), expected, "{rows} x {columns}");
+    }
 }

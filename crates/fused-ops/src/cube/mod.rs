@@ -15,6 +15,7 @@ mod operations;
 mod product;
 mod reductions;
 mod stack;
+mod widen;
 
 pub(crate) use adamw::{adamw_steps, squared_sums};
 pub(crate) use attention::DEEPEST;
@@ -22,6 +23,7 @@ pub(crate) use device_memory::device_memory;
 pub(crate) use draw::draw;
 pub(crate) use magnitude::abs_sums;
 pub(crate) use stack::stack;
+pub(crate) use widen::widened;
 
 use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Tensor};

@@ -54,6 +54,12 @@ pub(super) fn decode(
     })
 }
 
+/// Whether all halves, as files have them, are numbers: none has all bits of its exponent set.
+pub(super) fn finite_halves(bytes: &[u8], dtype: DType) -> bool {
+    let exponent = if dtype == DType::BF16 { 0x7f80 } else { 0x7c00 };
+    bytes.as_chunks::<2>().0.iter().all(|half| u16::from_le_bytes(*half) & exponent != exponent)
+}
+
 /// Whether everything in decoded data is a number.
 pub(super) fn all_finite(data: &TensorData) -> bool {
     fn all<T: Element>(data: &TensorData, finite: impl Fn(&T) -> bool) -> bool {

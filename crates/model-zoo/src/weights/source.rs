@@ -3,13 +3,13 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::decode::{Order, all_finite, decode};
+use super::decode::{Order, all_finite, decode, finite_halves};
 use super::file::WeightFile;
 use super::index::ShardIndex;
 use super::quantized::StoredForm;
 use super::stored_tensor::StoredTensor;
 use super::{WeightDType, WeightError};
-use fused_ops::reads_columns;
+use fused_ops::{StoredHalves, reads_columns, widened};
 use quantization::Quantization;
 use safetensors::Dtype;
 use tensor_files::nearest;
@@ -162,6 +162,11 @@ impl WeightSource {
     ) -> Result<Tensor<2>, WeightError> {
         let [_, rows, cols] = shape;
         let order = Order::Transposed { rows, cols };
+        let part = Some((index, shape[0]));
+        if let Some(matrix) = self.widened(name, &shape, part, [cols, rows], order, device)? {
+            self.taken_slice(name, shape[0], index);
+            return Ok(matrix);
+        }
         let (data, dtype) = self.slice(name, shape, index, order, self.dtype)?;
         self.check_dtype(name, dtype, device)?;
         Ok(Tensor::from_data(data, (device, dtype)))
@@ -197,10 +202,15 @@ impl WeightSource {
         };
         let part = Some((index, count));
         let taken = self.decoded_as(name, &[count, rows, cols], part, shape, order, wanted)?;
+        self.taken_slice(name, count, index);
+        Ok(taken)
+    }
+
+    /// Counts a part of a tensor as taken.
+    fn taken_slice(&mut self, name: &str, count: usize, index: usize) {
         if index + 1 == count {
             self.done(name);
         }
-        Ok(taken)
     }
 
     /// Takes the elements of a matrix as it is stored, in f32, row by row.
@@ -297,6 +307,10 @@ impl WeightSource {
         order: Order,
         device: &Device,
     ) -> Result<Tensor<D>, WeightError> {
+        if let Some(tensor) = self.widened(name, &expected, None, shape, order, device)? {
+            self.done(name);
+            return Ok(tensor);
+        }
         let (data, dtype) = self.decoded(name, &expected, shape.to_vec(), order)?;
         self.check_dtype(name, dtype, device)?;
         self.done(name);
@@ -342,6 +356,28 @@ impl WeightSource {
         order: Order,
         wanted: WeightDType,
     ) -> Result<(TensorData, DType), WeightError> {
+        let (bytes, stored) = self.checked(name, expected, part)?;
+        let (folder, name) = (|| self.folder.clone(), name.to_owned());
+        match decode(bytes, stored, wanted, order, shape) {
+            None => {
+                let dtype = format!("{stored:?}");
+                Err(WeightError::Dtype { folder: folder(), name, dtype })
+            }
+            Some((data, dtype)) if !all_finite(&data) => {
+                Err(WeightError::NotFinite { folder: folder(), name, dtype })
+            }
+            Some(decoded) => Ok(decoded),
+        }
+    }
+
+    /// The bytes of a tensor that is not taken yet, stored as `expected`, or of one of so many equal parts of it,
+    /// and their element type.
+    fn checked(
+        &self,
+        name: &str,
+        expected: &[usize],
+        part: Option<(usize, usize)>,
+    ) -> Result<(&[u8], Dtype), WeightError> {
         let stored = self.stored(name)?;
         if stored.shape != expected {
             return Err(WeightError::Shape {
@@ -351,7 +387,6 @@ impl WeightSource {
                 found: stored.shape.to_vec(),
             });
         }
-        let (folder, name) = (|| self.folder.clone(), name.to_owned());
         let bytes = match part {
             Some((index, count)) => {
                 let len = stored.bytes.len() / count;
@@ -359,15 +394,39 @@ impl WeightSource {
             }
             None => stored.bytes,
         };
-        match decode(bytes, stored.dtype, wanted, order, shape) {
-            None => {
-                let dtype = format!("{:?}", stored.dtype);
-                Err(WeightError::Dtype { folder: folder(), name, dtype })
-            }
-            Some((data, dtype)) if !all_finite(&data) => {
-                Err(WeightError::NotFinite { folder: folder(), name, dtype })
-            }
-            Some(decoded) => Ok(decoded),
+        Ok((bytes, stored.dtype))
+    }
+
+    /// As [`decoded_as`](Self::decoded_as) in f32, by a device that widens halves itself; `None` for all else.
+    fn widened<const D: usize>(
+        &self,
+        name: &str,
+        expected: &[usize],
+        part: Option<(usize, usize)>,
+        shape: [usize; D],
+        order: Order,
+        device: &Device,
+    ) -> Result<Option<Tensor<D>>, WeightError> {
+        let (bytes, stored) = self.checked(name, expected, part)?;
+        let dtype = match (self.dtype, stored) {
+            (WeightDType::F32, Dtype::F16) => DType::F16,
+            (WeightDType::F32, Dtype::BF16) => DType::BF16,
+            _ => return Ok(None),
+        };
+        let columns = match order {
+            Order::AsStored => None,
+            Order::Transposed { cols, .. } => Some(cols),
+        };
+        let Some(tensor) = widened(StoredHalves { bytes, dtype, columns }, shape, device) else {
+            return Ok(None);
+        };
+        match finite_halves(bytes, dtype) {
+            true => Ok(Some(tensor)),
+            false => Err(WeightError::NotFinite {
+                folder: self.folder.clone(),
+                name: name.to_owned(),
+                dtype: DType::F32,
+            }),
         }
     }
 

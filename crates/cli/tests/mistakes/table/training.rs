@@ -229,6 +229,11 @@ pub const TRAINING: &[Mistake] = &[
         "the run to resume was trained with `training.seed` = 42, but it is now 1; restore it",
     ),
     (
+        "a run that is resumed with other data",
+        "train --config DIR/lora.toml --resume --set data.train_on_prompt=true",
+        "the run to resume was trained with other training data, ",
+    ),
+    (
         "a run that is resumed with another adapter",
         "train --config DIR/lora.toml --resume --set adapter.r=4",
         "the checkpoint has another `[adapter]` configuration than the run: `adapter.r` = 2, but it is now 4",

@@ -65,8 +65,8 @@ where
             return Err(TrainError::OtherTraining {
                 path: folder.join(STATE_FILE),
                 message: format!(
-                    "`data.train` of {then}, but it is now of {now}; restore it, or name the \
-                     checkpoint (`--resume CHECKPOINT`), or train into another \
+                    "other training data, {then}, but `[data]` now gives {now}; restore it, or name \
+                     the checkpoint (`--resume CHECKPOINT`), or train into another \
                      `training.output_dir`"
                 ),
             });

@@ -18,6 +18,7 @@ mod rope;
 mod rows;
 mod select;
 mod up;
+mod widen;
 
 pub(super) use activation::{silu_mul, silu_mul_backward};
 pub(super) use attention::{
@@ -35,3 +36,4 @@ pub(super) use rope::{rope_heads, rope_heads_backward};
 pub(super) use rows::{exp_less, log_sum_exp, softmax, softmax_backward};
 pub(super) use select::{kept_shares, kept_shares_backward, one_by_one, top_k};
 pub(super) use up::{ROWS, add_experts, add_experts_factors_grad, add_experts_gated_grad};
+pub(super) use widen::widened_halves;
