@@ -107,9 +107,13 @@ impl DryRun {
         let element = element_bytes(run.model.dtype, &folder, device);
         let mut weight_bytes = weight_bytes(&model, &run.model, stored, element);
         let quantized = stored.is_some() || run.model.quantization.is_some();
+        // What loading leaves behind: buffers of the largest matrix, and halves that a start replaces.
+        let mut loading = element * (config.vocab_size * config.hidden_size) as f64;
         if !quantized && run.training.precision.unwrap_or_else(precision) != Precision::Bf16 {
             // What a start leaves of a weight is f32.
-            weight_bytes += (4.0 - element) * size.changed as f64;
+            let changed = size.changed as f64;
+            weight_bytes += (4.0 - element) * changed;
+            loading += if element < 4.0 { element * changed } else { 0.0 };
         }
         let data = match options.without_data {
             true => None,
@@ -151,8 +155,7 @@ impl DryRun {
             true => {
                 let shape = (&config, [batch_size, seq_len]);
                 let held = weight_bytes + held_bytes(&size, &run.training);
-                let table = element * (config.vocab_size * config.hidden_size) as f64;
-                Some(measure(run, shape, (held, values_bytes(&size), table), device)?)
+                Some(measure(run, shape, (held, values_bytes(&size), loading), device)?)
             }
         };
         Ok(Self {
@@ -256,7 +259,7 @@ const LONGEST_RUN: usize = 4096;
 
 /// Runs micro-batches of models of two and three layers with random weights, or twice as many where layers
 /// alternate in kind. `held` are the bytes that the whole model and its adapter hold between steps,
-/// `trained` those of what is trained, and `loading` those of the largest matrix.
+/// `trained` those of what is trained, and `loading` those of what loading has freed.
 fn measure(
     run: &RunConfig,
     (config, [batch_size, seq_len]): (&DecoderConfig, [usize; 2]),
