@@ -8,7 +8,6 @@ use super::Trainer;
 use crate::train::checkpoint::{
     AdapterFolder, STATE_FILE, checkpoint_folder, load_checkpoint, save_checkpoint,
 };
-use crate::train::together::data_hash;
 use crate::train::{
     Resume, TrainError, TrainerState, TrainingTask, broken_checkpoint, latest_checkpoint,
 };
@@ -39,17 +38,18 @@ where
         }
     }
 
-    /// Brings the learner to where a checkpoint of a run of so many steps left off.
+    /// Brings the learner to where a checkpoint left off, of a run that begins as `fresh`.
     pub(super) fn load(
         &mut self,
         resume: &Resume,
         folder: &Path,
-        total_steps: usize,
+        fresh: &TrainerState,
     ) -> Result<TrainerState, TrainError> {
+        let TrainerState { total_steps, data, .. } = fresh;
         let named = matches!(resume, Resume::From(_));
         let state = load_checkpoint(&mut self.learner, self.adapter, self.training, named, folder)
             .map_err(|error| broken_checkpoint(self.output_dir, folder, error))?;
-        if state.total_steps != total_steps {
+        if state.total_steps != *total_steps {
             return Err(TrainError::State {
                 path: folder.to_path_buf(),
                 message: format!(
@@ -59,9 +59,9 @@ where
                 ),
             });
         }
-        let data = Some(data_hash(&*self.train)?);
-        if !named && state.data.is_some() && state.data != data {
-            let [then, now] = [state.data, data].map(Option::unwrap_or_default);
+        if let (false, Some(then), Some(now)) = (named, &state.data, data)
+            && then != now
+        {
             return Err(TrainError::OtherTraining {
                 path: folder.join(STATE_FILE),
                 message: format!(
@@ -71,7 +71,7 @@ where
                 ),
             });
         }
-        Ok(TrainerState { data, ..state })
+        Ok(TrainerState { data: data.clone(), ..state })
     }
 
     /// Writes the checkpoint of a state.

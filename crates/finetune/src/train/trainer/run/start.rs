@@ -41,7 +41,7 @@ where
         let metrics_path = trainer.output_dir.join(METRICS_FILE);
         let saved = trainer.saved_run(resume, &metrics_path)?;
         if let Some(folder) = &saved {
-            state = trainer.load(resume, folder, state.total_steps)?;
+            state = trainer.load(resume, folder, &state)?;
         }
         // Nothing is removed before all have read.
         trainer.agree(&state)?;
