@@ -88,8 +88,20 @@ fn lora(keys: &mut Keys) -> Result<AdapterConfig, FormatError> {
     Ok(config)
 }
 
-fn write(adapter: &StoredAdapter, format: AdapterFormat, peft_type: &str) -> Overlay {
+fn write(
+    adapter: &StoredAdapter,
+    format: AdapterFormat,
+    peft_type: &str,
+) -> Result<Overlay, FormatError> {
     let config = &adapter.config;
+    if let TargetModules::Pattern(pattern) = &config.target_modules {
+        let what = format!("`target_modules` is {pattern:?}, where it has names of linears");
+        return Err(FormatError::CannotExpress {
+            format: format.name(),
+            what,
+            only_training: false,
+        });
+    }
     let mut keys = Overlay::new(adapter, format);
     let switches = keys.found("target_modules").and_then(|found| {
         let switches: BTreeMap<String, bool> = serde_json::from_value(found.clone()).ok()?;
@@ -102,7 +114,7 @@ fn write(adapter: &StoredAdapter, format: AdapterFormat, peft_type: &str) -> Ove
     }
     keys.set_or("use_rslora", json!(config.use_rslora), json!(false));
     keys.set("num_experts", json!(config.num_experts));
-    keys
+    Ok(keys)
 }
 
 fn strategy(keys: &mut Keys, allowed: &str) -> Result<(), FormatError> {
@@ -193,7 +205,7 @@ fn write_expert_lora(keys: &mut Overlay, config: &AdapterConfig) {
 }
 
 pub(crate) fn encode_mixlora(adapter: &StoredAdapter) -> Result<AdapterFiles, FormatError> {
-    let mut keys = write(adapter, AdapterFormat::Mixlora, "MIXLORA");
+    let mut keys = write(adapter, AdapterFormat::Mixlora, "MIXLORA")?;
     match &adapter.config.router {
         RouterConfig::TopP(router) => {
             keys.set("routing_strategy", json!("mixlora-dynamic"));
@@ -229,7 +241,7 @@ pub(crate) fn decode_loramoe(raw: &AdapterFiles) -> Result<StoredAdapter, Format
 }
 
 pub(crate) fn encode_loramoe(adapter: &StoredAdapter) -> Result<AdapterFiles, FormatError> {
-    let mut keys = write(adapter, AdapterFormat::MoePeftLoramoe, "LORAMOE");
+    let mut keys = write(adapter, AdapterFormat::MoePeftLoramoe, "LORAMOE")?;
     keys.set("routing_strategy", json!("loramoe"));
     Ok(encoded(adapter, keys, &LORAMOE, AdapterFormat::MoePeftLoramoe))
 }
@@ -247,7 +259,7 @@ pub(crate) fn decode_mola(raw: &AdapterFiles) -> Result<StoredAdapter, FormatErr
 }
 
 pub(crate) fn encode_mola(adapter: &StoredAdapter) -> Result<AdapterFiles, FormatError> {
-    let mut keys = write(adapter, AdapterFormat::MoePeftMola, "MOLA");
+    let mut keys = write(adapter, AdapterFormat::MoePeftMola, "MOLA")?;
     keys.set("routing_strategy", json!("mola"));
     if let RouterConfig::TopK(router) = &adapter.config.router {
         keys.set("top_k", json!(router.k));
@@ -274,7 +286,7 @@ pub(crate) fn decode_dynmole(raw: &AdapterFiles) -> Result<StoredAdapter, Format
 }
 
 pub(crate) fn encode_dynmole(adapter: &StoredAdapter) -> Result<AdapterFiles, FormatError> {
-    let mut keys = write(adapter, AdapterFormat::MoePeftDynmole, "DYNMOLE");
+    let mut keys = write(adapter, AdapterFormat::MoePeftDynmole, "DYNMOLE")?;
     keys.set("routing_strategy", json!("dynmole"));
     if let RouterConfig::Dynmole(router) = &adapter.config.router {
         keys.set("top_p", number(router.p));

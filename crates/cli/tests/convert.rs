@@ -195,6 +195,17 @@ fn what_cannot_be_expressed_is_named_and_nothing_is_written() {
         arg(&output),
     ]);
     assert!(error.contains("already holds an adapter"), "{error}");
+    let all = folder.path().join("all");
+    let mut config = json(&adapter("loramoe").join("adapter_config.json"));
+    std::fs::create_dir(&all).unwrap();
+    std::fs::copy(adapter("loramoe").join(WEIGHTS), all.join(WEIGHTS)).unwrap();
+    config["target_modules"] = "all-linear".into();
+    std::fs::write(all.join("adapter_config.json"), config.to_string()).unwrap();
+    let new = folder.path().join("new");
+    let error =
+        fails(&["convert", "--adapter", arg(&all), "--to", "mixlora", "--output", arg(&new)]);
+    assert!(error.contains("`target_modules` is \"all-linear\""), "{error}");
+    assert!(!new.exists());
     let usage = lora_moe(&["convert", "--adapter", "x", "--to", "qlora", "--output", "y"]);
     assert_eq!(usage.status.code(), Some(2));
     let error = String::from_utf8(usage.stderr).unwrap();

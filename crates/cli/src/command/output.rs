@@ -35,11 +35,18 @@ impl OutputFolder {
         Ok(())
     }
 
-    /// Makes the folder what `write` writes into it, while no other process does.
+    /// Makes the folder what `write` writes into it, while no other process does. Where nothing is written,
+    /// there is no folder afterwards that was not there before.
     pub fn fill(&self, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let is_new = !self.folder.exists();
         let lock = FolderLock::acquire(&self.folder).context("cannot write to --output")?;
         self.check_free()?;
-        write(&self.folder)?;
-        Ok(lock.remove()?)
+        let written = write(&self.folder);
+        let removed = lock.remove();
+        if written.is_err() && is_new {
+            // One that holds something stays.
+            std::fs::remove_dir(&self.folder).ok();
+        }
+        written.and(Ok(removed?))
     }
 }
