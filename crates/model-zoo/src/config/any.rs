@@ -160,6 +160,16 @@ fn layers(
     ]
 }
 
+/// Keys of `config.json` that a summary has as they are there, where they are.
+const STATED_AS_JSON: [&str; 6] = [
+    "hidden_act",
+    "hidden_activation",
+    "rope_theta",
+    "rope_scaling",
+    "partial_rotary_factor",
+    "rope_local_base_freq",
+];
+
 fn decoder_summary(config: &DecoderConfig) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("hidden_size", config.hidden_size.to_string()),
@@ -175,11 +185,14 @@ fn decoder_summary(config: &DecoderConfig) -> Vec<(&'static str, String)> {
         ("vocab_size", config.vocab_size.to_string()),
         ("positions", config.max_position_embeddings.to_string()),
         ("tie_word_embeddings", config.tie_word_embeddings.to_string()),
-        ("activation", format!("{:?}", config.activation)),
-        ("rope", format!("{:?}", config.rope)),
     ];
-    if let Some(local) = &config.local_rope {
-        lines.push(("rope within windows", format!("{local:?}")));
+    let json = config.to_json();
+    for key in STATED_AS_JSON {
+        match json.get(key) {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) => lines.push((key, text.clone())),
+            Some(value) => lines.push((key, value.to_string())),
+        }
     }
     if !config.unrotated_layers.is_empty() {
         let (none, all) = (config.unrotated_layers.len(), config.num_hidden_layers);
