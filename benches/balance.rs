@@ -74,8 +74,8 @@ fn tape(tokens: usize, experts: usize, backward: bool, device: &Device) -> Routi
     let logits = normal([tokens, experts], device);
     let probabilities = softmax(logits.clone(), 1);
     let lowest = logits.clone().topk(TOP_K, 1).narrow(1, TOP_K - 1, 1);
-    let selection = logits.clone().greater_equal(lowest);
-    let weights = probabilities.clone() * selection.clone().float();
+    let selection = logits.clone().greater_equal(lowest).float();
+    let weights = probabilities.clone() * selection.clone();
     let routing = [logits, probabilities, weights].map(|tensor| leaf(tensor, backward));
     let [logits, probabilities, weights] = routing;
     let routing =

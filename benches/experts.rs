@@ -210,7 +210,7 @@ fn routing(sizes: Sizes, device: &Device) -> Routing {
         return Routing::dense(logits, probabilities.clone(), probabilities);
     };
     let lowest = logits.clone().topk(top_k, 1).narrow(1, top_k - 1, 1);
-    let selection = logits.clone().greater_equal(lowest);
-    let weights = (probabilities.clone() * selection.clone().float()).detach();
+    let selection = logits.clone().greater_equal(lowest).float();
+    let weights = (probabilities.clone() * selection.clone()).detach();
     Routing::dense(logits, probabilities, weights).with_selection(selection, Some(top_k))
 }

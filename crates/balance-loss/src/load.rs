@@ -81,9 +81,10 @@ impl BalanceLoss for Load {
 /// `P`, `[T, E]`.
 fn selection_probabilities(routing: &Routing, noise: &RouterNoise) -> Tensor<2> {
     let noisy = routing.logits.clone();
-    let Some(selected) = routing.selection.clone() else {
+    let Some(selected) = &routing.selection else {
         return noisy.ones_like();
     };
+    let selected = selected.clone().greater_elem(0.5);
     // Far beyond all logits, and not so far that a difference is no number.
     const BEYOND: f64 = 1e6;
     let kth = noisy.clone().mask_fill(selected.clone().bool_not(), BEYOND).min_dim(1);
@@ -114,7 +115,7 @@ mod tests {
     }
 
     fn routing(noisy: Tensor<2>, noise: RouterNoise, k: usize) -> Routing {
-        let selected = select::top_k(noisy.clone(), k);
+        let selected = select::top_k_mask(noisy.clone(), k);
         let extras = RoutingExtras { noise: Some(noise), ..Default::default() };
         Routing::dense(noisy.clone(), noisy.clone(), noisy)
             .with_selection(selected, Some(k))

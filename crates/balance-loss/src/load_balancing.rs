@@ -1,4 +1,4 @@
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 use router::{RoutingRecord, RoutingTape};
 use serde::{Deserialize, Serialize};
 
@@ -84,7 +84,7 @@ impl LoadBalancing {
     fn values(&self, record: &RoutingRecord) -> [Tensor<2>; 2] {
         let routing = &record.routing;
         let selected = match &routing.selection {
-            Some(selection) => selection.clone().float().cast(DType::F32),
+            Some(selection) => selection.clone(),
             None => routing.weights.ones_like().without_autodiff(),
         };
         [selected, self.config.over.of(routing)]

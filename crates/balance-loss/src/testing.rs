@@ -1,8 +1,8 @@
 //! Tapes with given values, for the tests of the losses.
 
 use burn::tensor::activation::softmax;
-use burn::tensor::{Bool, Device, Tensor, TensorData};
-use router::{BatchContext, Routing, RoutingExtras, RoutingTape, Site};
+use burn::tensor::{Device, Tensor, TensorData};
+use router::{BatchContext, Routing, RoutingExtras, RoutingTape, Site, select};
 
 use crate::{BalanceLoss, BalanceLossError};
 
@@ -51,10 +51,9 @@ pub fn push<const E: usize>(tape: &mut RoutingTape, index: usize, layer: &Layer<
     let mut routing =
         Routing::dense(floats(&layer.logits), floats(&layer.probabilities), floats(&layer.weights));
     if let Some(selection) = &layer.selection {
-        let values: Vec<bool> = selection.iter().flatten().copied().collect();
-        let data = TensorData::new(values, [selection.len(), E]);
-        let selection = Tensor::<2, Bool>::from_data(data, &Device::flex());
-        routing = routing.with_selection(selection, None);
+        let rows: Vec<_> =
+            selection.iter().map(|row| row.map(|selected| f32::from(u8::from(selected)))).collect();
+        routing = routing.with_selection(floats(&rows), None);
     }
     routing.extras = RoutingExtras {
         entropy: layer
@@ -126,8 +125,9 @@ pub fn descend(loss: &dyn BalanceLoss, k: usize, step: f64) -> (f64, f64) {
         logits = logits.detach().require_grad();
         let probabilities = softmax(logits.clone(), 1);
         let threshold = probabilities.clone().detach().sort_descending(1).slice([0..8, k - 1..k]);
-        let selection = probabilities.clone().detach().greater_equal(threshold.expand([8, 4]));
-        let kept = probabilities.clone() * selection.clone().float();
+        let selected = probabilities.clone().detach().greater_equal(threshold.expand([8, 4]));
+        let selection = select::as_mask(selected);
+        let kept = probabilities.clone() * selection.clone();
         let weights = kept.clone() / kept.sum_dim(1);
         let used = weights.clone().mean_dim(0).into_data().try_to_vec::<f32>().unwrap();
         let most = used.iter().copied().fold(f32::MIN, f32::max);

@@ -322,7 +322,7 @@ impl LoraBank {
                 return None;
             }
         }
-        Some((routing, self.slots.trained(selection.clone().float())))
+        Some((routing, self.slots.trained(selection.clone())))
     }
 }
 

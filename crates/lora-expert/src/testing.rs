@@ -33,7 +33,7 @@ pub fn routing(logits: Tensor<2>) -> Routing {
 pub fn routing_of(logits: Tensor<2>, chosen: Tensor<2>, k: Option<usize>) -> Routing {
     let mut routing = routing(logits);
     routing.weights = routing.weights * chosen.clone();
-    routing.with_selection(chosen.greater_scalar(0.5), k)
+    routing.with_selection(chosen, k)
 }
 
 pub fn base(bias: bool, device: &Device) -> BaseLinear {

@@ -171,15 +171,14 @@ struct Part {
 
 /// A routing of rows to an expert each, or to none.
 fn alone(chosen: Tensor<2>) -> Routing {
-    let selection = chosen.clone().greater_elem(0.5);
-    Routing::dense(chosen.clone(), chosen.clone(), chosen).with_selection(selection, Some(1))
+    Routing::dense(chosen.clone(), chosen.clone(), chosen.clone()).with_selection(chosen, Some(1))
 }
 
 /// Which experts were selected as 1 and 0, and how many by each token, where not all are.
 fn selected(routing: &Routing) -> Option<(Tensor<2>, usize)> {
     let experts = routing.num_experts();
     let (k, selection) = (routing.top_k?, routing.selection.as_ref()?);
-    (k < experts).then(|| (selection.clone().float().cast(DType::F32), k))
+    (k < experts).then(|| (selection.clone(), k))
 }
 
 /// The blocks whose weighted sum is the mixture, a part each.

@@ -1,7 +1,7 @@
 //! Routings of few tokens on the host, as each step of generation has: what would be some ten
 //! operations on tensors of a few numbers, one after the other, is one loop.
 
-use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::Routing;
 
@@ -53,9 +53,9 @@ pub(crate) fn top_k(
     }
     let shape = [logits.len() / experts, experts];
     let tensor = |values| of_rows(values, shape, device);
-    let selection = Tensor::<2, Bool>::from_data(TensorData::new(selected, shape), device);
+    let selection = selected.into_iter().map(|selected| f32::from(u8::from(selected))).collect();
     Routing::dense(tensor(logits), tensor(probabilities), tensor(weights))
-        .with_selection(selection, Some(k))
+        .with_selection(tensor(selection), Some(k))
 }
 
 /// A tensor of f32.

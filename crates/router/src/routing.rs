@@ -1,4 +1,4 @@
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
 /// What a router decided for `T` tokens and `E` experts, with what it decided from.
 ///
@@ -13,8 +13,8 @@ pub struct Routing {
     pub probabilities: Tensor<2>,
     /// How much each expert contributes to the output; zero where it was not selected.
     pub weights: Tensor<2>,
-    /// Which experts were selected; `None` when every expert always is.
-    pub selection: Option<Tensor<2, Bool>>,
+    /// Which experts were selected, as 1 and 0; `None` when every expert always is.
+    pub selection: Option<Tensor<2>>,
     /// The most experts that a token selects, where the strategy says so; `None` otherwise. What
     /// computes by slots, one for each of them, need not visit all experts.
     pub top_k: Option<usize>,
@@ -62,8 +62,8 @@ impl Routing {
         }
     }
 
-    /// Says which experts were selected, and at most how many by a token.
-    pub fn with_selection(mut self, selection: Tensor<2, Bool>, top_k: Option<usize>) -> Self {
+    /// Says which experts were selected, by 1 and 0, and at most how many by a token.
+    pub fn with_selection(mut self, selection: Tensor<2>, top_k: Option<usize>) -> Self {
         self.selection = Some(selection);
         self.top_k = top_k;
         self

@@ -112,7 +112,7 @@ fn weights(router: &AnyRouter, x: &Tensor<2>, context: &BatchContext) -> Vec<Vec
 
 fn selection(routing: &Routing) -> Vec<Vec<bool>> {
     let mask = routing.selection.clone().unwrap();
-    rows(&mask.float()).iter().map(|row| row.iter().map(|v| *v > 0.0).collect()).collect()
+    rows(&mask).iter().map(|row| row.iter().map(|v| *v > 0.0).collect()).collect()
 }
 
 fn close(a: &[Vec<f32>], b: &[Vec<f32>]) -> bool {

@@ -193,7 +193,7 @@ impl Groups {
         let [tokens, experts] = routing.weights.dims();
         let weights = routing.weights.clone().detach();
         let selection = match &routing.selection {
-            Some(selection) => selection.clone().float().cast(DType::F32),
+            Some(selection) => selection.clone().detach(),
             None => weights.ones_like(),
         };
         let total = weights.clone().sum_dim(1).clamp_min(f64::from(f32::MIN_POSITIVE));

@@ -7,7 +7,7 @@
 
 mod host;
 
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, DType, Int, Tensor};
 use fused_ops::{kept_shares, runs_kernels, softmax_rows};
 
 /// Whether an expert is ahead of another one: `[T, E, E]`, true at `[t, e, j]` where `j` has a
@@ -49,12 +49,17 @@ pub fn top_k(scores: Tensor<2>, k: usize) -> Tensor<2, Bool> {
     selected.unwrap_or_else(|| index.lower_scalar(0))
 }
 
+/// Which experts were selected, as 1 and 0 in f32, without a gradient.
+pub fn as_mask(selected: Tensor<2, Bool>) -> Tensor<2> {
+    selected.float().cast(DType::F32).without_autodiff()
+}
+
 /// [`top_k`] as 1 and 0, without a gradient: one kernel on GPUs.
 pub fn top_k_mask(scores: Tensor<2>, k: usize) -> Tensor<2> {
     let scores = scores.without_autodiff();
     match fused_ops::top_k_mask(&scores, k) {
         Some(mask) => mask,
-        None => top_k(scores, k).float().without_autodiff(),
+        None => as_mask(top_k(scores, k)),
     }
 }
 

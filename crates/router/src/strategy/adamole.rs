@@ -75,7 +75,7 @@ impl Strategy for Adamole {
         let weights = select::renormalise(above.clone(), selected.clone());
         let extras = RoutingExtras { balance_scores: Some(above), ..Default::default() };
         Routing::dense(logits, probabilities, weights)
-            .with_selection(selected, None)
+            .with_selection(select::as_mask(selected), None)
             .with_extras(extras)
     }
 }

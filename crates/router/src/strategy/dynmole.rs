@@ -174,7 +174,7 @@ impl Strategy for Dynmole {
             false => kept,
         };
         Routing::dense(logits, probabilities, weights)
-            .with_selection(selected, None)
+            .with_selection(select::as_mask(selected), None)
             .with_extras(extras)
     }
 }

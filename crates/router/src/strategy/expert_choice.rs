@@ -77,6 +77,7 @@ impl Strategy for ExpertChoice {
         let capacity = capacity(real.clone(), self.capacity_factor, experts).min_pair(all);
         let selected = best_tokens(probabilities.clone(), real, capacity);
         let weights = select::keep(probabilities.clone(), selected.clone());
-        Routing::dense(logits, probabilities, weights).with_selection(selected, None)
+        Routing::dense(logits, probabilities, weights)
+            .with_selection(select::as_mask(selected), None)
     }
 }

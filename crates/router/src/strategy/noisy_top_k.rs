@@ -80,7 +80,7 @@ impl Strategy for NoisyTopK {
         let mask = select::top_k_mask(logits.clone(), self.k);
         let weights = kept_shares(probabilities.clone(), mask.clone());
         Routing::dense(logits, probabilities, weights)
-            .with_selection(mask.greater_elem(0.5), Some(self.k))
+            .with_selection(mask, Some(self.k))
             .with_extras(extras)
     }
 }

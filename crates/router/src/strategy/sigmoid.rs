@@ -105,6 +105,7 @@ impl Strategy for Sigmoid {
             let missing = (load.clone().mean_dim(0) - load).sign();
             self.bias.set(bias + missing * self.bias_update_rate);
         }
-        Routing::dense(logits, probabilities, weights).with_selection(selected, Some(self.k))
+        Routing::dense(logits, probabilities, weights)
+            .with_selection(select::as_mask(selected), Some(self.k))
     }
 }

@@ -309,7 +309,7 @@ impl Strategy for SlidingCluster {
             ..Default::default()
         };
         Routing::dense(logits, probabilities, weights)
-            .with_selection(mask.greater_elem(0.5), Some(self.k))
+            .with_selection(mask, Some(self.k))
             .with_extras(extras)
     }
 

@@ -143,7 +143,7 @@ impl Strategy for Sparsegen {
         let selected = weights.clone().without_autodiff().greater_elem(0.0);
         let extras = RoutingExtras { lambda: Some(lambda.squeeze_dim(1)), ..Default::default() };
         Routing::dense(logits, weights.clone(), weights)
-            .with_selection(selected, None)
+            .with_selection(select::as_mask(selected), None)
             .with_extras(extras)
     }
 }

@@ -73,6 +73,7 @@ impl Strategy for Switch {
         let capacity = capacity(real, self.capacity_factor, experts);
         let selected = first_tokens(assigned, capacity);
         let weights = select::keep(probabilities.clone(), selected.clone());
-        Routing::dense(logits, probabilities, weights).with_selection(selected, Some(1))
+        Routing::dense(logits, probabilities, weights)
+            .with_selection(select::as_mask(selected), Some(1))
     }
 }

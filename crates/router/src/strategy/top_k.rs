@@ -83,8 +83,7 @@ impl Strategy for TopK {
         } else {
             probabilities.clone() * mask.clone()
         };
-        let selection = mask.greater_elem(0.5);
-        Routing::dense(logits, probabilities, weights).with_selection(selection, Some(self.k))
+        Routing::dense(logits, probabilities, weights).with_selection(mask, Some(self.k))
     }
 
     fn decide_few(&self, logits: &Tensor<2>, _tokens: &Tensor<2>) -> Option<Routing> {

@@ -88,6 +88,7 @@ impl Strategy for TopP {
         let selected = select::top_p(probabilities.clone(), self.p, crossing, self.min_experts);
         let weigh = if self.renormalise { select::renormalise } else { select::keep };
         let weights = weigh(probabilities.clone(), selected.clone());
-        Routing::dense(logits, probabilities, weights).with_selection(selected, None)
+        Routing::dense(logits, probabilities, weights)
+            .with_selection(select::as_mask(selected), None)
     }
 }

@@ -75,7 +75,7 @@ fn the_balancing_bias_grows_where_load_is_missing_and_evens_it_out() {
     let context = BatchContext::new(1, 240);
     let load = |context: &BatchContext| -> Vec<f32> {
         let selected = router.route(x.clone(), context).selection.unwrap();
-        floats(&selected.float().sum_dim(0))
+        floats(&selected.sum_dim(0))
     };
     let before = load(&context);
     let largest = |load: &[f32]| load.iter().fold(0.0_f32, |a, b| a.max(*b));

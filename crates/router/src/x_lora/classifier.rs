@@ -117,7 +117,7 @@ impl XLoraClassifier {
         };
         let routing = Routing::dense(logits, probabilities, weights);
         match selection {
-            Some((selected, k)) => routing.with_selection(selected, Some(k)),
+            Some((selected, k)) => routing.with_selection(select::as_mask(selected), Some(k)),
             None => routing,
         }
     }

@@ -55,7 +55,7 @@ impl Batch {
                 &device,
             );
             routing = routing
-                .with_selection(weights.greater_scalar(0.0), Some(2))
+                .with_selection(weights.greater_scalar(0.0).float(), Some(2))
                 .with_extras(RoutingExtras { distance: Some(distance), ..Default::default() });
         }
         let mut tape = RoutingTape::recording(context);
