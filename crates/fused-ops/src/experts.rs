@@ -2,64 +2,11 @@
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
-pub use crate::ops::ExpertDropout;
+#[cfg(device_kernels)]
+use crate::down::FEW_PRODUCTS;
 #[cfg(device_kernels)]
 use crate::ops::{DeviceOps, Kernels, MixtureOps, kernels};
-use crate::{Weight, dropout_linear, linear, linear_add};
-
-/// Up to so many multiplications one kernel, which reads its factors as they lie, is taken for several
-/// tiled products: at 4 TFLOP/s, a sixteenth of what an H100 does in f32, it takes 34 microseconds, as
-/// two launches do. Derived, not measured.
-#[cfg(device_kernels)]
-const FEW_PRODUCTS: usize = 1 << 26;
-
-/// What low-rank experts make of their inputs, `h_e = drop(x) A_e^T`: `[T, I]`, `[E, r, I]` to `[T, E r]`.
-///
-/// With `g` for the gradient of the result, those of `x` and `A` are `drop(g A)` and `g^T drop(x)`.
-pub fn down_experts(x: Tensor<2>, a: Tensor<3>, dropout: Option<ExpertDropout>) -> Tensor<2> {
-    #[cfg(device_kernels)]
-    {
-        let ([tokens, inputs], [experts, rank, of_a]) = (x.dims(), a.dims());
-        let masks_fit = dropout.as_ref().and_then(|dropout| dropout.experts).unwrap_or(experts);
-        let few = tokens.saturating_mul(inputs).saturating_mul(experts * rank) <= FEW_PRODUCTS;
-        let fits = few && inputs == of_a && rank > 0 && masks_fit == experts;
-        let (x, a) = (x.into_dispatch(), a.into_dispatch());
-        if fits && kernels(&[&x, &a]) == Some(Kernels::Device) {
-            let a = Tensor::<3>::from_dispatch(a).reshape([experts * rank, inputs]);
-            return Tensor::from_dispatch(Dispatch::down_experts(
-                x,
-                a.into_dispatch(),
-                rank,
-                dropout,
-            ));
-        }
-        down_experts_composed(Tensor::from_dispatch(x), Tensor::from_dispatch(a), dropout)
-    }
-    #[cfg(not(device_kernels))]
-    down_experts_composed(x, a, dropout)
-}
-
-/// [`down_experts`] composed of other operations.
-pub fn down_experts_composed(
-    x: Tensor<2>,
-    a: Tensor<3>,
-    dropout: Option<ExpertDropout>,
-) -> Tensor<2> {
-    let [experts, rank, in_features] = a.dims();
-    match dropout {
-        None => linear(x, a.reshape([experts * rank, in_features]).transpose(), None),
-        Some(ExpertDropout { p, seed, experts: None }) => {
-            dropout_linear(x, a.reshape([experts * rank, in_features]), p, seed)
-        }
-        Some(ExpertDropout { p, seed, experts: Some(_) }) => {
-            let parts = (0..experts).map(|e| {
-                let a = a.clone().narrow(0, e, 1).reshape([rank, in_features]);
-                dropout_linear(x.clone(), a, p, seed.wrapping_add(e as u64))
-            });
-            Tensor::cat(parts.collect(), 1)
-        }
-    }
-}
+use crate::{Weight, linear, linear_add};
 
 /// What low-rank experts add to an output, `s sum_e weights_e f_e B_e h_e`.
 #[derive(Debug, Clone)]

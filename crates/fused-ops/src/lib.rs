@@ -25,9 +25,11 @@ mod cross_entropy;
 mod dequantize;
 mod device_memory;
 mod documents;
+mod down;
 mod draw;
 mod dropout;
 mod experts;
+mod fan_out;
 mod host_values;
 mod launches;
 mod linear;
@@ -64,13 +66,14 @@ pub use cross_entropy::{cross_entropy, cross_entropy_composed};
 pub use dequantize::dequantize;
 pub use device_memory::{DeviceMemory, device_memory};
 pub use documents::Documents;
+pub use down::{DownPart, ExpertDropout, down_experts, down_experts_composed, down_together};
 pub use draw::{Draw, draw};
 pub use dropout::{dropout, dropout_composed, dropout_linear, dropout_linear_composed};
 pub use experts::{
-    ExpertDropout, ExpertSum, add_experts, add_experts_composed, down_experts,
-    down_experts_composed, gate_experts, gate_experts_composed, linear_add_experts, scale_up,
-    scale_up_composed,
+    ExpertSum, add_experts, add_experts_composed, gate_experts, gate_experts_composed,
+    linear_add_experts, scale_up, scale_up_composed,
 };
+pub use fan_out::fan_out;
 pub use host_values::HostValues;
 pub use launches::{COUNTS_LAUNCHES, count_launches};
 pub use linear::{linear, linear_add, linear_add_composed, linear_composed, reads_columns};

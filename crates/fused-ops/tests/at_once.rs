@@ -8,9 +8,9 @@ use burn::optim::{AdamWConfig, Optimizer};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Distribution, Tensor};
 use fused_ops::{
-    AdamWStep, ExpertDropout, ExpertSum, adamw_steps, add_experts, add_experts_composed,
-    down_experts, down_experts_composed, kept_shares, kept_shares_composed, linear,
-    linear_add_experts, one_by_one, one_by_one_composed, squared_sum, top_k_mask,
+    AdamWStep, DownPart, ExpertDropout, ExpertSum, adamw_steps, add_experts, add_experts_composed,
+    down_experts, down_experts_composed, down_together, fan_out, kept_shares, kept_shares_composed,
+    linear, linear_add_experts, one_by_one, one_by_one_composed, squared_sum, top_k_mask,
 };
 use support::{close, device, floats, random, same};
 
@@ -75,6 +75,71 @@ fn what_experts_make_of_inputs_is_the_composed_formula() {
             terms,
             |all| down_experts(of_x(all), a.clone(), None),
             |all| down_experts_composed(of_x(all), a.clone(), None),
+        );
+    }
+}
+
+#[test]
+fn factors_that_read_the_same_make_of_it_what_each_does() {
+    for ([tokens, inputs], rows) in [
+        ([7, 5], vec![[3, 2, 0], [1, 4, 0]]),
+        ([33, 70], vec![[8, 1, 0], [4, 3, 1], [8, 1, 0], [2, 5, 2], [8, 1, 0]]),
+        // More than one kernel takes.
+        ([9, 16], vec![[2, 2, 1]; 9]),
+    ] {
+        let mut all = vec![random([1, tokens, inputs])];
+        all.extend(rows.iter().map(|[experts, rank, _]| random([*experts, *rank, inputs])));
+        let parts = |all: &[Tensor<3>]| {
+            let parts = all[1..].iter().zip(&rows).zip(0..);
+            let part = |((a, [experts, _, masks]), seed): ((&Tensor<3>, &[usize; 3]), u64)| {
+                let own = (*masks == 2).then_some(*experts);
+                let dropout = ExpertDropout { p: 0.4, seed, experts: own };
+                DownPart { a: a.clone(), dropout: (*masks > 0).then_some(dropout) }
+            };
+            parts.map(part).collect::<Vec<_>>()
+        };
+        let x = |all: &[Tensor<3>]| all[0].clone().squeeze_dim::<2>(0);
+        // The last is not looked at, as where a result is not needed.
+        let beside = |mut results: Vec<Tensor<2>>| {
+            results.truncate(rows.len() - 1);
+            Tensor::cat(results, 1)
+        };
+        all_close(
+            &format!("{rows:?}"),
+            &all,
+            (inputs * rows.len()).max(tokens),
+            |all| beside(down_together(x(all), parts(all))) + 0.0 * last(x(all), parts(all)),
+            |all| {
+                let each = |part: DownPart| down_experts_composed(x(all), part.a, part.dropout);
+                beside(parts(all).into_iter().map(each).collect()) + 0.0 * last(x(all), parts(all))
+            },
+        );
+    }
+}
+
+/// Something of the last factor, so that it has a gradient.
+fn last(x: Tensor<2>, mut parts: Vec<DownPart>) -> Tensor<2> {
+    let a = parts.pop().unwrap().a;
+    down_experts_composed(x, a, None).sum().reshape([1, 1])
+}
+
+#[test]
+fn gradients_of_copies_are_added_up() {
+    for (shape, count) in [([1, 3, 5], 1), ([2, 7, 9], 5), ([1, 4, 4], 31)] {
+        let factors: Vec<Tensor<3>> = (0..count).map(|_| random(shape)).collect();
+        let of = |copies: Vec<Tensor<3>>| {
+            let terms =
+                copies.into_iter().zip(&factors).map(|(copy, factor)| copy * factor.clone());
+            let [a, b, c] = shape;
+            terms.reduce(|sum, term| sum + term).unwrap().reshape([a * b, c])
+        };
+        all_close(
+            &format!("{count}"),
+            &[random(shape)],
+            count,
+            // One more than is used.
+            |all| of(fan_out(all[0].clone(), count + 1)),
+            |all| of(vec![all[0].clone(); count]),
         );
     }
 }

@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use router::Routing;
 
-use crate::{BaseLinear, DoraBank, ExpertBank, Ia3Bank, LinearUpdate, LoraBank};
+use crate::{BaseLinear, DoraBank, ExpertBank, Ia3Bank, LinearUpdate, LoraBank, PassFactors};
 
 /// Any bank of this crate, for choosing at run time.
 // A layer has one, and a box would be no module.
@@ -54,6 +54,21 @@ impl ExpertBank for AnyBank {
         training_seed: Option<u64>,
     ) -> Tensor<2> {
         each!(self, bank => bank.forward(base, x, routing, training_seed))
+    }
+
+    fn begins_with(&self, training_seed: Option<u64>) -> Option<PassFactors> {
+        each!(self, bank => bank.begins_with(training_seed))
+    }
+
+    fn forward_from(
+        &self,
+        base: &BaseLinear,
+        x: Tensor<2>,
+        begun: (Tensor<2>, Tensor<3>),
+        routing: Option<&Routing>,
+        training_seed: Option<u64>,
+    ) -> Tensor<2> {
+        each!(self, bank => bank.forward_from(base, x, begun, routing, training_seed))
     }
 
     fn expert_forward(

@@ -1,5 +1,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
+use fused_ops::DownPart;
 
 use crate::ExpertError;
 
@@ -12,6 +13,15 @@ pub struct Factors {
     pub lora_b: Tensor<3>,
     /// A factor of each expert's scaling, `[N]`: `s_e = s * expert_scaling[e]`; `None` for all 1.
     pub expert_scaling: Option<Vec<f64>>,
+}
+
+/// The factors of low-rank experts as one pass has them, with its masks.
+#[derive(Debug, Clone)]
+pub struct PassFactors {
+    /// What reads the activations, `A` `[N, r, I]` or `[1, r, I]`, with its dropout.
+    pub down: DownPart,
+    /// `B`, `[N, O, r]`.
+    pub b: Tensor<3>,
 }
 
 /// Stacks the factors of experts whose ranks may differ, `A` `[r_e, I]` and `B` `[O, r_e]` each,

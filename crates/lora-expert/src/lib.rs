@@ -45,7 +45,7 @@ pub use dora::{DoraBank, DoraBankConfig};
 pub use dropout::DropoutMask;
 pub use error::ExpertError;
 pub use execution::Execution;
-pub use factors::{Factors, stack_ranks};
+pub use factors::{Factors, PassFactors, stack_ranks};
 pub use ia3::{Ia3Bank, Ia3BankConfig};
 pub use lora::{LoraBank, LoraBankConfig};
 pub use merging::{DynamicMergingConfig, MergingMask};
@@ -85,6 +85,28 @@ pub trait ExpertBank: Module + ModuleDisplay + Sync + 'static {
         routing: Option<&Routing>,
         training_seed: Option<u64>,
     ) -> Tensor<2>;
+
+    /// The factors of a pass, of experts for which [`forward`](Self::forward) begins with a product of the
+    /// activations, so that what reads the same can be multiplied together. Default: `None`, for experts that
+    /// begin with something else.
+    fn begins_with(&self, training_seed: Option<u64>) -> Option<PassFactors> {
+        let _ = training_seed;
+        None
+    }
+
+    /// What [`forward`](Self::forward) returns, from that product, `[tokens, n]`, and the `b` of the same
+    /// [`PassFactors`].
+    fn forward_from(
+        &self,
+        base: &BaseLinear,
+        x: Tensor<2>,
+        begun: (Tensor<2>, Tensor<3>),
+        routing: Option<&Routing>,
+        training_seed: Option<u64>,
+    ) -> Tensor<2> {
+        let _ = begun;
+        self.forward(base, x, routing, training_seed)
+    }
 
     /// The output of `base` with the one expert `expert` added in full, `base(x[t]) + f_e(x[t])`,
     /// for blocks whose experts do not share their inputs. The shared experts have the indices from

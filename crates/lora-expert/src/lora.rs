@@ -1,7 +1,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use fused_ops::{
-    ExpertDropout, ExpertSum, add_experts, add_low_rank, down_experts, dropout, few_rows, linear,
+    DownPart, ExpertDropout, ExpertSum, add_experts, add_low_rank, down_experts, dropout, few_rows,
     linear_add_experts, linear_routed, runs_kernels, scale_up,
 };
 use router::Routing;
@@ -10,7 +10,7 @@ use crate::factors::{check_factors, check_numbers, expert_scaling, merged_factor
 use crate::merging::MergingMasks;
 use crate::{
     BaseLinear, DropoutMask, DynamicMergingConfig, Execution, ExpertBank, ExpertError, ExpertSlots,
-    LinearUpdate,
+    LinearUpdate, PassFactors,
 };
 
 /// Configuration of a [`LoraBank`].
@@ -257,19 +257,17 @@ impl LoraBank {
         training_seed.filter(|_| self.lora_dropout > 0.0).map(|seed| (self.lora_dropout, seed))
     }
 
-    /// What all experts add for all tokens.
-    fn sum(
-        &self,
-        x: Tensor<2>,
-        [a, b]: [Tensor<3>; 2],
-        routing: Option<&Routing>,
-        training_seed: Option<u64>,
-    ) -> ExpertSum {
+    /// `A` with what is dropped of what it reads.
+    fn down(&self, a: Tensor<3>, training_seed: Option<u64>) -> DownPart {
         let experts = self.dropout_per_expert.then_some(a.dims()[0]);
         let dropout = self.dropout(training_seed);
-        let dropout = dropout.map(|(p, seed)| ExpertDropout { p, seed, experts });
+        DownPart { a, dropout: dropout.map(|(p, seed)| ExpertDropout { p, seed, experts }) }
+    }
+
+    /// What all experts add for all tokens, from `x A^T`.
+    fn sum(&self, hidden: Tensor<2>, b: Tensor<3>, routing: Option<&Routing>) -> ExpertSum {
         ExpertSum {
-            hidden: down_experts(x, a, dropout),
+            hidden,
             weights: routing.map(|routing| self.slots.with_shared(routing.weights.clone())),
             b,
             scaling: self.scaling,
@@ -356,13 +354,30 @@ impl ExpertBank for LoraBank {
             return self.few_onto(base.forward(x.clone()), x, routing);
         }
         let [a, b] = self.factors(training_seed);
-        let bias = base.bias();
         if let Some((routing, selected)) = self.sparse(&x, routing) {
-            let y = linear(x.clone(), base.factor(), bias);
+            let y = base.forward(x.clone());
             return self.routed_onto(y, x, [a, b], routing, selected, training_seed);
         }
-        let sum = self.sum(x.clone(), [a, b], routing, training_seed);
-        let y = linear_add_experts(x.clone(), base.factor(), bias, sum);
+        let DownPart { a, dropout } = self.down(a, training_seed);
+        let product = down_experts(x.clone(), a, dropout);
+        self.forward_from(base, x, (product, b), routing, training_seed)
+    }
+
+    fn begins_with(&self, training_seed: Option<u64>) -> Option<PassFactors> {
+        let [a, b] = self.factors(training_seed);
+        Some(PassFactors { down: self.down(a, training_seed), b })
+    }
+
+    fn forward_from(
+        &self,
+        base: &BaseLinear,
+        x: Tensor<2>,
+        (product, b): (Tensor<2>, Tensor<3>),
+        routing: Option<&Routing>,
+        _training_seed: Option<u64>,
+    ) -> Tensor<2> {
+        let sum = self.sum(product, b, routing);
+        let y = linear_add_experts(x.clone(), base.factor(), base.bias(), sum);
         self.slots.add_identity(y, &x, routing.map(|routing| &routing.weights))
     }
 
@@ -408,7 +423,8 @@ impl ExpertBank for LoraBank {
         if let Some((routing, selected)) = self.sparse(&x, Some(routing)) {
             return self.routed_onto(base_output, x, [a, b], routing, selected, training_seed);
         }
-        let sum = self.sum(x.clone(), [a, b], Some(routing), training_seed);
+        let DownPart { a, dropout } = self.down(a, training_seed);
+        let sum = self.sum(down_experts(x.clone(), a, dropout), b, Some(routing));
         let y = add_experts(base_output, sum);
         self.slots.add_identity(y, &x, Some(&routing.weights))
     }

@@ -4,6 +4,7 @@ use lora_expert::{AnyBank, BaseLinear, ExpertBank};
 use router::{AnyRouter, Router, RoutingTape, Site};
 
 use crate::StartFactors;
+use crate::together::{Reader, forward_together, goes_together};
 
 /// What an adapted linear adds to its frozen one: a bank of experts, and the router that mixes
 /// them.
@@ -45,6 +46,10 @@ impl<R: Router, E: ExpertBank> MoeAdapter<R, E> {
         site: Site,
         tape: &mut RoutingTape,
     ) -> Tensor<3> {
+        if goes_together(&x, tape) {
+            let [y] = forward_together([Reader { base, adapter: Some(self), site }], x, tape);
+            return y;
+        }
         let [batch, seq, features] = x.dims();
         let x = x.reshape([batch * seq, features]);
         let context = tape.context_at(site);

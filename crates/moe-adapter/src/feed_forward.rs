@@ -90,8 +90,11 @@ impl<P: Projection> GatedFeedForward<P> {
                 if let Some(y) = P::forward_block(self, &x, layer, paths, tape) {
                     return y;
                 }
-                let gate = self.gate_proj.forward(x.clone(), site(paths.gate_proj), tape);
-                let up = self.up_proj.forward(x, site(paths.up_proj), tape);
+                let siblings = [
+                    (&self.gate_proj, site(paths.gate_proj)),
+                    (&self.up_proj, site(paths.up_proj)),
+                ];
+                let [gate, up] = P::forward_siblings(siblings, x, tape);
                 let h = self.activation.gate(gate, up);
                 self.down_proj.forward(h, site(paths.down_proj), tape)
             }

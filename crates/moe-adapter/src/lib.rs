@@ -48,6 +48,7 @@ mod start;
 mod state;
 mod stored;
 mod target;
+mod together;
 mod tokens;
 mod trainable;
 mod values;

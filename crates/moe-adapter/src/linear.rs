@@ -3,6 +3,7 @@ use burn::tensor::Tensor;
 use lora_expert::{AnyBank, BaseLinear, ExpertBank};
 use router::{AnyRouter, Reach, Router, RoutingTape, Site};
 
+use crate::together::{Reader, forward_together, goes_together};
 use crate::{
     AdaptedProjection, FeedForwardPaths, GatedFeedForward, MoeAdapter, Projection, RowAdapters,
 };
@@ -47,6 +48,22 @@ impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
             None => self.base.forward(x),
             Some(adapter) => adapter.forward(&self.base, x, site, tape),
         }
+    }
+
+    fn forward_siblings<const N: usize>(
+        siblings: [(&Self, Site); N],
+        x: Tensor<3>,
+        tape: &mut RoutingTape,
+    ) -> [Tensor<3>; N] {
+        let adapted = siblings.iter().any(|(linear, _)| linear.adapter.is_some());
+        if adapted && tape.carried().is_none() && goes_together(&x, tape) {
+            let readers = siblings.map(|(linear, site)| {
+                tape.observe(site, &x);
+                Reader { base: &linear.base, adapter: linear.adapter.as_ref(), site }
+            });
+            return forward_together(readers, x, tape);
+        }
+        siblings.map(|(linear, site)| linear.forward(x.clone(), site, tape))
     }
 
     fn forward_block(

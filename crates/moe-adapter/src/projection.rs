@@ -40,6 +40,19 @@ pub trait Projection: Module + ModuleDisplay {
     /// - result: `[batch_size, seq_len, out_features]`
     fn forward(&self, x: Tensor<3>, site: Site, tape: &mut RoutingTape) -> Tensor<3>;
 
+    /// Projects the same activations by several linears, each at its place. Default: one after the other.
+    ///
+    /// # Shapes
+    ///
+    /// As [`forward`](Self::forward).
+    fn forward_siblings<const N: usize>(
+        siblings: [(&Self, Site); N],
+        x: Tensor<3>,
+        tape: &mut RoutingTape,
+    ) -> [Tensor<3>; N] {
+        siblings.map(|(projection, site)| projection.forward(x.clone(), site, tape))
+    }
+
     /// The output of a block without a router of its own, where the tape gives some rows one.
     /// Default: it never does.
     ///

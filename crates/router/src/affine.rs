@@ -59,6 +59,11 @@ pub(crate) fn affine(
         true => down_experts(x, weight.unsqueeze(), None),
         false => matmul(x, weight.transpose()),
     };
+    with_bias(y, bias)
+}
+
+/// `y + b` in f32.
+pub(crate) fn with_bias(y: Tensor<2>, bias: Option<&Param<Tensor<1>>>) -> Tensor<2> {
     match bias {
         Some(bias) => y + bias.val().cast(DType::F32).unsqueeze_dim(0),
         None => y,

@@ -189,4 +189,16 @@ impl Router for AnyRouter {
     fn route(&self, x: Tensor<2>, context: &BatchContext) -> Routing {
         match_gated!(self, router => router.route(x, context), uniform => uniform.route(x, context))
     }
+
+    fn begins_with(&self, context: &BatchContext) -> Option<Tensor<2>> {
+        match_gated!(self, router => router.begins_with(context), _uniform => None)
+    }
+
+    fn route_from(&self, x: Tensor<2>, product: Tensor<2>, context: &BatchContext) -> Routing {
+        match_gated!(
+            self,
+            router => router.route_from(x, product, context),
+            uniform => uniform.route(x, context)
+        )
+    }
 }

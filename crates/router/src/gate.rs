@@ -147,6 +147,12 @@ impl GateConfig {
         })
     }
 
+    /// Whether the gate reads the tokens' activations as they are.
+    pub(crate) fn reads_tokens(&self, context: &BatchContext) -> bool {
+        let changed = self.input_jitter > 0.0 || self.input_dropout > 0.0;
+        self.scope == Scope::Token && !(changed && context.training_seed.is_some())
+    }
+
     /// What the gate reads: one row for all tokens that are routed as one.
     pub(crate) fn read(&self, x: Tensor<2>, context: &BatchContext) -> Read {
         let tokens = x.cast(DType::F32);

@@ -1,9 +1,9 @@
 use burn::module::{Module, ModuleDisplay, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use fused_ops::few_rows;
 use rand::Rng;
 
-use crate::affine::affine;
+use crate::affine::{affine, with_bias};
 use crate::gate::Read;
 use crate::{BatchContext, GateConfig, Reach, Router, RouterError, RouterShape, Routing, Scope};
 
@@ -125,7 +125,23 @@ impl<S: Strategy> Router for GatedRouter<S> {
 
     fn route(&self, x: Tensor<2>, context: &BatchContext) -> Routing {
         let read = self.gate.read(x, context);
-        let mut logits = affine(read.rows.clone(), &self.weight, self.bias.as_ref());
+        let logits = affine(read.rows.clone(), &self.weight, self.bias.as_ref());
+        self.decided(logits, read, context)
+    }
+
+    fn begins_with(&self, context: &BatchContext) -> Option<Tensor<2>> {
+        self.gate.reads_tokens(context).then(|| self.weight.val().cast(DType::F32))
+    }
+
+    fn route_from(&self, x: Tensor<2>, product: Tensor<2>, context: &BatchContext) -> Routing {
+        let read = self.gate.read(x, context);
+        self.decided(with_bias(product, self.bias.as_ref()), read, context)
+    }
+}
+
+impl<S: Strategy> GatedRouter<S> {
+    /// By the logits of the rows that were read, before the temperature.
+    fn decided(&self, mut logits: Tensor<2>, read: Read, context: &BatchContext) -> Routing {
         if self.gate.temperature != 1.0 {
             logits = logits / self.gate.temperature;
         }

@@ -99,4 +99,19 @@ pub trait Router: Module + ModuleDisplay + Sync + 'static {
     /// - the tensors of the result: `[batch_size * seq_len, num_experts]`, in f32 whatever the
     ///   dtype of `x`
     fn route(&self, x: Tensor<2>, context: &BatchContext) -> Routing;
+
+    /// The matrix `G`, `[n, hidden_size]` in f32, of the product `x G^T` that routing begins with, so that what
+    /// reads the same activations can be multiplied together. Default: `None`, for routers that begin with
+    /// something else.
+    fn begins_with(&self, context: &BatchContext) -> Option<Tensor<2>> {
+        let _ = context;
+        None
+    }
+
+    /// What [`route`](Self::route) returns, given that product, `[batch_size * seq_len, n]`, of a router that
+    /// [begins with](Self::begins_with) one.
+    fn route_from(&self, x: Tensor<2>, product: Tensor<2>, context: &BatchContext) -> Routing {
+        let _ = product;
+        self.route(x, context)
+    }
 }

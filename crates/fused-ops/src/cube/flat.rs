@@ -56,23 +56,26 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn of(tensors: &[CubeTensor]) -> Self {
-        let Some(first) = tensors.first() else {
-            return Self { shapes: Vec::new(), starts: Vec::new(), len: 0 };
-        };
-        let step = step(first);
-        let (mut starts, mut len) = (Vec::with_capacity(tensors.len()), 0);
-        for tensor in tensors {
-            starts.push(len);
-            len += tensor.shape().num_elements().next_multiple_of(step);
+        match tensors.first() {
+            None => Self { shapes: Vec::new(), starts: Vec::new(), len: 0 },
+            Some(first) => Self::of_shapes(first, tensors.iter().map(CubeTensor::shape).collect()),
         }
-        Self { shapes: tensors.iter().map(CubeTensor::shape).collect(), starts, len }
+    }
+
+    /// Places for tensors of some shapes.
+    pub(super) fn of_shapes(like: &CubeTensor, shapes: Vec<Shape>) -> Self {
+        let step = step(like);
+        let (mut starts, mut len) = (Vec::with_capacity(shapes.len()), 0);
+        for shape in &shapes {
+            starts.push(len);
+            len += shape.num_elements().next_multiple_of(step);
+        }
+        Self { shapes, starts, len }
     }
 
     /// Places for `count` tensors of a shape.
     pub(super) fn even(like: &CubeTensor, shape: Shape, count: usize) -> Self {
-        let place = shape.num_elements().next_multiple_of(step(like));
-        let starts = (0..count).map(|at| at * place).collect();
-        Self { shapes: vec![shape; count], starts, len: count * place }
+        Self::of_shapes(like, vec![shape; count])
     }
 
     /// The elements of the buffer.

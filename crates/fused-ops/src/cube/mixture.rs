@@ -3,28 +3,14 @@ use burn::tensor::Shape;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::prelude::SequenceArg;
 
 use super::launch::{beside, each, like};
 use super::{is_empty, kernel};
-use crate::ops::{DropoutMask, ExpertDropout, MixtureGradients, MixtureOps};
+use crate::ops::{MixtureGradients, MixtureOps};
 
 fn dims<const D: usize>(tensor: &CubeTensor) -> [usize; D] {
     let shape = tensor.shape();
     std::array::from_fn(|axis| shape[axis])
-}
-
-/// The keys of masks, and what they have in common.
-fn masks(dropout: &Option<ExpertDropout>) -> (SequenceArg<u32>, u32, f32) {
-    let mut keys = SequenceArg::new();
-    let (mut threshold, mut scale) = (0, 1.0);
-    for mask in dropout.iter().flat_map(ExpertDropout::masks) {
-        let DropoutMask { keys: [first, second], .. } = mask;
-        keys.push(first);
-        keys.push(second);
-        (threshold, scale) = (mask.threshold, mask.scale);
-    }
-    (keys, threshold, scale)
 }
 
 fn add(
@@ -68,28 +54,6 @@ fn add(
 }
 
 impl MixtureOps for CubeBackend {
-    fn down_experts(
-        x: CubeTensor,
-        a: CubeTensor,
-        rank: usize,
-        dropout: Option<ExpertDropout>,
-    ) -> CubeTensor {
-        let [x, a] = [x, a].map(into_contiguous);
-        let ([rows, inputs], [width, _]) = (dims(&x), dims(&a));
-        let out = beside(&x, Shape::from([rows, width]));
-        if !is_empty(&out) {
-            let (count, dim) = each(&out, rows * width);
-            let (keys, threshold, scale) = masks(&dropout);
-            let client = out.client.clone();
-            let [x, a] = [x, a].map(CubeTensor::into_tensor_arg);
-            let result = out.clone().into_tensor_arg();
-            kernel::down::launch(
-                &client, count, dim, x, a, result, keys, threshold, scale, inputs, width, rank,
-            );
-        }
-        out
-    }
-
     fn add_experts(y: CubeTensor, hidden: CubeTensor, b: CubeTensor, scaling: f64) -> CubeTensor {
         add(y, hidden, None, b, scaling)
     }
@@ -146,48 +110,6 @@ impl MixtureOps for CubeBackend {
 }
 
 impl MixtureGradients for CubeBackend {
-    fn down_experts_backward(
-        x: Option<CubeTensor>,
-        a: Option<CubeTensor>,
-        grad: CubeTensor,
-        [inputs, rank]: [usize; 2],
-        dropout: Option<ExpertDropout>,
-    ) -> [Option<CubeTensor>; 2] {
-        let grad = into_contiguous(grad);
-        let [rows, width] = dims(&grad);
-        let x_grad = a.map(|a| {
-            let out = beside(&grad, Shape::from([rows, inputs]));
-            if !is_empty(&out) {
-                let (count, dim) = each(&out, rows * inputs);
-                let (keys, threshold, scale) = masks(&dropout);
-                let client = out.client.clone();
-                let [a, grad] = [into_contiguous(a), grad.clone()].map(CubeTensor::into_tensor_arg);
-                let result = out.clone().into_tensor_arg();
-                kernel::down_input_grad::launch(
-                    &client, count, dim, a, grad, result, keys, threshold, scale, inputs, width,
-                    rank,
-                );
-            }
-            out
-        });
-        let a_grad = x.map(|x| {
-            let out = beside(&grad, Shape::from([width, inputs]));
-            if !is_empty(&out) {
-                let (count, dim) = each(&out, width * inputs);
-                let (keys, threshold, scale) = masks(&dropout);
-                let client = out.client.clone();
-                let [x, grad] = [into_contiguous(x), grad.clone()].map(CubeTensor::into_tensor_arg);
-                let result = out.clone().into_tensor_arg();
-                kernel::down_factors_grad::launch(
-                    &client, count, dim, x, grad, result, keys, threshold, scale, rows, inputs,
-                    width, rank,
-                );
-            }
-            out
-        });
-        [x_grad, a_grad]
-    }
-
     fn gated_experts_grad(b: CubeTensor, grad: CubeTensor, scaling: f64) -> CubeTensor {
         let [b, grad] = [b, grad].map(into_contiguous);
         let ([rows, outputs], [experts, _, rank]) = (dims(&grad), dims(&b));

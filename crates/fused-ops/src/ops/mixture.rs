@@ -5,20 +5,12 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, TensorMetadata, backend_extension};
 
-use super::{DeviceGradients, ExpertDropout};
+use super::DeviceGradients;
 
 /// Operations of mixtures of few numbers, which on GPUs would take as long as their launches: one kernel
 /// each. Only called for what [`kernels`](super::kernels) allows.
 #[backend_extension(Autodiff, Cube)]
 pub(crate) trait MixtureOps: Backend {
-    /// See [`down_experts`](crate::down_experts); `a` is `[E r, I]`.
-    fn down_experts(
-        x: FloatTensor<Self>,
-        a: FloatTensor<Self>,
-        rank: usize,
-        dropout: Option<ExpertDropout>,
-    ) -> FloatTensor<Self>;
-
     /// See [`add_experts`](crate::add_experts), with weights of 1.
     fn add_experts(
         y: FloatTensor<Self>,
@@ -48,16 +40,6 @@ pub(crate) trait MixtureOps: Backend {
 
 /// Their backward passes, on the backend below autodiff.
 pub(crate) trait MixtureGradients: MixtureOps + DeviceGradients {
-    /// The gradients of the inputs, where `a` is given, and of the factors, where `x` is; `dims` are the
-    /// number of inputs and the rank.
-    fn down_experts_backward(
-        x: Option<FloatTensor<Self>>,
-        a: Option<FloatTensor<Self>>,
-        grad: FloatTensor<Self>,
-        dims: [usize; 2],
-        dropout: Option<ExpertDropout>,
-    ) -> [Option<FloatTensor<Self>>; 2];
-
     /// The gradient of what the factors multiply, `[T, E r]`.
     fn gated_experts_grad(
         b: FloatTensor<Self>,
@@ -80,32 +62,6 @@ pub(crate) trait MixtureGradients: MixtureOps + DeviceGradients {
         mask: FloatTensor<Self>,
         grad: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
-}
-
-/// Its parents are the inputs and the factors; one is kept where the other is tracked.
-#[derive(Debug)]
-struct Down;
-
-impl<B: MixtureGradients> Backward<B, 2> for Down {
-    type State = ([Option<NodeId>; 2], [usize; 2], Option<ExpertDropout>);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 2>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let grad = grads.consume::<B>(&ops.node);
-        let (nodes, dims, dropout) = ops.state;
-        let [x, a]: [Option<FloatTensor<B>>; 2] =
-            nodes.map(|node| node.map(|node| checkpointer.retrieve_node_output(node)));
-        let results = B::down_experts_backward(x, a, grad, dims, dropout);
-        for (parent, grad) in ops.parents.into_iter().zip(results) {
-            if let Some((parent, grad)) = parent.zip(grad) {
-                grads.register::<B>(parent.id, grad);
-            }
-        }
-    }
 }
 
 /// What the sum of experts keeps: the hidden values, the weights where there are any, and the factors.
@@ -186,25 +142,6 @@ impl<B: MixtureGradients> Backward<B, 1> for KeptShares {
 }
 
 impl<B: MixtureGradients, C: CheckpointStrategy> MixtureOps for Autodiff<B, C> {
-    fn down_experts(
-        x: FloatTensor<Self>,
-        a: FloatTensor<Self>,
-        rank: usize,
-        dropout: Option<ExpertDropout>,
-    ) -> FloatTensor<Self> {
-        let dims = [x.shape()[1], rank];
-        let y = B::down_experts(x.primitive().clone(), a.primitive().clone(), rank, dropout);
-        match Down.prepare::<C>([x.node(), a.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(mut prep) => {
-                let tracked = [x.is_tracked(), a.is_tracked()];
-                let kept_x = tracked[1].then(|| prep.checkpoint(&x));
-                let kept_a = tracked[0].then(|| prep.checkpoint(&a));
-                prep.finish(([kept_x, kept_a], dims, dropout), y)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(y),
-        }
-    }
-
     fn add_experts(
         y: FloatTensor<Self>,
         hidden: FloatTensor<Self>,

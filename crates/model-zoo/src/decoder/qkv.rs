@@ -70,11 +70,14 @@ impl<P: Projection> QkvProjections<P> {
         tape: &mut RoutingTape,
     ) -> [Tensor<3>; 3] {
         match self {
-            Self::Split(split) => [
-                split.q_proj.forward(x.clone(), Site::new(layer, Q), tape),
-                split.k_proj.forward(x.clone(), Site::new(layer, K), tape),
-                split.v_proj.forward(x, Site::new(layer, V), tape),
-            ],
+            Self::Split(split) => {
+                let siblings = [
+                    (&split.q_proj, Site::new(layer, Q)),
+                    (&split.k_proj, Site::new(layer, K)),
+                    (&split.v_proj, Site::new(layer, V)),
+                ];
+                P::forward_siblings(siblings, x, tape)
+            }
             Self::Fused(projection) => {
                 let y = projection.forward(x, Site::new(layer, QKV), tape);
                 [

@@ -62,9 +62,9 @@ impl<P: Projection> SelfAttention<P> {
         let [query, key, value, output] = paths.attention.map(|path| Site::new(layer, path));
         let head_dim = hidden / self.num_heads;
         let heads = |x: Tensor<3>| x.reshape([b, s, self.num_heads, head_dim]).swap_dims(1, 2);
-        let q = heads(self.query.forward(x.clone(), query, tape)) / (head_dim as f64).sqrt();
-        let k = heads(self.key.forward(x.clone(), key, tape));
-        let v = heads(self.value.forward(x, value, tape));
+        let siblings = [(&self.query, query), (&self.key, key), (&self.value, value)];
+        let [q, k, v] = P::forward_siblings(siblings, x, tape).map(heads);
+        let q = q / (head_dim as f64).sqrt();
 
         let y = if dropout_rate > 0.0 && tape.context().training_seed.is_some() {
             let dtype = q.dtype();

@@ -42,3 +42,18 @@ pub(in crate::cube) fn space_out(
     }
     out[at] = value;
 }
+
+/// The sum of tensors of one size.
+#[cube(launch)]
+pub(in crate::cube) fn add_all(inputs: &Sequence<OwnedTensor<f32>>, out: &mut Tensor<f32>) {
+    let at = ABSOLUTE_POS;
+    if at >= out.len() {
+        terminate!();
+    }
+    let mut sum = 0.0f32;
+    #[unroll]
+    for i in 0..inputs.len() {
+        sum += inputs.index(i)[at];
+    }
+    out[at] = sum;
+}

@@ -25,10 +25,10 @@ pub(super) use attention::{
     SizesLaunch, UNITS as ATTENTION_UNITS, attend, attend_key_grad, attend_query_grad,
 };
 pub(super) use clusters::{ASSIGNED, assign, begin, slide, yielded, yielded_points_grad};
-pub(super) use downward::{down, down_factors_grad, down_input_grad};
+pub(super) use downward::{Masks, down, down_factors_grad, down_input_grad};
 pub(super) use dropout::{dropped, kept_or_not, normal, uniform};
 pub(super) use experts::{gate, gate_backward, scaled_up};
-pub(super) use gathering::{gather, space_out};
+pub(super) use gathering::{add_all, gather, space_out};
 pub(super) use magnitude::{add_magnitudes, magnitude_grads};
 pub(super) use norm::{rms_norm, rms_norm_backward, rms_norm_weight_terms};
 pub(super) use optimizer::{adamw, add_squares};
