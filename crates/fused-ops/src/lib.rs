@@ -89,7 +89,10 @@ pub use reductions::{
 };
 pub use rope::{RotaryTables, rope_heads, rope_heads_composed};
 pub use routed::{linear_routed, linear_routed_composed};
-pub use select::{kept_shares, kept_shares_composed, one_by_one, one_by_one_composed, top_k_mask};
+pub use select::{
+    TopKShares, kept_shares, kept_shares_composed, one_by_one, one_by_one_composed, top_k_mask,
+    top_k_shares,
+};
 pub use silu::{silu_mul, silu_mul_composed};
 pub use softmax::{softmax_masked, softmax_masked_composed, softmax_rows};
 pub use stack::stack;

@@ -24,6 +24,32 @@ pub fn top_k_mask(scores: &Tensor<2>, k: usize) -> Option<Tensor<2>> {
     }
 }
 
+/// What rows of logits come to, `[T, E]` each.
+#[derive(Debug, Clone)]
+pub struct TopKShares {
+    /// Their softmax.
+    pub probabilities: Tensor<2>,
+    /// [`top_k_mask`].
+    pub mask: Tensor<2>,
+    /// [`kept_shares`] of both.
+    pub weights: Tensor<2>,
+}
+
+/// The most experts of a row that one unit goes through.
+#[cfg(device_kernels)]
+const EXPERTS: usize = 64;
+
+/// Softmax, selection and shares of logits, `[T, E]`, by one kernel, and their gradient by another. `None` where
+/// there is none for it.
+pub fn top_k_shares(logits: &Tensor<2>, k: usize) -> Option<TopKShares> {
+    #[cfg(device_kernels)]
+    if logits.dims()[1] <= EXPERTS && crate::runs_device_kernels(logits) {
+        return crate::cube::top_k_shares(logits, k);
+    }
+    let _ = (logits, k);
+    None
+}
+
 /// What each row selects, by a mask `[T, E]` of 1 and 0, one after the other: `[T, k, E]`, where entry `s` of a row
 /// has the 1 of its `s`-th selected column, and nothing where there are fewer. It has no gradient.
 pub fn one_by_one(mask: Tensor<2>, k: usize) -> Tensor<3> {

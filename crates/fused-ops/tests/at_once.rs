@@ -11,6 +11,7 @@ use fused_ops::{
     AdamWStep, DownPart, ExpertDropout, ExpertSum, adamw_steps, add_experts, add_experts_composed,
     down_experts, down_experts_composed, down_together, fan_out, kept_shares, kept_shares_composed,
     linear, linear_add_experts, one_by_one, one_by_one_composed, squared_sum, top_k_mask,
+    top_k_shares,
 };
 use support::{close, device, floats, random, same};
 
@@ -210,6 +211,22 @@ fn selections_are_the_composed_formulas() {
             |[p]| kept_shares(p, mask.clone()),
             |[p]| kept_shares_composed(p, mask.clone()),
         );
+        // Of the probabilities, of the weights and of both.
+        for (of_p, of_w) in [(1.0, 0.0), (0.0, 1.0), (0.3, 0.7)] {
+            let of_both = |[p, w]: [Tensor<2>; 2]| match (of_p, of_w) {
+                (1.0, _) => p,
+                (_, 1.0) => w,
+                _ => p * of_p + w * of_w,
+            };
+            same(
+                [scores.clone().autodiff()],
+                |[x]| match top_k_shares(&x, k) {
+                    Some(found) => of_both([found.probabilities, found.weights]),
+                    None => of_both([softmax(x.clone(), 1), shares_of(x, &mask)]),
+                },
+                |[x]| of_both([softmax(x.clone(), 1), shares_of(x, &mask)]),
+            );
+        }
         let nothing = mask.zeros_like();
         same(
             [p],
@@ -217,6 +234,10 @@ fn selections_are_the_composed_formulas() {
             |[p]| kept_shares_composed(p, nothing.clone()),
         );
     }
+}
+
+fn shares_of(logits: Tensor<2>, mask: &Tensor<2>) -> Tensor<2> {
+    kept_shares_composed(softmax(logits, 1), mask.clone())
 }
 
 /// More than one kernel gathers at once, of one element and of many.

@@ -17,6 +17,7 @@ mod operations;
 mod outputs;
 mod product;
 mod reductions;
+mod shares;
 mod stack;
 mod widen;
 
@@ -27,6 +28,7 @@ pub(crate) use down::{Rows, TOGETHER, down};
 pub(crate) use draw::draw;
 pub(crate) use fan_out::fan_out;
 pub(crate) use magnitude::abs_sums;
+pub(crate) use shares::top_k_shares;
 pub(crate) use stack::stack;
 pub(crate) use widen::widened;
 

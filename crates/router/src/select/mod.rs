@@ -8,7 +8,7 @@
 mod host;
 
 use burn::tensor::{Bool, DType, Int, Tensor};
-use fused_ops::{kept_shares, runs_kernels, softmax_rows};
+use fused_ops::{TopKShares, kept_shares, runs_kernels, softmax_rows};
 
 /// Whether an expert is ahead of another one: `[T, E, E]`, true at `[t, e, j]` where `j` has a
 /// larger score than `e`, or an equal one and a smaller index.
@@ -61,6 +61,17 @@ pub fn top_k_mask(scores: Tensor<2>, k: usize) -> Tensor<2> {
         Some(mask) => mask,
         None => as_mask(top_k(scores, k)),
     }
+}
+
+/// The probabilities of logits, which experts have the `k` largest, and how the selected ones share 1 by their
+/// probabilities.
+pub fn top_k_shares(logits: &Tensor<2>, k: usize) -> TopKShares {
+    fused_ops::top_k_shares(logits, k).unwrap_or_else(|| {
+        let probabilities = softmax_rows(logits.clone());
+        let mask = top_k_mask(logits.clone(), k);
+        let weights = kept_shares(probabilities.clone(), mask.clone());
+        TopKShares { probabilities, mask, weights }
+    })
 }
 
 /// What [`top_p`] does with the expert at which the sum of probabilities exceeds `p`.

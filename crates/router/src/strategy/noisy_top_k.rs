@@ -1,7 +1,7 @@
 use burn::module::Module;
 use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Tensor};
-use fused_ops::{Draw, kept_shares, softmax_rows};
+use fused_ops::{Draw, TopKShares};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -76,9 +76,7 @@ impl Strategy for NoisyTopK {
             extras.noise = Some(RouterNoise { logits, std: read.spread(std) });
             logits = noisy;
         }
-        let probabilities = softmax_rows(logits.clone());
-        let mask = select::top_k_mask(logits.clone(), self.k);
-        let weights = kept_shares(probabilities.clone(), mask.clone());
+        let TopKShares { probabilities, mask, weights } = select::top_k_shares(&logits, self.k);
         Routing::dense(logits, probabilities, weights)
             .with_selection(mask, Some(self.k))
             .with_extras(extras)

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use fused_ops::{ClusterShift, HostValues, kept_shares, softmax_rows};
+use fused_ops::{ClusterShift, HostValues, TopKShares};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -300,9 +300,7 @@ impl Strategy for SlidingCluster {
         let Yielded { logits, distance, cluster } = self
             .yield_on_device(&logits, &points, training)
             .unwrap_or_else(|| self.yield_composed(logits, points, training));
-        let probabilities = softmax_rows(logits.clone());
-        let mask = select::top_k_mask(logits.clone(), self.k);
-        let weights = kept_shares(probabilities.clone(), mask.clone());
+        let TopKShares { probabilities, mask, weights } = select::top_k_shares(&logits, self.k);
         let extras = RoutingExtras {
             distance: Some(distance),
             cluster: Some(cluster),

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use fused_ops::{HostValues, kept_shares, softmax_rows};
+use fused_ops::{HostValues, TopKShares, softmax_rows};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -73,15 +73,17 @@ pub type TopKRouter = GatedRouter<TopK>;
 
 impl Strategy for TopK {
     fn decide(&self, logits: Tensor<2>, _read: Read, _context: &BatchContext) -> Routing {
+        if self.renormalise && !self.straight_through {
+            let TopKShares { probabilities, mask, weights } = select::top_k_shares(&logits, self.k);
+            let routing = Routing::dense(logits, probabilities, weights);
+            return routing.with_selection(mask, Some(self.k));
+        }
         let probabilities = softmax_rows(logits.clone());
         let mask = select::top_k_mask(logits.clone(), self.k);
-        let weights = if self.straight_through {
-            let kept = probabilities.clone() * mask.clone();
-            kept.clone() - kept.without_autodiff() + mask.clone()
-        } else if self.renormalise {
-            kept_shares(probabilities.clone(), mask.clone())
-        } else {
-            probabilities.clone() * mask.clone()
+        let kept = probabilities.clone() * mask.clone();
+        let weights = match self.straight_through {
+            true => kept.clone() - kept.without_autodiff() + mask.clone(),
+            false => kept,
         };
         Routing::dense(logits, probabilities, weights).with_selection(mask, Some(self.k))
     }

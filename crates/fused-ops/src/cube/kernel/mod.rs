@@ -34,6 +34,8 @@ pub(super) use norm::{rms_norm, rms_norm_backward, rms_norm_weight_terms};
 pub(super) use optimizer::{adamw, add_squares};
 pub(super) use rope::{rope_heads, rope_heads_backward};
 pub(super) use rows::{exp_less, log_sum_exp, softmax, softmax_backward};
-pub(super) use select::{kept_shares, kept_shares_backward, one_by_one, top_k};
+pub(super) use select::{
+    kept_shares, kept_shares_backward, one_by_one, top_k, top_k_shares, top_k_shares_backward,
+};
 pub(super) use up::{ROWS, add_experts, add_experts_factors_grad, add_experts_gated_grad};
 pub(super) use widen::widened_halves;
