@@ -56,6 +56,16 @@ impl BankOptions {
         let routed = self.num_experts.saturating_sub(self.slots.identity_experts);
         routed + self.slots.shared_experts
     }
+
+    /// That there are factors of so many experts.
+    fn refused(&self, found: usize) -> ExpertError {
+        ExpertError::Slots {
+            num_experts: self.num_experts,
+            identity_experts: self.slots.identity_experts,
+            shared_experts: self.slots.shared_experts,
+            found,
+        }
+    }
 }
 
 impl ExpertsConfig {
@@ -107,6 +117,27 @@ impl ExpertsConfig {
         rank * (of_a * in_features + of_b * out_features) + vectors
     }
 
+    /// Checks what can be checked of a layer `[I, O]` before its experts are started.
+    ///
+    /// # Errors
+    ///
+    /// [`ExpertError`] naming the field, the value and what is allowed.
+    pub fn check_layer(
+        &self,
+        options: &BankOptions,
+        [in_features, out_features]: [usize; 2],
+    ) -> Result<(), ExpertError> {
+        self.check()?;
+        let per_expert = options.dropout_mask == DropoutMask::PerExpert;
+        if per_expert && matches!(self, Self::Hydra {} | Self::Dora {}) {
+            return Err(ExpertError::DropoutMask { kind: self.name() });
+        }
+        if options.num_experts <= options.slots.identity_experts {
+            return Err(options.refused(0));
+        }
+        options.slots.check(options.trained_experts(), in_features, out_features)
+    }
+
     /// Makes the experts of one layer.
     ///
     /// `factors` is where low-rank experts start, as many as [`factors`](Self::factors) says;
@@ -122,18 +153,9 @@ impl ExpertsConfig {
         factors: Option<Factors>,
         weight: &Tensor<2>,
     ) -> Result<AnyBank, ExpertError> {
-        self.check()?;
+        self.check_layer(options, weight.dims())?;
         let BankOptions { slots, scaling, lora_dropout, dropout_mask, .. } = *options;
         let trained = options.trained_experts();
-        let refused = |found| ExpertError::Slots {
-            num_experts: options.num_experts,
-            identity_experts: slots.identity_experts,
-            shared_experts: slots.shared_experts,
-            found,
-        };
-        if options.num_experts <= slots.identity_experts {
-            return Err(refused(factors.map_or(0, |factors| factors.lora_b.dims()[0])));
-        }
         let Some((of_a, of_b)) = self.factors(trained) else {
             let bank = Ia3BankConfig { slots }.init(trained, weight.dims(), &weight.device())?;
             return Ok(AnyBank::Ia3(bank));
@@ -141,7 +163,7 @@ impl ExpertsConfig {
         let factors = factors.ok_or(ExpertError::NoFactors { kind: self.name() })?;
         let (a, b) = (factors.lora_a.dims(), factors.lora_b.dims());
         if b[0] != of_b {
-            return Err(refused(b[0]));
+            return Err(options.refused(b[0]));
         }
         if a[0] != of_a {
             return Err(ExpertError::Shapes { a, b });
@@ -150,11 +172,7 @@ impl ExpertsConfig {
         if expected != found {
             return Err(ExpertError::WeightShape { expected, found });
         }
-        let per_expert = dropout_mask == DropoutMask::PerExpert;
         let Self::Lora { merging, execution } = *self else {
-            if per_expert {
-                return Err(ExpertError::DropoutMask { kind: self.name() });
-            }
             return match self {
                 Self::Dora {} => DoraBankConfig { scaling, lora_dropout, slots }
                     .init(factors, weight)

@@ -37,7 +37,7 @@ pub struct AttachOptions<'a> {
 ///
 /// # Errors
 ///
-/// [`AdapterError`] naming the key that cannot work, or does not fit the model.
+/// [`AdapterError`] naming the key that cannot work, or does not fit the model, which is then unchanged.
 pub fn attach<M>(model: &mut M, config: &AdapterConfig, seed: u64) -> Result<usize, AdapterError>
 where
     M: Adaptable<Projection = AdaptedLinear>,
@@ -59,24 +59,30 @@ where
     M: Adaptable<Projection = AdaptedLinear>,
 {
     let AttachOptions { seed, mut statistics, svd_cache, progress, ranks } = options;
-    fuse(model, config)?;
-    let plan = Plan::new(model, config)?;
+    let mut adapted = model.clone();
+    fuse(&mut adapted, config)?;
+    let plan = Plan::new(&adapted, config)?;
     let mut starts = match config.init.draws() {
         true => BTreeMap::new(),
         false => {
             let ranks = ranks.unwrap_or(&Alone);
             let progress = progress.unwrap_or(&|_, _| {});
-            plan.starts(model, config, &mut statistics, ranks, svd_cache, progress)?
+            plan.starts(&adapted, config, &mut statistics, ranks, svd_cache, progress)?
         }
     };
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    plan.apply(model, config, &mut rng, |path, sizes, linear, rng| match starts.remove(path) {
-        Some(start) => config.adapter_from(linear, sizes, path, Some(start), rng),
-        None => {
-            let statistics = statistics.remove(path).unwrap_or_default();
-            config.init_adapter(linear, sizes, path, &statistics, rng)
-        }
-    })
+    let count =
+        plan.apply(&mut adapted, config, &mut rng, |path, sizes, linear, rng| {
+            match starts.remove(path) {
+                Some(start) => config.adapter_from(linear, sizes, path, Some(start), rng),
+                None => {
+                    let statistics = statistics.remove(path).unwrap_or_default();
+                    config.init_adapter(linear, sizes, path, &statistics, rng)
+                }
+            }
+        })?;
+    *model = adapted;
+    Ok(count)
 }
 
 /// Puts a stored adapter on its base model; returns how many linears are adapted. `origin` names

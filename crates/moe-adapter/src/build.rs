@@ -40,6 +40,21 @@ impl AdapterConfig {
         self.adapter_from(linear, sizes, path, start, rng)
     }
 
+    /// Whether experts and their start fit a linear `[I, O]`, as far as its shape tells.
+    pub(crate) fn check_linear(
+        &self,
+        sizes: &LayerSizes,
+        path: &str,
+        dims: [usize; 2],
+    ) -> Result<(), AdapterError> {
+        let shape = self.bank_shape(sizes, dims);
+        self.experts.check_layer(&self.bank_options(sizes, shape.scaling, path), dims)?;
+        if self.experts.factors(shape.num_experts).is_some() {
+            self.init.triplets(&shape)?;
+        }
+        Ok(())
+    }
+
     /// As [`init_adapter`](Self::init_adapter), with the start of experts that have one.
     pub(crate) fn adapter_from(
         &self,

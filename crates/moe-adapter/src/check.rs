@@ -41,6 +41,9 @@ impl AdapterConfig {
         }
         self.experts.check()?;
         self.init.check()?;
+        if self.init.takes_out() && matches!(self.experts, ExpertsConfig::Hydra {}) {
+            return Err(AdapterError::SharedFactors);
+        }
         if let Some(loss) = &self.balance_loss {
             if !self.is_mixture() {
                 return Err(AdapterError::BalanceWithoutMixture);

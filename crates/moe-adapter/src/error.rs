@@ -98,6 +98,14 @@ pub enum AdapterError {
          a factor cannot restore; use `init = {{ type = \"lora\" }}`"
     )]
     SharedFactors,
+    /// A part of the configuration that does not fit a linear.
+    #[error("{problem} (for `{path}`)")]
+    Linear {
+        /// The linear.
+        path: String,
+        /// Why it does not fit.
+        problem: Box<AdapterError>,
+    },
     /// A mixture on what sees only some of the tokens.
     #[error(
         "adapter: `{path}` is in an expert of the base model, whose linears take single adapters \

@@ -28,6 +28,7 @@ mod checkpoint;
 mod config;
 mod error;
 mod feed_forward;
+mod fit;
 mod ids;
 mod layers;
 mod linear;
@@ -64,6 +65,7 @@ pub use checkpoint::{ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, load_adapter, sa
 pub use config::AdapterConfig;
 pub use error::AdapterError;
 pub use feed_forward::{FeedForwardPaths, GatedFeedForward};
+pub use fit::check_fit;
 pub use ids::lora_b_ids;
 pub use layers::AdapterLayers;
 pub use linear::AdaptedLinear;

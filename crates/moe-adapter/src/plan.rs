@@ -102,7 +102,25 @@ impl Plan {
             });
             decided = Some(sites);
         }
-        Ok(Self { sizes, blocks, decided })
+        let plan = Self { sizes, blocks, decided };
+        plan.check_linears(model, config)?;
+        Ok(plan)
+    }
+
+    /// Whether experts and their start fit each linear, as far as its shape tells.
+    fn check_linears<M>(&self, model: &M, config: &AdapterConfig) -> Result<(), AdapterError>
+    where
+        M: Adaptable<Projection = AdaptedLinear>,
+    {
+        let mut failed = None;
+        model.visit_projections(&mut |path, _, projection| {
+            let Some(sizes) = self.sizes.get(path).filter(|_| failed.is_none()) else { return };
+            if let Err(problem) = config.check_linear(sizes, path, projection.linear().dims()) {
+                let problem = Box::new(problem);
+                failed = Some(AdapterError::Linear { path: path.to_owned(), problem });
+            }
+        });
+        failed.map_or(Ok(()), Err)
     }
 
     /// The starts of all linears whose experts have some, by path.

@@ -3,6 +3,7 @@ use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use crate::fit::check_balance;
 use crate::plan::Plan;
 use crate::tokens::tokens_by_module;
 use crate::trainable::{ModelPath, trainable_parameters};
@@ -40,6 +41,7 @@ impl AdapterSize {
         M: Adaptable<Projection = AdaptedLinear>,
     {
         let plan = Plan::new(model, config)?;
+        check_balance(model, config, &plan)?;
         let mut size = Self { linears: plan.sizes.len(), ..Self::default() };
         // Whatever it draws, a router has as many parameters.
         let mut rng = ChaCha8Rng::seed_from_u64(0);

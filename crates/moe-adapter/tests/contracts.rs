@@ -12,8 +12,8 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use fused_ops::Precision;
 use moe_adapter::{
     ADAPTER_CONFIG_FILE, Adaptable, AdaptedLinear, AdaptedProjection, AdapterConfig, AdapterError,
-    Preset, Projection, StoredAdapter, TargetModules, adapter_state, attach, detach, load_adapter,
-    load_adapter_state, save_adapter,
+    AdapterSize, Preset, Projection, StoredAdapter, TargetModules, adapter_state, attach,
+    check_fit, detach, load_adapter, load_adapter_state, save_adapter,
 };
 use router::{BatchContext, RoutingTape, Site};
 
@@ -235,6 +235,74 @@ fn layers_and_targets_that_are_not_there_are_refused() {
     let error = attach(&mut model, &config, 0).unwrap_err();
     assert!(matches!(error, AdapterError::LayerNotFound { layer: 3, layers: 1 }));
     assert!(model.up_proj.adapter().is_none());
+}
+
+/// The configuration with keys as a file has them.
+fn with(keys: serde_json::Value) -> AdapterConfig {
+    let mut config = serde_json::to_value(loramoe()).unwrap();
+    config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    serde_json::from_value(config).unwrap()
+}
+
+#[test]
+fn what_training_would_refuse_is_told_from_shapes_alone() {
+    let model = Pair::new(&Device::flex());
+    let init = |start: &str| serde_json::json!({ "type": start });
+    let six = serde_json::json!({ "num_experts": 3, "r": 4, "balance_loss": null });
+    let of_six = |start: &str| {
+        let mut keys = six.clone();
+        keys["init"] = init(start);
+        keys
+    };
+    for (keys, expected) in [
+        (serde_json::json!({ "identity_experts": 1, "identity_mode": "pass_through" }), "up_proj"),
+        (of_six("pissa"), "3 experts of rank 4 take 12 directions of the weight, which has 6"),
+        (of_six("goat"), "(for `layers.0.up_proj`)"),
+        (of_six("olora"), "directions of the weight"),
+        (of_six("corda"), "directions of the weight"),
+        (of_six("eva"), "directions of the input covariance"),
+        (of_six("lora_ga"), "directions of the gradient"),
+        (
+            serde_json::json!({ "experts": { "type": "hydra" }, "init": { "type": "pissa" } }),
+            "share a factor",
+        ),
+        (
+            serde_json::json!({ "experts": { "type": "hydra" }, "dropout_mask": "per_expert" }),
+            "dropout_mask",
+        ),
+        (serde_json::json!({ "balance_loss": { "type": "load" } }), "the router"),
+    ] {
+        let config = with(keys.clone());
+        let error = check_fit(&model, &config).unwrap_err().to_string();
+        assert!(error.contains(expected), "{keys}: {error}");
+        assert_eq!(AdapterSize::of(&model, &config).unwrap_err().to_string(), error, "{keys}");
+    }
+    check_fit(&model, &with(of_six("lora"))).unwrap();
+    let noisy = serde_json::json!({
+        "balance_loss": { "type": "load" },
+        "router": { "type": "noisy_top_k", "k": 2 },
+    });
+    check_fit(&model, &with(noisy)).unwrap();
+}
+
+#[test]
+fn every_preset_fits_linears_that_are_large_enough() {
+    let device = Device::flex();
+    let linear = |input, output| {
+        AdaptedLinear::from_linear(LinearConfig::new(input, output).init(&device).no_grad())
+    };
+    let model = Pair { up_proj: linear(192, 320), down_proj: linear(320, 192) };
+    for preset in Preset::ALL {
+        let config = AdapterConfig {
+            target_modules: TargetModules::Names(vec!["up_proj".into(), "down_proj".into()]),
+            ..preset.config()
+        };
+        match check_fit(&model, &config) {
+            // This model has no blocks and makes no first pass.
+            Ok(()) | Err(AdapterError::NoFeedForward | AdapterError::NoFirstPass) => {}
+            Err(error) => panic!("{preset:?}: {error}"),
+        }
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::host::HostMatrix;
 use crate::products::{product, widened};
 use crate::{
     BankShape, ExpertInit, ExpertStart, InitError, LayerStatistics, StatisticsNeeded, SvdMethod,
+    TripletPlan,
 };
 
 /// Experts from the directions of the weight that matter for the calibration data.
@@ -75,6 +76,11 @@ impl ExpertInit for CordaConfig {
         StatisticsNeeded { input_covariance: true, ..StatisticsNeeded::default() }
     }
 
+    fn triplets(&self, shape: &BankShape) -> Result<Option<TripletPlan>, InitError> {
+        shape.check_directions("weight", shape.total_rank(), shape.num_triplets())?;
+        Ok(None)
+    }
+
     fn start(
         &self,
         weight: &Tensor<2>,
@@ -85,8 +91,8 @@ impl ExpertInit for CordaConfig {
         self.check()?;
         shape.check(weight)?;
         let scaling = positive("scaling", shape.scaling)?;
+        self.triplets(shape)?;
         let (total, available) = (shape.total_rank(), shape.num_triplets());
-        shape.check_directions("weight", total, available)?;
         let covariance = statistics.input_covariance("corda", shape.in_features)?;
         let mut covariance = HostMatrix::read(covariance, "input covariance")?;
         self.add_damping(&mut covariance, shape.in_features);

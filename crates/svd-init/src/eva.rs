@@ -7,6 +7,7 @@ use crate::factors::leading_triplets;
 use crate::host::HostMatrix;
 use crate::{
     BankShape, ExpertInit, ExpertStart, InitError, LayerStatistics, StatisticsNeeded, SvdMethod,
+    TripletPlan,
 };
 
 /// `A` is the directions in which the layer's inputs vary most, `B = 0`.
@@ -27,6 +28,11 @@ impl ExpertInit for EvaConfig {
         StatisticsNeeded { input_covariance: true, ..StatisticsNeeded::default() }
     }
 
+    fn triplets(&self, shape: &BankShape) -> Result<Option<TripletPlan>, InitError> {
+        shape.check_directions("input covariance", shape.total_rank(), shape.in_features)?;
+        Ok(None)
+    }
+
     fn start(
         &self,
         weight: &Tensor<2>,
@@ -35,8 +41,8 @@ impl ExpertInit for EvaConfig {
         _rng: &mut dyn Rng,
     ) -> Result<ExpertStart, InitError> {
         shape.check(weight)?;
+        self.triplets(shape)?;
         let total = shape.total_rank();
-        shape.check_directions("input covariance", total, shape.in_features)?;
         let covariance = statistics.input_covariance("eva", shape.in_features)?;
         let host = HostMatrix::read(covariance, "input covariance")?;
         let triplets = leading_triplets(host.transposed(), total, self.svd)?;

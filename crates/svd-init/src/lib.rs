@@ -88,7 +88,7 @@ pub trait ExpertInit {
     ///
     /// # Errors
     ///
-    /// [`InitError`] when the weight has too few.
+    /// [`InitError`] when what the start decomposes has too few directions, which its shape tells.
     fn triplets(&self, shape: &BankShape) -> Result<Option<TripletPlan>, InitError> {
         let _ = shape;
         Ok(None)

@@ -8,6 +8,7 @@ use crate::factors::leading_triplets;
 use crate::host::HostMatrix;
 use crate::{
     BankShape, ExpertInit, ExpertStart, InitError, LayerStatistics, StatisticsNeeded, SvdMethod,
+    TripletPlan,
 };
 
 /// Experts whose first step is the best that their rank allows towards full fine-tuning's.
@@ -72,6 +73,11 @@ impl ExpertInit for LoraGaConfig {
         StatisticsNeeded { gradient: true, ..StatisticsNeeded::default() }
     }
 
+    fn triplets(&self, shape: &BankShape) -> Result<Option<TripletPlan>, InitError> {
+        shape.check_directions("gradient", 2 * shape.total_rank(), shape.num_triplets())?;
+        Ok(None)
+    }
+
     fn start(
         &self,
         weight: &Tensor<2>,
@@ -81,8 +87,8 @@ impl ExpertInit for LoraGaConfig {
     ) -> Result<ExpertStart, InitError> {
         self.check()?;
         shape.check(weight)?;
+        self.triplets(shape)?;
         let count = 2 * shape.total_rank();
-        shape.check_directions("gradient", count, shape.num_triplets())?;
         let gradient = statistics.gradient("lora_ga", weight.dims())?;
         let host = HostMatrix::read(gradient, "gradient")?;
         let triplets = leading_triplets(host.transposed(), count, self.svd)?;

@@ -6,7 +6,7 @@ use crate::bank::{scaled, stack};
 use crate::error::not_negative;
 use crate::host::HostMatrix;
 use crate::products::{orthonormalised, projected, widened};
-use crate::{BankShape, ExpertInit, ExpertStart, InitError, LayerStatistics};
+use crate::{BankShape, ExpertInit, ExpertStart, InitError, LayerStatistics, TripletPlan};
 
 /// `W = Q R`; `B = Q[:, :r]`, `A = R[:r]`; with experts, each takes the next `r`.
 ///
@@ -33,6 +33,11 @@ impl OloraConfig {
 }
 
 impl ExpertInit for OloraConfig {
+    fn triplets(&self, shape: &BankShape) -> Result<Option<TripletPlan>, InitError> {
+        shape.check_directions("weight", shape.total_rank(), shape.num_triplets())?;
+        Ok(None)
+    }
+
     fn start(
         &self,
         weight: &Tensor<2>,
@@ -42,8 +47,8 @@ impl ExpertInit for OloraConfig {
     ) -> Result<ExpertStart, InitError> {
         self.check()?;
         shape.check(weight)?;
+        self.triplets(shape)?;
         let total = shape.total_rank();
-        shape.check_directions("weight", total, shape.num_triplets())?;
         let host = HostMatrix::read(weight, "weight")?;
         let matrix = host.transposed();
         let q = orthonormalised(widened(matrix.subcols(0, total)));

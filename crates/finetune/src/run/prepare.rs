@@ -8,7 +8,7 @@ use model_zoo::{
     TokenizerError, WeightDType, with_any_model,
 };
 use moe_adapter::{
-    Adaptable, AdaptedLinear, AttachOptions, StoredAdapter, attach_saved, attach_with,
+    Adaptable, AdaptedLinear, AttachOptions, StoredAdapter, attach_saved, attach_with, check_fit,
     trainable_names,
 };
 use ranks::{Ranks, agree};
@@ -79,6 +79,10 @@ impl PreparedRun {
         let Base { tokenizer, mut model } = base.clone();
         if !run.model.new_tokens.is_empty() {
             model.resize_embeddings(tokenizer.vocab_size(), run.training.seed);
+        }
+        // What does not fit is told before data is read and matrices are decomposed.
+        if checkpoint.is_none() && run.start.from.is_none() {
+            check_fit(&model, &run.adapter)?;
         }
         let max_length = run.data.longest(model.max_positions());
         let RunSamples { train, validation, mixture, report: train_report } =
