@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use burn::tensor::{DType, Int, Tensor, TensorData};
+use fused_ops::sent;
 use router::{RoutingRecord, RoutingTape};
 use serde::{Deserialize, Serialize};
 
@@ -149,7 +150,7 @@ impl LocalizedBalancing {
         }
         let device = task_types.device();
         let types: Vec<i64> = types.iter().map(|t| i64::from(*t)).collect();
-        let types = Tensor::<1, Int>::from_data(TensorData::new(types, [experts]), &device)
+        let types = Tensor::<1, Int>::from_data(sent(TensorData::new(types, [experts])), &device)
             .cast(task_types.dtype());
         let [batch] = task_types.dims();
         let agree = task_types

@@ -1,4 +1,5 @@
 use burn::tensor::{Device, Tensor, TensorData};
+use fused_ops::sent;
 use model_zoo::Documents;
 
 use super::{DeviceBatch, Targets};
@@ -55,7 +56,7 @@ impl Batch {
     pub fn to_device(&self, device: &Device) -> DeviceBatch {
         let shape = [self.batch_size, self.seq_len];
         let ints = |values: &[i64]| {
-            Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
+            Tensor::from_data(sent(TensorData::new(values.to_vec(), [values.len()])), device)
         };
         let token_mask = self.has_padding().then(|| {
             let mask: Vec<bool> = self
@@ -63,12 +64,15 @@ impl Batch {
                 .iter()
                 .flat_map(|&length| (0..self.seq_len).map(move |at| at < length))
                 .collect();
-            Tensor::from_data(TensorData::new(mask, shape), device)
+            Tensor::from_data(sent(TensorData::new(mask, shape)), device)
         });
         let targets = self.targets();
         DeviceBatch {
             token_count: self.token_count(),
-            input_ids: Tensor::from_data(TensorData::new(self.input_ids.clone(), shape), device),
+            input_ids: Tensor::from_data(
+                sent(TensorData::new(self.input_ids.clone(), shape)),
+                device,
+            ),
             token_mask,
             documents: (!self.documents.is_empty())
                 .then(|| Documents::new(&self.documents, self.seq_len)),

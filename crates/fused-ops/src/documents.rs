@@ -4,6 +4,8 @@ use std::sync::Arc;
 use burn::tensor::DType;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
+use crate::sent;
+
 /// Where rows hold several sequences one after the other (packing), the first position of the
 /// sequence that each position belongs to. Attention sees nothing before it.
 #[derive(Debug, Clone)]
@@ -49,7 +51,7 @@ impl Documents {
     #[cfg(device_kernels)]
     pub(crate) fn starts_on(&self, device: &Device) -> Tensor<2> {
         let starts: Vec<f32> = self.starts.iter().map(|start| *start as f32).collect();
-        Tensor::from_data(TensorData::new(starts, self.dims()), (device, DType::F32))
+        Tensor::from_data(sent(TensorData::new(starts, self.dims())), (device, DType::F32))
     }
 
     /// Which keys are before the sequence of a query, `[B, 1, S, S]`.
@@ -57,7 +59,7 @@ impl Documents {
         let [rows, seq_len] = self.dims();
         let starts: Vec<i32> = self.starts.iter().map(|start| *start as i32).collect();
         let starts = TensorData::new(starts, [rows, 1, seq_len, 1]);
-        let starts = Tensor::<4, Int>::from_data(starts, device);
+        let starts = Tensor::<4, Int>::from_data(sent(starts), device);
         let keys = Tensor::<1, Int>::arange(0..seq_len as i64, device).cast(starts.dtype());
         keys.reshape([1, 1, 1, seq_len]).lower(starts)
     }

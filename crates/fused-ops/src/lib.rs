@@ -47,6 +47,7 @@ mod select;
 mod silu;
 mod softmax;
 mod stack;
+mod transfers;
 mod weight;
 mod widen;
 mod with_gradient;
@@ -96,6 +97,7 @@ pub use select::{
 pub use silu::{silu_mul, silu_mul_composed};
 pub use softmax::{softmax_masked, softmax_masked_composed, softmax_rows};
 pub use stack::stack;
+pub use transfers::{Transfers, count_transfers, host_read, sent};
 pub use weight::Weight;
 pub use widen::{StoredHalves, widened};
 pub use with_gradient::{with_gradient, with_gradient_composed};

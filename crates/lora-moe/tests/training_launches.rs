@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use lora_moe::burn::module::Module;
 use lora_moe::burn::tensor::Device;
 use lora_moe::device::device_from_environment;
-use lora_moe::finetune::bench::{TrainBench, bench_train};
+use lora_moe::finetune::bench::{TrainBench, TrainBenchResult, bench_train};
 use lora_moe::finetune::train::Recompute;
 use lora_moe::model_zoo::{Decoder, DecoderConfig};
 use lora_moe::moe_adapter::{AdapterConfig, Preset, TargetModules};
@@ -30,11 +30,16 @@ fn alone<T: Send>(run: impl FnOnce() -> T + Send) -> T {
 }
 
 fn launches(layers: usize, adapter: &AdapterConfig, device: &Device) -> Option<usize> {
-    alone(|| steps(1, layers, adapter, device))
+    alone(|| steps(1, layers, adapter, device)).kernel_launches
 }
 
-/// The launches of the step after some steps.
-fn steps(steps: usize, layers: usize, adapter: &AdapterConfig, device: &Device) -> Option<usize> {
+/// Some steps, and what is counted of one after them.
+fn steps(
+    steps: usize,
+    layers: usize,
+    adapter: &AdapterConfig,
+    device: &Device,
+) -> TrainBenchResult {
     let mut config = DecoderConfig::new(64, 64, 96, layers, 4);
     config.num_key_value_heads = 2;
     let model = Decoder::<_>::init_random(&config, 0, device).unwrap().no_grad();
@@ -46,7 +51,7 @@ fn steps(steps: usize, layers: usize, adapter: &AdapterConfig, device: &Device) 
         seed: 0,
         recompute: Recompute::None,
     };
-    bench_train(model, adapter, &bench).unwrap().kernel_launches
+    bench_train(model, adapter, &bench).unwrap()
 }
 
 /// What one more layer costs, its share of the optimiser included.
@@ -74,12 +79,12 @@ impl log::Log for Reads {
     fn flush(&self) {}
 }
 
-/// How often all steps of a benchmark read from the device.
-fn reads(count: usize, adapter: &AdapterConfig, device: &Device) -> usize {
+/// How often all steps of a benchmark read from the device, and what it counts itself of the last.
+fn reads(count: usize, adapter: &AdapterConfig, device: &Device) -> (usize, TrainBenchResult) {
     alone(|| {
         let before = READS.0.load(Ordering::Relaxed);
-        steps(count, 2, adapter, device);
-        READS.0.load(Ordering::Relaxed) - before
+        let result = steps(count, 2, adapter, device);
+        (READS.0.load(Ordering::Relaxed) - before, result)
     })
 }
 
@@ -116,7 +121,14 @@ fn a_step_reads_from_the_device_once() {
     log::set_logger(&READS).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     for name in ["lora", "loramoe-paper", "goat-paper", "slim", "slim-literal", "mixlora"] {
-        let [few, many] = [2, 6].map(|count| reads(count, &preset(name), &device));
+        let [(few, _), (many, result)] = [2, 6].map(|count| reads(count, &preset(name), &device));
+        if result.kernel_launches.is_some() {
+            assert_eq!(result.host_reads, Some(1), "{name}");
+            // The numbers, the targets and the places of 64 tokens, of 8 bytes each, and little else.
+            let sent = result.uploaded_bytes.unwrap();
+            println!("{name}: {sent} bytes sent");
+            assert!(sent <= 3 * 8 * 64 + 1024, "{name}: {sent} bytes sent");
+        }
         if many == 0 {
             println!("skipped: only WebGPU tells of reads, {device:?} does not");
             return;

@@ -1,5 +1,5 @@
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use fused_ops::Documents;
+use fused_ops::{Documents, sent};
 use router::BatchContext;
 
 use crate::TokenTree;
@@ -69,9 +69,9 @@ impl TokenInput {
             mask.extend(std::iter::repeat_n(false, padding - before));
         }
         let padded = mask.contains(&false);
-        let input = Self::new(Tensor::from_data(TensorData::new(ids, shape), device));
+        let input = Self::new(Tensor::from_data(sent(TensorData::new(ids, shape)), device));
         if padded {
-            input.with_attention_mask(Tensor::from_data(TensorData::new(mask, shape), device))
+            input.with_attention_mask(Tensor::from_data(sent(TensorData::new(mask, shape)), device))
         } else {
             input
         }

@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use balance_loss::BalanceLoss;
-use fused_ops::{COUNTS_LAUNCHES, Precision, count_launches, precision};
+use fused_ops::{
+    COUNTS_LAUNCHES, Precision, Transfers, count_launches, count_transfers, precision,
+};
 use model_zoo::CausalLm;
 use moe_adapter::{
     Adaptable, AdaptedLinear, AdapterConfig, AdapterError, attach, trainable_parameters,
@@ -61,7 +63,14 @@ pub struct TrainBenchResult {
     /// absent where none are counted, as on a CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_launches: Option<usize>,
-    /// The same by the kernels' names.
+    /// How often that step waited for numbers of the device, its batch included; absent likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_reads: Option<usize>,
+    /// The bytes that it sent to the device, those of its batch included, without what kernels are launched with;
+    /// absent likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uploaded_bytes: Option<usize>,
+    /// The launches by the kernels' names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub kernels: BTreeMap<String, usize>,
 }
@@ -122,22 +131,27 @@ where
     let mut rng = ChaCha8Rng::seed_from_u64(bench.seed);
     let mut times = Vec::with_capacity(bench.steps);
     let (mut loss, mut tokens) = (f64::NAN, 0);
-    let mut kernels = BTreeMap::new();
+    let (mut kernels, mut transfers) = (BTreeMap::new(), Transfers::default());
     let rows: Vec<usize> = (0..bench.batch_size).collect();
     for step in 0..bench.warmup + bench.steps + usize::from(COUNTS_LAUNCHES) {
         if step == bench.warmup {
             count = Some(PeakCount::begin());
         }
         let samples: Vec<T::Sample> = rows.iter().map(|row| sample(*row, &mut rng)).collect();
-        let batch = learner.task().batch(learner.model(), &samples, &rows)?;
-        let started = Instant::now();
         // Counting takes time, so that it has a step of its own.
         if step == bench.warmup + bench.steps {
-            let (report, launches) = count_launches(|| learner.step(&[batch], 1e-4));
+            let ((report, launches), moved) = count_transfers(|| {
+                count_launches(|| {
+                    let batch = learner.task().batch(learner.model(), &samples, &rows)?;
+                    learner.step(&[batch], 1e-4)
+                })
+            });
             report?;
-            kernels = launches.unwrap_or_default();
+            (kernels, transfers) = (launches.unwrap_or_default(), moved);
             break;
         }
+        let batch = learner.task().batch(learner.model(), &samples, &rows)?;
+        let started = Instant::now();
         let report = learner.step(&[batch], 1e-4)?;
         (loss, tokens) = (report.loss, report.tokens);
         // Asynchronous devices are waited for, so that a step is timed whole.
@@ -159,6 +173,8 @@ where
         trainable,
         loss,
         kernel_launches: (!kernels.is_empty()).then(|| kernels.values().sum()),
+        host_reads: (!kernels.is_empty()).then_some(transfers.host_reads),
+        uploaded_bytes: (!kernels.is_empty()).then_some(transfers.uploaded_bytes),
         kernels,
     })
 }

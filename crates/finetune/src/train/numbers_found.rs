@@ -1,4 +1,5 @@
 use burn::tensor::Tensor;
+use fused_ops::host_read;
 
 /// The numbers that the passes of a step found, on their device until all are read together: each read
 /// waits for all that was computed before.
@@ -30,7 +31,7 @@ impl NumbersFound {
         if self.unread.is_empty() {
             return (Vec::new(), 0.0);
         }
-        let numbers = Tensor::cat(self.unread, 0).into_data();
+        let numbers = host_read(Tensor::cat(self.unread, 0));
         let mut numbers = numbers.iter::<f32>().map(f64::from);
         let passes = self.passes.into_iter().map(|Pass { losses, scale, balance }| {
             // Summed in f64: a batch has thousands of them.

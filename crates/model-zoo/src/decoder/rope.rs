@@ -1,5 +1,5 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use fused_ops::{RotaryTables, rope_heads};
+use fused_ops::{RotaryTables, rope_heads, sent};
 
 use crate::{DecoderConfig, RopeConfig};
 
@@ -62,7 +62,7 @@ impl RopeTables {
         let table = |values: &[f32], scale: f32| {
             let values: Vec<f32> = values.iter().map(|value| value * scale).collect();
             let data = TensorData::new(values, [len, turned]);
-            Tensor::<2>::from_data(data, (device, DType::F32)).cast(dtype)
+            Tensor::<2>::from_data(sent(data), (device, DType::F32)).cast(dtype)
         };
         let tables = |scale| RotaryTables::new(table(&cos, scale), table(&sin, scale));
         Self { query: tables(scale as f32), key: tables(1.0), turned, scale }

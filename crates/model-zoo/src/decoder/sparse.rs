@@ -5,6 +5,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::softmax;
 use burn::tensor::{DType, Int, Tensor, TensorData};
+use fused_ops::{host_read, sent};
 use moe_adapter::{Activation, AdapterError, Projection};
 use router::RoutingTape;
 
@@ -71,11 +72,11 @@ impl<P: Projection> SparseFeedForward<P> {
         let (device, dtype) = (x.device(), x.dtype());
         let x = x.reshape([tokens, hidden]);
         let logits = fused_ops::linear(x.clone(), self.gate.weight.val(), None).cast(DType::F32);
-        let plan = Plan::new(logits.clone().into_data(), k);
+        let plan = Plan::new(host_read(logits.clone()), k);
         let indices = |values: &[usize]| {
             let values: Vec<i64> = values.iter().map(|value| *value as i64).collect();
             let count = values.len();
-            Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device)
+            Tensor::<1, Int>::from_data(sent(TensorData::new(values, [count])), &device)
         };
 
         let chosen = indices(&plan.chosen).reshape([tokens, k]);

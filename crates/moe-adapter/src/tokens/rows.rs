@@ -1,6 +1,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
-use fused_ops::matmul;
+use fused_ops::{matmul, sent};
 
 /// Rows that some tokens have in place of those of an embedding or an output head, and that are
 /// trained where the rest is frozen: the frozen matrix needs no gradient and no state of an optimiser.
@@ -65,6 +65,6 @@ impl TokenRows {
     fn indices(&self, device: &Device) -> Tensor<1, Int> {
         let indices: Vec<i64> = self.token_indices.iter().map(|index| *index as i64).collect();
         let count = indices.len();
-        Tensor::from_data(TensorData::new(indices, [count]), device)
+        Tensor::from_data(sent(TensorData::new(indices, [count])), device)
     }
 }

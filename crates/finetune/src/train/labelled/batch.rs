@@ -1,5 +1,6 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use data::Target;
+use fused_ops::sent;
 use model_zoo::Classifier;
 
 use super::loss::{label_loss, loss_of_batch};
@@ -38,7 +39,7 @@ pub(super) fn task_types(
 ) -> Option<Tensor<1, Int>> {
     let types: Vec<i64> = types.map(|of| of.map(i64::from)).collect::<Option<_>>()?;
     let count = types.len();
-    Some(Tensor::from_data(TensorData::new(types, [count]), device))
+    Some(Tensor::from_data(sent(TensorData::new(types, [count])), device))
 }
 
 /// Refuses what encoders do not have.

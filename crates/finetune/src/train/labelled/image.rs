@@ -1,5 +1,6 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use data::{ImageData, LabelSet, Target};
+use fused_ops::sent;
 use model_zoo::{ImageClassifier, ImageError, ImageProcessor};
 use rayon::prelude::*;
 
@@ -107,7 +108,7 @@ impl<M: ImageClassifier> TrainingTask<M> for ImageTask {
             .collect::<Result<_, _>>()?;
         let pixels = TensorData::new(pixels.concat(), [chosen.len(), channels, height, width]);
         Ok(LabelledBatch {
-            input: Tensor::from_data(pixels, &device),
+            input: Tensor::from_data(sent(pixels), &device),
             targets: chosen.iter().map(|of| of.target.clone()).collect(),
             task_types: batch::task_types(chosen.iter().map(|of| of.task_type), &device),
             token_count: chosen.iter().map(|of| of.positions).sum(),

@@ -1,6 +1,7 @@
 use burn::tensor::activation::{log_softmax, relu};
 use burn::tensor::{Int, Tensor, TensorData};
 use data::Target;
+use fused_ops::sent;
 use model_zoo::ProblemType;
 
 /// The summed loss of logits `[B, labels]`, as transformers has it for each kind of problem: the
@@ -10,7 +11,7 @@ pub(super) fn loss_of_batch(logits: Tensor<2>, targets: &[Target]) -> Tensor<1> 
     let device = logits.device();
     let floats = || {
         let values: Vec<f32> = targets.iter().flat_map(Target::numbers).collect();
-        Tensor::<2>::from_data(TensorData::new(values, [rows, labels]), &device)
+        Tensor::<2>::from_data(sent(TensorData::new(values, [rows, labels])), &device)
     };
     match targets.first() {
         Some(Target::Class(_)) => {
@@ -19,7 +20,7 @@ pub(super) fn loss_of_batch(logits: Tensor<2>, targets: &[Target]) -> Tensor<1> 
                 .map(|target| if let Target::Class(class) = target { *class as i64 } else { 0 })
                 .collect();
             let classes = TensorData::new(classes, [rows, 1]);
-            let classes = Tensor::<2, Int>::from_data(classes, &device);
+            let classes = Tensor::<2, Int>::from_data(sent(classes), &device);
             -log_softmax(logits, 1).gather(1, classes).sum()
         }
         // -y ln σ(x) - (1 - y) ln(1 - σ(x)) = max(x, 0) + ln(1 + exp(-|x|)) - x y
