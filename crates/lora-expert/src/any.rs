@@ -63,12 +63,13 @@ impl ExpertBank for AnyBank {
     fn forward_from(
         &self,
         base: &BaseLinear,
+        base_output: Tensor<2>,
         x: Tensor<2>,
         begun: (Tensor<2>, Tensor<3>),
         routing: Option<&Routing>,
         training_seed: Option<u64>,
     ) -> Tensor<2> {
-        each!(self, bank => bank.forward_from(base, x, begun, routing, training_seed))
+        each!(self, bank => bank.forward_from(base, base_output, x, begun, routing, training_seed))
     }
 
     fn expert_forward(

@@ -94,18 +94,22 @@ pub trait ExpertBank: Module + ModuleDisplay + Sync + 'static {
         None
     }
 
-    /// What [`forward`](Self::forward) returns, from that product, `[tokens, n]`, and the `b` of the same
-    /// [`PassFactors`].
+    /// What [`forward`](Self::forward) returns, from a base output that was computed before, that product,
+    /// `[tokens, n]`, and the `b` of the same [`PassFactors`].
     fn forward_from(
         &self,
         base: &BaseLinear,
+        base_output: Tensor<2>,
         x: Tensor<2>,
         begun: (Tensor<2>, Tensor<3>),
         routing: Option<&Routing>,
         training_seed: Option<u64>,
     ) -> Tensor<2> {
         let _ = begun;
-        self.forward(base, x, routing, training_seed)
+        match routing {
+            Some(routing) => self.forward_onto(base, base_output, x, routing, training_seed),
+            None => self.forward(base, x, None, training_seed),
+        }
     }
 
     /// The output of `base` with the one expert `expert` added in full, `base(x[t]) + f_e(x[t])`,

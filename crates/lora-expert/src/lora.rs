@@ -359,8 +359,9 @@ impl ExpertBank for LoraBank {
             return self.routed_onto(y, x, [a, b], routing, selected, training_seed);
         }
         let DownPart { a, dropout } = self.down(a, training_seed);
-        let product = down_experts(x.clone(), a, dropout);
-        self.forward_from(base, x, (product, b), routing, training_seed)
+        let sum = self.sum(down_experts(x.clone(), a, dropout), b, routing);
+        let y = linear_add_experts(x.clone(), base.factor(), base.bias(), sum);
+        self.slots.add_identity(y, &x, routing.map(|routing| &routing.weights))
     }
 
     fn begins_with(&self, training_seed: Option<u64>) -> Option<PassFactors> {
@@ -370,14 +371,14 @@ impl ExpertBank for LoraBank {
 
     fn forward_from(
         &self,
-        base: &BaseLinear,
+        _base: &BaseLinear,
+        base_output: Tensor<2>,
         x: Tensor<2>,
         (product, b): (Tensor<2>, Tensor<3>),
         routing: Option<&Routing>,
         _training_seed: Option<u64>,
     ) -> Tensor<2> {
-        let sum = self.sum(product, b, routing);
-        let y = linear_add_experts(x.clone(), base.factor(), base.bias(), sum);
+        let y = add_experts(base_output, self.sum(product, b, routing));
         self.slots.add_identity(y, &x, routing.map(|routing| &routing.weights))
     }
 

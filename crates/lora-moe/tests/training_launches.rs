@@ -103,8 +103,8 @@ fn a_layer_takes_no_more_launches_than_it_did() {
         ("loramoe-paper on all linears", everywhere, 105),
         ("goat-paper", preset("goat-paper"), 105),
         ("slim", preset("slim"), 90),
-        ("mixlora", preset("mixlora"), 110),
-        ("mixlora-dynamic", preset("mixlora-dynamic"), 130),
+        ("mixlora", preset("mixlora"), 105),
+        ("mixlora-dynamic", preset("mixlora-dynamic"), 125),
     ] {
         let Some(found) = of_a_layer(&adapter, &device) else {
             println!("skipped: no launches are counted on {device:?}");

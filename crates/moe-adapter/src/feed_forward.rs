@@ -2,8 +2,9 @@ use burn::module::Module;
 use burn::tensor::{DType, Tensor};
 use fused_ops::{matmul, runs_device_kernels};
 use lora_expert::ExpertBank;
-use router::{Router, Routing, RoutingTape, Site};
+use router::{Routing, RoutingTape, Site};
 
+use crate::together::{BegunExperts, route_together};
 use crate::{Activation, Projection};
 
 /// The paths of a block's linears inside their layer.
@@ -101,11 +102,14 @@ impl<P: Projection> GatedFeedForward<P> {
             Some(router) => {
                 let [batch, seq, hidden] = x.dims();
                 let x = x.reshape([batch * seq, hidden]);
-                let routing = router.route(x.clone(), &tape.context_at(site(paths.block)));
-                tape.push(site(paths.block), &routing, || self.parameters());
                 let seeds = [paths.gate_proj, paths.up_proj, paths.down_proj]
                     .map(|path| tape.context_at(site(path)).training_seed);
-                self.mixture(x, &routing, seeds).reshape([batch, seq, hidden])
+                let context = tape.context_at(site(paths.block));
+                let banks = [(&self.gate_proj, seeds[0]), (&self.up_proj, seeds[1])];
+                let banks = banks.map(|(projection, seed)| Some((projection.experts()?, seed)));
+                let (routing, begun) = route_together(&x, router, &context, banks);
+                tape.push(site(paths.block), &routing, || self.parameters());
+                self.mixture(x, &routing, seeds, begun).reshape([batch, seq, hidden])
             }
         }
     }
@@ -123,7 +127,13 @@ impl<P: Projection> GatedFeedForward<P> {
     /// block that is computed. Where every token selects `k` experts these are the `k` blocks of
     /// its own experts, whichever they are; otherwise one for each expert. A GPU computes them all
     /// at once, as rows, because small operations take as long as their launches there.
-    fn mixture(&self, x: Tensor<2>, routing: &Routing, seeds: [Option<u64>; 3]) -> Tensor<2> {
+    fn mixture(
+        &self,
+        x: Tensor<2>,
+        routing: &Routing,
+        seeds: [Option<u64>; 3],
+        begun: [Option<BegunExperts>; 2],
+    ) -> Tensor<2> {
         let gate = base_output(&self.gate_proj, x.clone());
         let up = base_output(&self.up_proj, x.clone());
         let mut mixed: Option<Tensor<2>> = None;
@@ -139,14 +149,17 @@ impl<P: Projection> GatedFeedForward<P> {
             };
             let rows = spread(x.clone(), blocks);
             let gate = spread(gate.clone(), blocks);
-            let gate = with_experts(&self.gate_proj, gate, &rows, &routing, seeds[0]);
+            let [of_gate, of_up] = begun
+                .each_ref()
+                .map(|begun| begun.clone().map(|(product, b)| (spread(product, blocks), b)));
+            let gate = with_experts(&self.gate_proj, gate, &rows, &routing, seeds[0], of_gate);
             let up = spread(up.clone(), blocks);
-            let up = with_experts(&self.up_proj, up, &rows, &routing, seeds[1]);
+            let up = with_experts(&self.up_proj, up, &rows, &routing, seeds[1], of_up);
             // The update of the down projection is linear too, so the weight goes in before it.
             let h = self.activation.gate(gate, up) * weight;
             if self.down_proj.experts().is_some() {
                 let nothing = rows.zeros_like();
-                let update = with_experts(&self.down_proj, nothing, &h, &routing, seeds[2]);
+                let update = with_experts(&self.down_proj, nothing, &h, &routing, seeds[2], None);
                 added = Some(sum(added, joined(update, blocks)));
             }
             mixed = Some(sum(mixed, joined(h, blocks)));
@@ -269,9 +282,14 @@ fn with_experts<P: Projection>(
     x: &Tensor<2>,
     routing: &Routing,
     seed: Option<u64>,
+    begun: Option<BegunExperts>,
 ) -> Tensor<2> {
-    match projection.experts() {
-        Some(bank) => bank.forward_onto(projection.linear(), base_output, x.clone(), routing, seed),
-        None => base_output,
+    let (base, x) = (projection.linear(), x.clone());
+    match (projection.experts(), begun) {
+        (Some(bank), Some(begun)) => {
+            bank.forward_from(base, base_output, x, begun, Some(routing), seed)
+        }
+        (Some(bank), None) => bank.forward_onto(base, base_output, x, routing, seed),
+        (None, _) => base_output,
     }
 }

@@ -55,8 +55,7 @@ impl<R: Router, E: ExpertBank> Projection for AdaptedLinear<R, E> {
         x: Tensor<3>,
         tape: &mut RoutingTape,
     ) -> [Tensor<3>; N] {
-        let adapted = siblings.iter().any(|(linear, _)| linear.adapter.is_some());
-        if adapted && tape.carried().is_none() && goes_together(&x, tape) {
+        if tape.carried().is_none() && goes_together(&x, tape) {
             let readers = siblings.map(|(linear, site)| {
                 tape.observe(site, &x);
                 Reader { base: &linear.base, adapter: linear.adapter.as_ref(), site }

@@ -3,7 +3,7 @@ use std::array;
 use burn::tensor::Tensor;
 use fused_ops::{DownPart, down_together, fan_out, runs_device_kernels};
 use lora_expert::{BaseLinear, ExpertBank};
-use router::{Router, RoutingTape, Site};
+use router::{BatchContext, Router, Routing, RoutingTape, Site};
 
 use crate::MoeAdapter;
 
@@ -66,7 +66,10 @@ pub(crate) fn forward_together<R: Router, E: ExpertBank, const N: usize>(
                 }
                 let (routing, seed) = (routing.as_ref(), context.training_seed);
                 match begun {
-                    Some(begun) => experts.forward_from(base, x, begun, routing, seed),
+                    Some(begun) => {
+                        let y = base.forward(x.clone());
+                        experts.forward_from(base, y, x, begun, routing, seed)
+                    }
                     None => experts.forward(base, x, routing, seed),
                 }
             }
@@ -74,4 +77,30 @@ pub(crate) fn forward_together<R: Router, E: ExpertBank, const N: usize>(
         let out_features = y.dims()[1];
         y.reshape([batch, seq, out_features])
     })
+}
+
+/// What experts have made of the activations, and what they follow it with.
+pub(crate) type BegunExperts = (Tensor<2>, Tensor<3>);
+
+/// The routing of a block whose experts read the same activations, `[T, H]`, as its router, and what they begin
+/// with where it was made together.
+pub(crate) fn route_together<R: Router, E: ExpertBank, const N: usize>(
+    x: &Tensor<2>,
+    router: &R,
+    context: &BatchContext,
+    banks: [Option<(&E, Option<u64>)>; N],
+) -> (Routing, [Option<BegunExperts>; N]) {
+    if !runs_device_kernels(x) {
+        return (router.route(x.clone(), context), banks.map(|_| None));
+    }
+    let gate = router.begins_with(context);
+    let factors = banks.map(|bank| bank.and_then(|(bank, seed)| bank.begins_with(seed)));
+    let downs = factors.iter().flatten().map(|factors| factors.down.clone());
+    let parts = gate.clone().map(DownPart::matrix).into_iter().chain(downs).collect();
+    let mut products = down_together(x.clone(), parts).into_iter();
+    let routing = match gate.and_then(|_| products.next()) {
+        Some(product) => router.route_from(x.clone(), product, context),
+        None => router.route(x.clone(), context),
+    };
+    (routing, factors.map(|factors| factors.and_then(|all| Some((products.next()?, all.b)))))
 }
