@@ -147,7 +147,10 @@ fn gradients_of_copies_are_added_up() {
 
 #[test]
 fn what_experts_add_is_the_composed_formula() {
-    for [tokens, outputs, experts, rank] in [[1, 1, 1, 1], [6, 5, 3, 2], [66, 131, 8, 4]] {
+    // The last rank is none that cubes of units are made of.
+    for [tokens, outputs, experts, rank] in
+        [[1, 1, 1, 1], [6, 5, 3, 2], [66, 131, 8, 4], [90, 17, 2, 16], [5, 9, 4, 3]]
+    {
         let flat = |tensor: &Tensor<3>| tensor.clone().squeeze_dim::<2>(0);
         // Weights of other experts before theirs, too.
         for (width, others) in [(experts * rank, 0), (rank, 0), (experts * rank, 2), (rank, 1)] {

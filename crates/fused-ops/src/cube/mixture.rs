@@ -3,10 +3,14 @@ use burn::tensor::Shape;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::{CubeCount, CubeDim};
 
-use super::launch::{beside, each, like};
+use super::launch::{ALONG, beside, each, like};
 use super::{is_empty, kernel};
-use crate::ops::{MixtureGradients, MixtureOps};
+use crate::ops::{DeviceGradients, MixtureGradients, MixtureOps};
+
+/// The units of a cube that goes over experts, whose rank divides it.
+const GATE_UNITS: usize = 256;
 
 fn dims<const D: usize>(tensor: &CubeTensor) -> [usize; D] {
     let shape = tensor.shape();
@@ -133,6 +137,49 @@ impl MixtureGradients for CubeBackend {
             );
         }
         out
+    }
+
+    fn gated_experts_backward(
+        b: CubeTensor,
+        hidden: CubeTensor,
+        weights: CubeTensor,
+        grad: CubeTensor,
+        scaling: f64,
+    ) -> [CubeTensor; 2] {
+        let [experts, _, rank] = dims(&b);
+        let results = [like(&hidden), like(&weights)];
+        let units = GATE_UNITS.min(grad.client.properties().hardware.max_cube_dim.0 as usize);
+        if is_empty(&hidden) || is_empty(&weights) || units % rank != 0 {
+            let gated = Self::gated_experts_grad(b, grad, scaling);
+            return Self::gate_experts_backward(hidden, weights, gated, rank);
+        }
+        let [b, hidden, weights, grad] = [b, hidden, weights, grad].map(into_contiguous);
+        let ([_, outputs], [_, columns]) = (dims(&grad), dims(&weights));
+        let cubes = hidden.shape().num_elements().div_ceil(units) as u32;
+        let along = cubes.clamp(1, ALONG);
+        let count = CubeCount::Static(along, cubes.div_ceil(along), 1);
+        let client = grad.client.clone();
+        let [hidden_grad, weights_grad] = results.clone().map(CubeTensor::into_tensor_arg);
+        let [b, hidden, weights, grad] =
+            [b, hidden, weights, grad].map(CubeTensor::into_tensor_arg);
+        kernel::add_experts_gate_backward::launch(
+            &client,
+            count,
+            CubeDim::new_1d(units as u32),
+            b,
+            grad,
+            hidden,
+            weights,
+            hidden_grad,
+            weights_grad,
+            scaling as f32,
+            outputs,
+            experts,
+            columns,
+            rank,
+            units,
+        );
+        results
     }
 
     fn expert_factors_grad(

@@ -47,6 +47,15 @@ pub(crate) trait MixtureGradients: MixtureOps + DeviceGradients {
         scaling: f64,
     ) -> FloatTensor<Self>;
 
+    /// The gradients of the hidden values and of their weights.
+    fn gated_experts_backward(
+        b: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        scaling: f64,
+    ) -> [FloatTensor<Self>; 2];
+
     /// The gradient of the factors, `[E, O, r]`, which are their `dims`.
     fn expert_factors_grad(
         hidden: FloatTensor<Self>,
@@ -96,12 +105,11 @@ impl<B: MixtureGradients, const N: usize> Backward<B, N> for AddExperts {
             grads.register::<B>(parent, grad);
         }
         if hidden_parent.is_some() || weights_parent.is_some() {
-            let gated = B::gated_experts_grad(b, grad.clone(), scaling);
             let (of_hidden, of_weights) = match weights {
-                None => (gated, None),
+                None => (B::gated_experts_grad(b, grad.clone(), scaling), None),
                 Some(weights) => {
                     let [hidden, weights] =
-                        B::gate_experts_backward(hidden, weights, gated, dims[2]);
+                        B::gated_experts_backward(b, hidden, weights, grad.clone(), scaling);
                     (hidden, Some(weights))
                 }
             };

@@ -37,5 +37,7 @@ pub(super) use rows::{exp_less, log_sum_exp, softmax, softmax_backward};
 pub(super) use select::{
     kept_shares, kept_shares_backward, one_by_one, top_k, top_k_shares, top_k_shares_backward,
 };
-pub(super) use up::{ROWS, add_experts, add_experts_factors_grad, add_experts_gated_grad};
+pub(super) use up::{
+    ROWS, add_experts, add_experts_factors_grad, add_experts_gate_backward, add_experts_gated_grad,
+};
 pub(super) use widen::widened_halves;

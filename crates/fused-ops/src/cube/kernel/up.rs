@@ -80,6 +80,64 @@ pub(in crate::cube) fn add_experts_gated_grad(
     if at >= out.len() {
         terminate!();
     }
+    out[at] = gated_grad(b, grad, at, scaling, outputs, experts, rank);
+}
+
+/// The gradients of the hidden values and of their weights, of which the last `experts` of `columns` are for them: a unit
+/// for each hidden value, and the first of an expert's adds up those of its weight. An expert's are all in one cube.
+#[cube(launch)]
+pub(in crate::cube) fn add_experts_gate_backward(
+    b: &Tensor<f32>,
+    grad: &Tensor<f32>,
+    hidden: &Tensor<f32>,
+    weights: &Tensor<f32>,
+    hidden_grad: &mut Tensor<f32>,
+    weights_grad: &mut Tensor<f32>,
+    scaling: f32,
+    outputs: usize,
+    experts: usize,
+    columns: usize,
+    #[comptime] rank: usize,
+    #[comptime] units: usize,
+) {
+    let unit = UNIT_POS as usize;
+    let at = CUBE_POS as usize * units + unit;
+    let inside = at < hidden_grad.len();
+    let (row, expert) = (at / rank / experts * columns, at / rank % experts);
+    let others = columns - experts;
+    let mut products = Shared::<[f32]>::new_slice(units);
+    let mut product = 0.0f32;
+    if inside {
+        let gated = gated_grad(b, grad, at, scaling, outputs, experts, rank);
+        hidden_grad[at] = gated * weights[row + others + expert];
+        product = gated * hidden[at];
+    }
+    products[unit] = product;
+    sync_cube();
+    if inside && at % rank == 0 {
+        let mut sum = 0.0f32;
+        for j in 0..rank {
+            sum += products[unit + j];
+        }
+        weights_grad[row + others + expert] = sum;
+        if expert == 0 {
+            for column in 0..others {
+                weights_grad[row + column] = 0.0f32;
+            }
+        }
+    }
+}
+
+#[cube]
+fn gated_grad(
+    b: &Tensor<f32>,
+    grad: &Tensor<f32>,
+    at: usize,
+    scaling: f32,
+    outputs: usize,
+    experts: usize,
+    #[comptime] rank: usize,
+) -> f32 {
     let width = experts * rank;
     let (k, t) = (at % width, at / width);
     let (j, e) = (k % rank, k / rank);
@@ -102,7 +160,7 @@ pub(in crate::cube) fn add_experts_gated_grad(
         s0 += grad[from + o] * b[factors + o * rank];
         o += 1;
     }
-    out[at] = scaling * ((s0 + s1) + (s2 + s3));
+    scaling * ((s0 + s1) + (s2 + s3))
 }
 
 /// The gradient of the factors, `scaling * sum_t grad_t weights_te hidden_te`, `[E, O, r]`, a unit for
