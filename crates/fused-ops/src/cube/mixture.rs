@@ -149,7 +149,7 @@ impl MixtureGradients for CubeBackend {
         let [experts, _, rank] = dims(&b);
         let results = [like(&hidden), like(&weights)];
         let units = GATE_UNITS.min(grad.client.properties().hardware.max_cube_dim.0 as usize);
-        if is_empty(&hidden) || is_empty(&weights) || units % rank != 0 {
+        if is_empty(&hidden) || is_empty(&weights) || !units.is_multiple_of(rank) {
             let gated = Self::gated_experts_grad(b, grad, scaling);
             return Self::gate_experts_backward(hidden, weights, gated, rank);
         }
